@@ -1,0 +1,1 @@
+"""The words, the seams and the native contract. Imports no other room."""

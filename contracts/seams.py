@@ -1,0 +1,340 @@
+"""The seams: one abstract class for each thing that exists in several kinds.
+
+A plugin subclasses one of these and is found through an entry point (groups in ``GROUPS``). ``tests/conformance`` has one class per seam that
+every plugin, ours and foreign, real and fake, must pass. What a seam raises is from ``contracts.errors``; a plugin translates its
+library's errors where they enter and keeps the cause with ``from``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from contracts.dataset import Annotation, Asset, ContainerPaths, JobInputs
+from contracts.gpu import Gpu
+from contracts.image import ImageFacts, ImageMetadata, Kind, ObjectType, Permissions
+from contracts.job import JobWarning
+from contracts.results import InferenceResult, MiningResult, Progress, TrainingResult
+
+GROUPS = {
+    "engine": "sluice.engines",
+    "gpu source": "sluice.gpus",
+    "store": "sluice.stores",
+    "format": "sluice.formats",
+    "dialect": "sluice.dialects",
+}
+
+
+# ---------------------------------------------------------------------------------------------------------------- engine
+
+
+@dataclass(frozen=True)
+class ContainerSpec:
+    """One container to create. Every path is a host path unless it says container.
+
+    ``image`` is a digest, so that a moved tag cannot change what runs. ``gpu_uuids`` empty means that the container must see no GPU at
+    all. ``memory_bytes`` None means no limit. ``labels`` and ``name`` identify the container after a restart of the runner.
+    """
+
+    name: str
+    image: str
+    in_dir: Path
+    out_dir: Path
+    labels: Mapping[str, str] = field(default_factory=dict)
+    permissions: Permissions = Permissions()
+    gpu_uuids: tuple[str, ...] = ()
+    shm_bytes: int = 64 * 1024**2
+    memory_bytes: int | None = None
+    cpu_count: float | None = None
+    pids_limit: int = 4096
+    stop_grace_s: float = 10.0
+
+
+@dataclass(frozen=True)
+class ContainerStatus:
+    """What an engine knows of a container.
+
+    ``state`` is ``created``, ``running``, ``exited`` or ``gone`` (the engine does not have it). ``exit_code`` is None until it exited.
+    ``out_of_memory`` is the engine's own flag, never guessed from 137. ``error`` is the engine's message about a failed start.
+    Times are Unix seconds.
+    """
+
+    id: str
+    name: str
+    state: str
+    exit_code: int | None = None
+    out_of_memory: bool = False
+    error: str = ""
+    started_at: float | None = None
+    ended_at: float | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    gpu_uuids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ContainerStats:
+    """Resource use at one moment; a value the engine does not know is None."""
+
+    memory_bytes: int | None = None
+    cpu_seconds: float | None = None
+    pids: int | None = None
+
+
+@dataclass(frozen=True)
+class LogChunk:
+    """New output of a container. ``cursor`` names the place after ``data``; it survives a restart of runner and engine."""
+
+    data: bytes
+    cursor: str
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What ``doctor`` shows of an engine."""
+
+    name: str
+    version: str
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+class ExitWatch(ABC):
+    """A registered wait for one container's end. Made by ``Engine.watch``; use as a context manager."""
+
+    @abstractmethod
+    def wait(self, timeout_s: float) -> ContainerStatus | None:
+        """The final status, or None when the container has not ended after ``timeout_s``. May be called again."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give up waiting; the container goes on. May be repeated."""
+
+    def __enter__(self) -> ExitWatch:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+class Engine(ABC):
+    """Where containers run.
+
+    What every engine guarantees:
+
+    1. No code of an image runs before ``start``. ``read_image_files`` never runs any.
+    2. ``create``, ``stop`` and ``remove`` may be repeated: creating a name that exists adopts that container when image and labels are the
+       same and raises ``StartError`` otherwise; stopping or removing what has ended or is gone does nothing.
+    3. A container that ended stays until ``remove``: its exit code, out-of-memory flag and log are not lost when the runner dies.
+    4. Nothing is kept in the engine object that a new one, in a new process, could not find again.
+    5. Any method may raise ``EngineGoneError``. It never means that the container is gone: that is the status ``gone``.
+    """
+
+    name: ClassVar[str]
+    #: Which promises this engine can keep: ``isolation`` (permissions, read-only /in), ``memory_limit`` (limit and flag), ``gpu``, ``pull``, ``build``.
+    capabilities: ClassVar[frozenset[str]]
+
+    @abstractmethod
+    def info(self) -> EngineInfo:
+        """Version and facts; raises ``EngineGoneError`` with what to do when it does not answer."""
+
+    @abstractmethod
+    def find_image(self, reference: str) -> ImageFacts | None:
+        """The image that the reference (name, tag or digest) points to now, or None. Never pulls."""
+
+    @abstractmethod
+    def pull_image(self, reference: str, on_progress: Callable[[str], None]) -> ImageFacts:
+        """Fetch the image; blocks. ``on_progress`` gets one line for people at a time. Raises ``PullError``."""
+
+    @abstractmethod
+    def build_image(self, folder: Path, reference: str, build_args: Mapping[str, str], on_output: Callable[[str], None]) -> ImageFacts:
+        """Build ``folder`` (an image folder as in images/_template) and name it; blocks. Raises ``ImageError`` with the builder's words."""
+
+    @abstractmethod
+    def read_image_files(self, reference: str, folder: str, max_bytes: int) -> dict[str, bytes]:
+        """Regular files below a folder of the image, by path relative to it, without running it. {} when there is no such folder.
+
+        Raises ``ImageError`` when they are larger than ``max_bytes`` together.
+        """
+
+    @abstractmethod
+    def container_paths(self, in_dir: Path, out_dir: Path) -> ContainerPaths:
+        """Where a container on this engine will see the two folders."""
+
+    @abstractmethod
+    def create(self, spec: ContainerSpec) -> str:
+        """Create without starting; returns the id. May be repeated (guarantee 2). Raises ``ImageMissingError``, ``StartError``."""
+
+    @abstractmethod
+    def watch(self, container_id: str) -> ExitWatch:
+        """Register a wait for the end; when this returns, even an end in the next instant will be seen. Works for a container in any state."""
+
+    @abstractmethod
+    def start(self, container_id: str) -> None:
+        """Start; does not wait for the end. Starting what runs or has ended does nothing. Raises ``StartError``."""
+
+    @abstractmethod
+    def status(self, container_id: str) -> ContainerStatus:
+        """The container now; ``gone`` when the engine does not have it. Takes an id or a name."""
+
+    @abstractmethod
+    def list_containers(self, labels: Mapping[str, str]) -> list[ContainerStatus]:
+        """Every container, running or not, that carries all these labels."""
+
+    @abstractmethod
+    def gpu_claims(self) -> dict[str, str]:
+        """GPU uuid to container name, for every running container that was given GPUs, ours or not. ``*`` as uuid: given all GPUs."""
+
+    @abstractmethod
+    def read_log(self, container_id: str, cursor: str) -> LogChunk:
+        """Output since the cursor ('' for the beginning), stdout and stderr together, at most about 1 MiB; never waits for more.
+
+        Reading again with the same cursor gives the same bytes, also after the container ended and in another process.
+        """
+
+    @abstractmethod
+    def stats(self, container_id: str) -> ContainerStats:
+        """Resource use now; all None when it does not run."""
+
+    @abstractmethod
+    def copy_out(self, container_id: str, container_path: str, host_dir: Path) -> list[Path]:
+        """Copy a file or folder out of the container, running or not, below ``host_dir``; never outside it, links left out."""
+
+    @abstractmethod
+    def stop(self, container_id: str, grace_s: float) -> None:
+        """Ask the container to end (SIGTERM to its first process), kill it after ``grace_s``; returns when it has ended."""
+
+    @abstractmethod
+    def remove(self, container_id: str) -> None:
+        """Remove an ended or created container with its anonymous volumes. Nothing is lost that the runner has not collected."""
+
+
+# ------------------------------------------------------------------------------------------------------------- GPU source
+
+
+class GpuSource(ABC):
+    """Where the list of cards and their processes comes from.
+
+    A call never hangs the runner: it returns or raises ``GpuSourceError`` within ``timeout_s``, even if the driver hangs.
+    A host without GPUs gives an empty list, not an error. One broken card is reported in its ``error``; the others go on.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def list_gpus(self, timeout_s: float = 5.0) -> list[Gpu]:
+        """Every card, in the order of ``index``; a fresh reading each time."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of driver and child processes. May be repeated; the next ``list_gpus`` opens again."""
+
+
+# ------------------------------------------------------------------------------------------------------------------ store
+
+
+class Store(ABC):
+    """Where assets and model files lie, by content. Immutable: what is in is never changed, and adding it again changes nothing."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def add_bytes(self, content: bytes, sha1: str, extension: str) -> Path:
+        """Store the content durably (written aside, then renamed) unless it is there; returns its file."""
+
+    @abstractmethod
+    def add_file(self, path: Path, sha1: str, extension: str) -> Path:
+        """As ``add_bytes`` for a file, which is copied and left alone. Raises ``DatasetError`` when its content is not ``sha1``."""
+
+    @abstractmethod
+    def find(self, sha1: str, extension: str) -> Path | None:
+        """The file with this content, or None."""
+
+
+# ----------------------------------------------------------------------------------------------------------------- format
+
+
+@dataclass(frozen=True)
+class Skip:
+    """Something an import left out or mended. ``place`` is a path inside the source, with ``:line`` or ``#object`` where known."""
+
+    place: str
+    reason: str
+    what: str = "image"  # image, box, file; mended: a box that was kept after a change
+
+
+@dataclass(frozen=True)
+class ImportedImage:
+    """A picture found by a format: its file, the boxes that go with it (None: not annotated at all) and the split it belongs to."""
+
+    path: Path
+    name: str
+    annotations: tuple[Annotation, ...] | None
+    splits: tuple[str, ...] = ()
+
+
+class Format(ABC):
+    """A way to lay out pictures and annotations in a folder. Reading never writes into the folder and never follows a link out of it."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def detect(self, folder: Path) -> str:
+        """Why this folder looks like this format, in a few words for the report; '' when it does not. Fast: looks at names and file heads."""
+
+    @abstractmethod
+    def read(self, folder: Path) -> Iterator[ImportedImage | Skip]:
+        """Every picture with its annotations, and everything that is skipped, by name with a reason.
+
+        Boxes are passed on as drawn except those that cannot be read; the importer checks them against the picture.
+        Raises ``DatasetError`` only when nothing at all can be read.
+        """
+
+
+# ---------------------------------------------------------------------------------------------------------------- dialect
+
+
+class Dialect(ABC):
+    """A contract between the runner and an image: how it is asked, and how its answer is read. Pure functions on files; runs nothing."""
+
+    name: ClassVar[str]
+    #: The folder of the image that ``read_metadata`` wants the files of.
+    metadata_folder: ClassVar[str]
+
+    @abstractmethod
+    def read_metadata(self, files: Mapping[str, bytes]) -> ImageMetadata:
+        """What the image declares. Raises ``ImageError`` when it offers no kind at all."""
+
+    @abstractmethod
+    def stage(self, inputs: JobInputs, in_dir: Path, out_dir: Path) -> list[JobWarning]:
+        """Write everything the image will read below ``in_dir`` and prepare ``out_dir``. May be repeated: the result is the same.
+
+        Raises ``DatasetError`` when the data cannot be given to the image.
+        """
+
+    @abstractmethod
+    def read_progress(self, out_dir: Path) -> Progress | None:
+        """The last readable progress, or None when there is none yet. Never raises for what the image wrote."""
+
+    @abstractmethod
+    def collect_training(self, out_dir: Path) -> TrainingResult:
+        """The stages, also those of a failed training. Raises ``ResultMissingError``, ``ResultMalformedError``."""
+
+    @abstractmethod
+    def collect_mining(self, out_dir: Path, candidates: Sequence[Asset]) -> MiningResult:
+        """The ranking over the candidates that were given. Raises as above."""
+
+    @abstractmethod
+    def collect_inference(
+        self, out_dir: Path, candidates: Sequence[Asset], object_type: ObjectType, class_names: Sequence[str]
+    ) -> InferenceResult:
+        """The predictions over the candidates that were given. Raises as above."""
+
+    @abstractmethod
+    def shm_bytes(self, parameters: Mapping[str, Any], gpu_count: int, host_bytes: int) -> tuple[int, list[JobWarning]]:
+        """The shared memory to give, as the contract rules, never more than the host has. Raises ``ParameterError``."""
+
+    @abstractmethod
+    def reserved_parameters(self, kind: Kind) -> frozenset[str]:
+        """Names that the runner sets itself: refused as a user's parameter."""
