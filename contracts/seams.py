@@ -35,7 +35,8 @@ GROUPS = {
 class ContainerSpec:
     """One container to create. Every path is a host path unless it says container.
 
-    ``image`` is a digest, so that a moved tag cannot change what runs. ``gpu_uuids`` empty means that the container must see no GPU at
+    ``image`` is a digest, so that a moved tag cannot change what runs; ``reference`` is the name it was registered under, for messages and
+    for engines whose digests cannot be looked up (a folder of the process engine). ``gpu_uuids`` empty means that the container must see no GPU at
     all. ``memory_bytes`` None means no limit. ``labels`` and ``name`` identify the container after a restart of the runner.
     """
 
@@ -43,6 +44,7 @@ class ContainerSpec:
     image: str
     in_dir: Path
     out_dir: Path
+    reference: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     permissions: Permissions = Permissions()
     gpu_uuids: tuple[str, ...] = ()
