@@ -263,17 +263,28 @@ class Skip:
 
     place: str
     reason: str
-    what: str = "image"  # image, box, file; mended: a box that was kept after a change
+    what: str = "image"  # image, box, file; mended: something that was kept after a change, or in spite of a doubt
+
+
+@dataclass(frozen=True)
+class ClassNames:
+    """The classes in the order of the ids that the source itself defines (COCO categories, YOLO names)."""
+
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class ImportedImage:
-    """A picture found by a format: its file, the boxes that go with it (None: not annotated at all) and the split it belongs to."""
+    """A picture found by a format: its file, the boxes that go with it (None: not annotated at all) and the splits it is listed in.
+
+    ``declared_size``: the width and height that the annotations were drawn for, as their file says; None when it does not say.
+    """
 
     path: Path
     name: str
     annotations: tuple[Annotation, ...] | None
     splits: tuple[str, ...] = ()
+    declared_size: tuple[int, int] | None = None
 
 
 class Format(ABC):
@@ -286,10 +297,11 @@ class Format(ABC):
         """Why this folder looks like this format, in a few words for the report; '' when it does not. Fast: looks at names and file heads."""
 
     @abstractmethod
-    def read(self, folder: Path) -> Iterator[ImportedImage | Skip]:
+    def read(self, folder: Path) -> Iterator[ImportedImage | Skip | ClassNames]:
         """Every picture with its annotations, and everything that is skipped, by name with a reason.
 
-        Boxes are passed on as drawn except those that cannot be read; the importer checks them against the picture.
+        Boxes are passed on as drawn except those that cannot be read; the importer checks them against the picture. Class names are
+        stripped and lower-case. ``ClassNames`` is given once at most; without it the classes are in alphabetical order.
         Raises ``DatasetError`` only when nothing at all can be read.
         """
 
