@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 
 from job import ContractError, Job
 from misbehaviour import BEHAVIOURS
@@ -53,12 +54,11 @@ def train(job):
 
 
 def write_stage(job, stage, score):
-    folder = os.path.join(job.output("models_dir"), stage)
-    os.makedirs(folder, exist_ok=True)
-    with open(os.path.join(folder, "weights.json"), "w", encoding="utf-8") as file:
-        json.dump({"stage": stage, "mAP": score, "class_names": job.class_names}, file)
-    with open(os.path.join(folder, "settings.txt"), "w", encoding="utf-8") as file:
-        file.write(f"classes {len(job.class_names)}\n")
+    folder = job.output("models_dir") / stage
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {"stage": stage, "mAP": score, "class_names": job.class_names}
+    (folder / "weights.json").write_text(json.dumps(weights), encoding="utf-8")
+    (folder / "settings.txt").write_text(f"classes {len(job.class_names)}\n", encoding="utf-8")
 
 
 def write_result(job, stages):
@@ -66,36 +66,34 @@ def write_result(job, stages):
     for stage, score in stages:
         lines += [f"  {stage}:", f"    stage_name: {stage}", "    files: [weights.json, settings.txt]"]
         lines += [f"    timestamp: {int(time.time())}", f"    mAP: {score}"]
-    with open(job.output("training_result_file"), "w", encoding="utf-8") as file:
-        file.write("\n".join(lines) + "\n")
+    job.output("training_result_file").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def mine(job):
     check_model(job)
     ranking = sorted(((score_of(path), path) for path in job.candidates()), reverse=True)
-    with open(job.output("mining_result_file"), "w", encoding="utf-8") as file:
-        file.writelines(f"{path}\t{score:.6f}\n" for score, path in ranking)
+    rows = [f"{path}\t{score:.6f}\n" for score, path in ranking]
+    job.output("mining_result_file").write_text("".join(rows), encoding="utf-8")
 
 
 def infer(job):
     check_model(job)
     score = float(job.config.get("confidence") or 0.9)
-    detection = {os.path.basename(path): {"boxes": [box_of(path, job.class_names, score)]} for path in job.candidates()}
-    with open(job.output("infer_result_file"), "w", encoding="utf-8") as file:
-        json.dump({"detection": detection}, file)
+    detection = {Path(path).name: {"boxes": [box_of(path, job.class_names, score)]} for path in job.candidates()}
+    job.output("infer_result_file").write_text(json.dumps({"detection": detection}), encoding="utf-8")
 
 
 def check_model(job):
     """The runner must have put every file of the model where it says."""
     paths = job.config.get("model_params_path") or []
-    missing = [path for path in paths if not os.path.isfile(path)]
+    missing = [path for path in paths if not Path(path).is_file()]
     if missing or not paths:
         raise ContractError(300004, f"model files are not there: {', '.join(missing) or 'none was named'}")
 
 
 def score_of(path):
     """In [0, 1), the same for the same picture name everywhere."""
-    return int(hashlib.sha1(os.path.basename(path).encode()).hexdigest()[:6], 16) / 16**6
+    return int(hashlib.sha1(Path(path).name.encode()).hexdigest()[:6], 16) / 16**6
 
 
 def box_of(path, class_names, score):

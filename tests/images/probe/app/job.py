@@ -1,7 +1,7 @@
 """What the runner gave: env.yaml and config.yaml through a naive reader of the little YAML that the contract uses."""
 
-import os
 import time
+from pathlib import Path
 
 
 class ContractError(Exception):
@@ -26,20 +26,20 @@ class Job:
         return cls(env, read_yaml((env.get("input") or {}).get("config_file") or "/in/config.yaml"))
 
     def input(self, name):
+        """A path of env.yaml as it stands there; '' when unused."""
         return (self.env.get("input") or {}).get(name) or ""
 
     def output(self, name):
-        return (self.env.get("output") or {})[name]
+        return Path((self.env.get("output") or {})[name])
 
     def rows(self, name):
         """The rows of an index file as lists of columns; every first column must be a file."""
         path = self.input(name)
         if not path:
             return []
-        with open(path, encoding="utf-8") as file:
-            rows = [line.rstrip("\n").split("\t") for line in file if line.strip()]
+        rows = [line.split("\t") for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
         for row in rows:
-            if not os.path.isfile(row[0]):
+            if not Path(row[0]).is_file():
                 raise ContractError(300002, f"{path} names {row[0]}, which is not there")
         return rows
 
@@ -50,17 +50,16 @@ class Job:
         """monitor.txt, replaced in one step so that no reader sees half of it."""
         row = "\t".join([self.task_id, f"{time.time():.6f}", f"{fraction:.2f}", str(state), str(code), message]).rstrip("\t")
         path = self.output("monitor_file")
-        with open(path + ".new", "w", encoding="utf-8") as file:
-            file.write(row + "\n")
-        os.replace(path + ".new", path)
+        aside = path.with_name(path.name + ".new")
+        aside.write_text(row + "\n", encoding="utf-8")
+        aside.replace(path)
 
 
 def read_yaml(path):
     """A mapping of scalars, flow or block lists, and mappings one level down. Enough for config.yaml and env.yaml."""
     top, section = {}, None
     try:
-        with open(path, encoding="utf-8") as file:
-            lines = [line.rstrip("\n") for line in file]
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return {}
     for line in lines:

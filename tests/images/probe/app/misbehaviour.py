@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 
 def exit_with(job, argument):
@@ -24,10 +25,9 @@ def silent(job, argument):
 
 def malformed(job, argument):
     """Exits 0 and leaves results that nobody can read."""
-    os.makedirs(job.output("models_dir"), exist_ok=True)
+    job.output("models_dir").mkdir(parents=True, exist_ok=True)
     for name in ("training_result_file", "mining_result_file", "infer_result_file"):
-        with open(job.output(name), "wb") as file:
-            file.write(b"\xff{not: a [result\x00\n")
+        job.output(name).write_bytes(b"\xff{not: a [result\x00\n")
     sys.exit(0)
 
 
@@ -131,7 +131,7 @@ def spawn_child(job, argument):
         "import os, signal, sys, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "while True:\n    open(sys.argv[1], 'w').write(f'{os.getpid()} {time.time()}')\n    time.sleep(0.05)\n"
     )
-    argv = [sys.executable, "-c", code, os.path.join(job.output("root_dir"), "child-beat")]
+    argv = [sys.executable, "-c", code, str(job.output("root_dir") / "child-beat")]
     subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=argument == "session")
     hang(job, "")
 
@@ -146,10 +146,9 @@ def orphans(job, argument):
 
 def count_zombies():
     count = 0
-    for pid in filter(str.isdigit, os.listdir("/proc")):
+    for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-                fields = file.read().rpartition(")")[2].split()
+            fields = stat.read_text(encoding="utf-8").rpartition(")")[2].split()
         except OSError:
             continue
         count += fields[0] == "Z" and fields[1] in ("1", str(os.getpid()))
@@ -158,9 +157,8 @@ def count_zombies():
 
 def print_env(job, argument):
     """Writes /out/env.json: the environment, arguments and working directory it was started with."""
-    started = {"env": dict(os.environ), "cwd": os.getcwd(), "argv": sys.argv, "hostname": socket.gethostname()}
-    with open(os.path.join(job.output("root_dir"), "env.json"), "w", encoding="utf-8") as file:
-        json.dump(started, file)
+    started = {"env": dict(os.environ), "cwd": str(Path.cwd()), "argv": sys.argv, "hostname": socket.gethostname()}
+    (job.output("root_dir") / "env.json").write_text(json.dumps(started), encoding="utf-8")
 
 
 def look_around(job, argument):
@@ -172,45 +170,42 @@ def look_around(job, argument):
         "out_writable": can_write(job.output("root_dir")),
         "root_writable": can_write("/"),
         "app_writable": can_write("/app"),
-        "home_writable": can_write(os.path.expanduser("~")),
+        "home_writable": can_write(os.environ.get("HOME") or "/root"),
         "tmp_executable": can_execute("/tmp"),
         "interfaces": sorted(name for _, name in socket.if_nameindex()),
         "status": status_lines("CapEff", "CapBnd", "NoNewPrivs", "Seccomp"),
         "shm_bytes": shm_bytes(),
         "first_process": first_process(),
     }
-    with open(os.path.join(job.output("root_dir"), "walls.json"), "w", encoding="utf-8") as file:
-        json.dump(walls, file)
+    (job.output("root_dir") / "walls.json").write_text(json.dumps(walls), encoding="utf-8")
 
 
 def can_write(folder):
-    path = os.path.join(folder, ".probe-write")
+    path = Path(folder) / ".probe-write"
     try:
-        with open(path, "w") as file:
-            file.write("x")
-        os.remove(path)
+        path.write_text("x")
+        path.unlink()
     except OSError:
         return False
     return True
 
 
 def can_execute(folder):
-    path = os.path.join(folder, "probe-run.sh")
+    path = Path(folder) / "probe-run.sh"
     try:
-        with open(path, "w") as file:
-            file.write("#!/bin/sh\nexit 7\n")
-        os.chmod(path, 0o755)
-        return subprocess.call([path]) == 7
+        path.write_text("#!/bin/sh\nexit 7\n")
+        path.chmod(0o755)
+        return subprocess.call([str(path)]) == 7
     except OSError:
         return False
     finally:
-        if os.path.exists(path):
-            os.remove(path)
+        if path.exists():
+            path.unlink()
 
 
 def status_lines(*names):
-    with open("/proc/self/status", encoding="utf-8") as file:
-        pairs = [line.strip().split(":\t", 1) for line in file if ":\t" in line]
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    pairs = [line.split(":\t", 1) for line in lines if ":\t" in line]
     return {name: value for name, value in pairs if name in names}
 
 
@@ -220,34 +215,31 @@ def shm_bytes():
 
 
 def first_process():
-    with open("/proc/1/cmdline", "rb") as file:
-        return file.read().replace(b"\0", b" ").decode().strip()
+    return Path("/proc/1/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
 
 
 def make_links(job, argument):
     """Leaves a folder full of traps for whoever copies it out: links up and out, a fifo, odd names."""
-    folder = os.path.join(job.output("root_dir"), "traps")
-    os.makedirs(os.path.join(folder, "inner"))
-    with open(os.path.join(folder, "inner", "good.txt"), "w") as file:
-        file.write("good")
-    os.symlink("/etc/passwd", os.path.join(folder, "absolute-link"))
-    os.symlink("../../../../etc", os.path.join(folder, "upward-link"))
-    os.symlink("inner", os.path.join(folder, "inner-link"))
-    os.mkfifo(os.path.join(folder, "fifo"))
+    folder = job.output("root_dir") / "traps"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "inner" / "good.txt").write_text("good")
+    (folder / "absolute-link").symlink_to("/etc/passwd")
+    (folder / "upward-link").symlink_to("../../../../etc")
+    (folder / "inner-link").symlink_to("inner")
+    os.mkfifo(folder / "fifo")
     hang(job, "")
 
 
 def fill_disk(job, argument):
     """``fill-disk:MIB`` into /out until it is full."""
-    with open(os.path.join(job.output("root_dir"), "filler"), "wb") as file:
+    with (job.output("root_dir") / "filler").open("wb") as file:
         for _ in range(int(argument or 1024)):
             file.write(b"\0" * 2**20)
     sys.exit(0)
 
 
 def mark(job, name):
-    with open(os.path.join(job.output("root_dir"), name), "w") as file:
-        file.write(str(os.getpid()))
+    (job.output("root_dir") / name).write_text(str(os.getpid()))
 
 
 BEHAVIOURS = {
