@@ -1,0 +1,214 @@
+"""What lies in a source folder: its files found once, without ever leaving the folder, and the ways to look one up.
+
+SECURITY: folders reached through a link are never entered, and a link to a file counts only when the file lies inside the folder.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath, PurePosixPath
+
+from contracts.errors import DatasetError
+from contracts.seams import Skip
+
+#: Names that are taken for pictures. Which of them really are jpg, png or bmp is decided by their content, in the importer.
+PICTURE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp", ".heic", ".heif", ".avif", ".jp2", ".ppm"}
+)
+_PICTURE_HEADS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM")
+_LITTER = frozenset({"__MACOSX", "Thumbs.db", "thumbs.db", "desktop.ini"})
+_PICTURE_FOLDERS = frozenset({"jpegimages", "images", "image", "imgs"})
+_MAX_DEPTH = 64
+
+_SPLIT_WORDS = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test", "testing": "test",
+}  # fmt: skip
+
+
+class UnreadableFileError(Exception):
+    """A file that cannot be used; the message is the reason for the report. Never leaves the format that raised it."""
+
+
+def shown(name: str | PurePath) -> str:
+    """A name as it may stand in a report: bytes that are no UTF-8 become ``\\xNN``, control characters are escaped."""
+    text = os.fspath(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def split_of(path: PurePosixPath) -> str:
+    """The split that a file's folders or its own name speak of, the nearest first: ``train``, ``val``, ``test`` or ''.
+
+    Read are whole words, with a year or without: ``train``, ``valid``, ``val2017``, ``instances_train2017``.
+    """
+    for part in (path.stem, *reversed(path.parts[:-1])):
+        found = {_SPLIT_WORDS[word] for word in _words(part) if word in _SPLIT_WORDS}
+        if len(found) == 1:
+            return found.pop()
+    return ""
+
+
+def folder_split_of(path: PurePosixPath) -> str:
+    """As ``split_of``, but only folders that are named exactly after a split count; a picture's own name says nothing."""
+    names = (part.lower().rstrip("0123456789_-") for part in reversed(path.parts[:-1]))
+    return next((_SPLIT_WORDS[name] for name in names if name in _SPLIT_WORDS), "")
+
+
+def _words(text: str) -> list[str]:
+    return "".join(c if c.isalpha() else " " for c in text.lower()).split()
+
+
+@dataclass
+class Listing:
+    """The files of a folder as paths relative to it, in alphabetical order, and what could not be listed."""
+
+    root: Path
+    files: list[PurePosixPath] = field(default_factory=list)
+    skips: list[Skip] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.pictures = [path for path in self.files if self._looks_like_picture(path)]
+        self._by_name: dict[str, list[PurePosixPath]] = defaultdict(list)
+        self._by_stem: dict[str, list[PurePosixPath]] = defaultdict(list)
+        for path in self.pictures:
+            self._by_name[path.name.lower()].append(path)
+            self._by_stem[path.stem.lower()].append(path)
+
+    def with_suffix(self, *suffixes: str) -> list[PurePosixPath]:
+        return [path for path in self.files if path.suffix.lower() in suffixes]
+
+    def host(self, path: PurePosixPath) -> Path:
+        return self.root / path
+
+    def find_picture(self, wanted: str, near: PurePosixPath) -> PurePosixPath | None:
+        """The picture that ``wanted`` (a name, with folders or without, with a suffix or without) means in the file ``near``.
+
+        Of several, the one whose folders agree best with ``wanted``, then the one that lies nearest to ``near``. None when there is none;
+        raises ``UnreadableFileError`` when several fit equally well.
+        """
+        path = PurePosixPath(wanted.strip().replace("\\", "/"))
+        candidates = self._by_name.get(path.name.lower()) or self._by_stem.get(path.name.lower())
+        if not candidates and path.suffix.lower() in PICTURE_SUFFIXES:
+            candidates = self._by_stem.get(path.stem.lower())
+        return _best(candidates or [], path, near)
+
+    def read_bytes(self, path: PurePosixPath, limit_bytes: int) -> bytes:
+        """The whole file; raises ``UnreadableFileError`` when it is empty, larger than the limit or cannot be read."""
+        try:
+            with self.host(path).open("rb") as file:
+                content = file.read(limit_bytes + 1)
+        except OSError as error:
+            raise UnreadableFileError(f"cannot be read: {error.strerror}") from error
+        if len(content) > limit_bytes:
+            raise UnreadableFileError(f"is larger than the limit of {limit_bytes:,} bytes")
+        if not content.strip():
+            raise UnreadableFileError("is empty")
+        return content
+
+    def read_text(self, path: PurePosixPath, limit_bytes: int) -> str:
+        """As ``read_bytes``, decoded: UTF-8 with or without mark, UTF-16 with mark, else GB18030."""
+        content = self.read_bytes(path, limit_bytes)
+        encodings = ["utf-16"] if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ["utf-8-sig", "gb18030"]
+        for encoding in encodings:
+            try:
+                return content.decode(encoding)
+            except UnicodeDecodeError:
+                continue
+        raise UnreadableFileError("is not text (neither UTF-8, UTF-16 nor GB18030)")
+
+    def head(self, path: PurePosixPath, length_bytes: int = 4096) -> bytes:
+        """The beginning of the file, b'' when it cannot be read."""
+        try:
+            with self.host(path).open("rb") as file:
+                return file.read(length_bytes)
+        except OSError:
+            return b""
+
+    def _looks_like_picture(self, path: PurePosixPath) -> bool:
+        suffix = path.suffix.lower()
+        return suffix in PICTURE_SUFFIXES or (not suffix and self.head(path, 8).startswith(_PICTURE_HEADS))
+
+
+def list_folder(folder: Path) -> Listing:
+    """Every regular file below the folder. Raises ``DatasetError`` when the folder itself cannot be listed."""
+    root = folder.resolve()
+    skips: list[Skip] = []
+    try:
+        files = sorted(_walk(root, PurePosixPath(), skips), key=str)
+    except OSError as error:
+        raise DatasetError(f"The folder {shown(folder)} cannot be read: {error.strerror}.", folder=shown(folder)) from error
+    return Listing(root, files, skips)
+
+
+def _walk(root: Path, below: PurePosixPath, skips: list[Skip]) -> Iterator[PurePosixPath]:
+    pending = [below]
+    while pending:
+        current = pending.pop()
+        try:
+            entries = list(os.scandir(root / current))
+        except OSError as error:
+            if current == below:
+                raise
+            skips.append(Skip(shown(current), f"the folder cannot be read: {error.strerror}", "file"))
+            continue
+        for entry in entries:
+            if entry.name.startswith(".") or entry.name in _LITTER:
+                continue
+            path = current / entry.name
+            if entry.is_dir(follow_symlinks=False) and len(path.parts) <= _MAX_DEPTH:
+                pending.append(path)
+            elif reason := _unfit(root, entry):
+                skips.append(Skip(shown(path), reason, "file"))
+            else:
+                yield path
+
+
+def _unfit(root: Path, entry: os.DirEntry[str]) -> str:
+    """Why an entry is not a file of this folder; '' when it is."""
+    if entry.is_dir(follow_symlinks=False):
+        return f"folders more than {_MAX_DEPTH} deep are not read"
+    if entry.is_file(follow_symlinks=False):
+        return ""
+    try:
+        if entry.is_symlink() and not Path(entry.path).resolve(strict=True).is_relative_to(root):
+            return "a link that leads out of the folder is not followed"
+        mode = entry.stat().st_mode
+    except (OSError, RuntimeError):
+        return "a link that leads nowhere"
+    if stat.S_ISREG(mode):
+        return ""
+    return "a link to a folder is not followed" if entry.is_symlink() else "not a regular file"
+
+
+def _best(candidates: Iterable[PurePosixPath], wanted: PurePosixPath, near: PurePosixPath) -> PurePosixPath | None:
+    ranked = sorted((((_agreement(c, wanted), *_nearness(c, near)), str(c), c) for c in candidates), key=lambda r: r[:2])
+    if not ranked:
+        return None
+    best = [candidate for rank, _, candidate in ranked if rank == ranked[-1][0]]
+    if len(best) > 1:
+        raise UnreadableFileError(f"several pictures fit {shown(wanted)}: {shown(best[0])} and {shown(best[1])}")
+    return best[0]
+
+
+def _agreement(candidate: PurePosixPath, wanted: PurePosixPath) -> int:
+    """How many folders, counted from the file upwards, are the same in both."""
+    count = 0
+    for mine, theirs in zip(reversed(candidate.parts[:-1]), reversed(wanted.parts[:-1]), strict=False):
+        if mine.lower() != theirs.lower():
+            break
+        count += 1
+    return count
+
+
+def _nearness(candidate: PurePosixPath, near: PurePosixPath) -> tuple[int, bool, int]:
+    """How many leading folders both share and how many folder names below (``images/train``, ``labels/train``); whether the folder
+    is named as one for pictures; how high up it lies."""
+    mine, theirs = candidate.parts[:-1], near.parts[:-1]
+    shared = 0
+    while shared < min(len(mine), len(theirs)) and mine[shared] == theirs[shared]:
+        shared += 1
+    alike = shared + len(set(mine[shared:]) & set(theirs[shared:]))
+    return alike, bool(mine) and mine[-1].lower() in _PICTURE_FOLDERS, -len(mine)
