@@ -1,0 +1,1 @@
+"""What exists: images, links, datasets, models, predictions, jobs and leases, in one database. Importing this package loads nothing."""

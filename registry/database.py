@@ -1,0 +1,292 @@
+"""One database of the registry: opened at the newest schema, read and written in short transactions."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError, StatementError
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import NullPool
+
+from contracts.errors import ConfigurationError, ConflictError, InternalError, RequestError, SluiceError, UnavailableError
+from registry.migrations import HEAD
+
+BUSY_TIMEOUT_S = 30
+
+_log = logging.getLogger(__name__)
+
+
+class Database:
+    """The registry's database. Threads may share one; a forked child opens its own.
+
+    What you can rely on:
+
+    1. What ``writing`` committed survives a crash of the program and a power loss: SQLite runs with ``synchronous=FULL``. In WAL mode
+       ``NORMAL`` would lose the last commits with the power, and a lost "container created" is a container that nobody owns.
+    2. A reader sees one moment: it neither waits for a writer nor sees half of what it writes.
+    3. One writer at a time on SQLite; a second one waits up to 30 s and then gets ``UnavailableError``.
+    4. Only errors of ``contracts.errors`` leave a ``with`` block for what the database did.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._write_engine = engine.execution_options(sluice_writing=True)
+        self._read_engine = (
+            engine.execution_options(postgresql_readonly=True, isolation_level="REPEATABLE READ") if _is_postgresql(engine) else engine
+        )
+
+    @classmethod
+    def open(cls, url: str | Path) -> Database:
+        """Connect and bring the schema to this code's revision; made when it is not there. Safe in several processes at once.
+
+        ``url`` is an SQLAlchemy URL (``sqlite:////absolute/file``, ``sqlite:///relative``, ``postgresql+psycopg://...``) or a file's path.
+        Raises ``ConfigurationError`` when it cannot be used, ``UnavailableError`` when it may work later.
+        """
+        parsed = _parse_url(url)
+        engine = _create_engine(parsed)
+        try:
+            with _translated(parsed):
+                if _revision(engine) != HEAD:
+                    _migrate(parsed)
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(engine)
+
+    @property
+    def url(self) -> str:
+        """The URL with its password masked."""
+        return self._engine.url.render_as_string(hide_password=True)
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session on one moment of the database. A write inside is a defect and raises ``InternalError``."""
+        with _translated(self._engine.url, reading=True), Session(self._read_engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A session in a write transaction, begun at once; committed at the end of the block, rolled back by an error.
+
+        Keep the block short and wait for nothing in it: on SQLite every other writer waits.
+        """
+        with _translated(self._engine.url), Session(self._write_engine, expire_on_commit=False) as session, session.begin():
+            session.connection()  # BEGIN IMMEDIATE now: what the block reads is still true when it writes
+            yield session
+
+    def close(self) -> None:
+        """Let go of every connection. May be repeated."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+# ------------------------------------------------------------------------------------------------------------- connecting
+
+
+def _parse_url(url: str | Path) -> URL:
+    try:
+        parsed = make_url(url) if isinstance(url, str) and "://" in url else URL.create("sqlite", database=str(url))
+    except ArgumentError as error:
+        raise ConfigurationError(
+            f"{url!r} is not a database URL", hint="Write sqlite:////folder/file.db or postgresql+psycopg://..."
+        ) from error
+    if parsed.get_backend_name() != "sqlite":
+        return parsed
+    if not parsed.database or parsed.database == ":memory:" or parsed.database.startswith("file:"):
+        raise ConfigurationError(f"the database {url} is no file", hint="Write sqlite:////folder/file.db: jobs must outlive the program.")
+    return parsed.set(database=str(Path(parsed.database).expanduser().absolute()))
+
+
+def _is_postgresql(engine: Engine) -> bool:
+    return engine.dialect.name == "postgresql"
+
+
+def _create_engine(url: URL, *, for_migration: bool = False) -> Engine:
+    options: dict[str, Any] = {"poolclass": NullPool} if for_migration else {}
+    if url.get_backend_name() == "sqlite":
+        options["connect_args"] = {"timeout": BUSY_TIMEOUT_S}
+    else:
+        options["pool_pre_ping"] = not for_migration
+    try:
+        engine = create_engine(url, **options)
+    except (NoSuchModuleError, ModuleNotFoundError) as error:
+        raise ConfigurationError(
+            f"no driver for the database {url.render_as_string()}: {error}",
+            hint="Install the driver the URL names, e.g. `pip install psycopg`.",
+        ) from error
+    if engine.dialect.name == "sqlite":
+        _set_up_sqlite(engine, foreign_keys=not for_migration)
+    return engine
+
+
+def _set_up_sqlite(engine: Engine, *, foreign_keys: bool) -> None:
+    """Pragmas for every connection, and transactions that begin where the code says, not where Python's driver guesses."""
+
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        writing = connection.get_execution_options().get("sluice_writing", False)
+        connection.exec_driver_sql(f"PRAGMA query_only = {'OFF' if writing else 'ON'}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+# -------------------------------------------------------------------------------------------------------------- migrating
+
+
+def _revision(engine: Engine) -> str | None:
+    """The schema's revision, or None for a database without one. Asked without Alembic, which takes longer to import than to answer."""
+    with engine.connect() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _migrate(url: URL) -> None:
+    """To the newest revision in one transaction, under a lock that every process takes."""
+    with _migration_lock(url):
+        engine = _create_engine(url, for_migration=True)
+        try:
+            if _revision(engine) != HEAD:  # another process may have been first
+                upgrade(engine)
+        finally:
+            engine.dispose()
+
+
+@contextmanager
+def _migration_lock(url: URL) -> Iterator[None]:
+    """SQLite: a lock file beside the database, because switching a fresh file to WAL ignores the busy timeout.
+
+    Elsewhere the transaction of ``upgrade`` takes an advisory lock.
+    """
+    if url.get_backend_name() != "sqlite":
+        yield
+        return
+    path = Path(f"{url.database}.lock")
+    try:
+        file = path.open("ab")
+    except OSError as error:
+        raise _unusable(url, f"{path} cannot be written: {error.strerror}") from error
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def upgrade(engine: Engine, revision: str = "head") -> None:
+    """Run the packaged scripts up to ``revision``; all or nothing. Raises ``ConfigurationError`` for a schema newer than this code."""
+    from alembic import command
+
+    with engine.execution_options(sluice_writing=True).begin() as connection:
+        if _is_postgresql(engine):
+            connection.execute(text("SELECT pg_advisory_xact_lock(7583720)"))
+        config = migration_config(connection)
+        _refuse_newer(connection, config)
+        command.upgrade(config, revision)
+        _log.info("database migrated revision=%s", HEAD)
+
+
+def migration_config(connection: Connection | None = None) -> Any:
+    """Alembic's configuration for the packaged scripts; no alembic.ini is read."""
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", "registry:migrations")
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
+
+
+def _refuse_newer(connection: Connection, config: Any) -> None:
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    current = MigrationContext.configure(connection).get_current_revision()
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if current is not None and current not in known:
+        raise ConfigurationError(
+            f"the database {connection.engine.url.render_as_string()} is newer than this Sluice: it has revision {current}, this code knows {HEAD}",
+            hint="Use the Sluice that made it or a newer one, or another home. The database was not changed.",
+            revision=current,
+            known=HEAD,
+        )
+
+
+# ------------------------------------------------------------------------------------------------------------------ errors
+
+
+@contextmanager
+def _translated(url: URL, *, reading: bool = False) -> Iterator[None]:
+    """Turns what SQLAlchemy and the driver raise into the error tree, with the cause kept."""
+    try:
+        yield
+    except SluiceError:
+        raise
+    except StatementError as error:
+        if isinstance(error.orig, SluiceError):  # raised by one of our column types
+            raise error.orig from None
+        raise _translate(error, url, reading) from error
+    except SQLAlchemyError as error:
+        raise InternalError(f"the registry failed: {error}") from error
+    except (UnicodeEncodeError, OverflowError) as error:
+        raise RequestError(f"a value cannot be stored: {error}", hint="Texts must be valid Unicode, numbers fit into 64 bits.") from error
+
+
+def _translate(error: StatementError, url: URL, reading: bool) -> SluiceError:
+    said = " ".join(str(error.orig).split())
+    if isinstance(error, IntegrityError):
+        return ConflictError(f"the registry refused the change: {said}", hint=_integrity_hint(said))
+    if not isinstance(error, DBAPIError):
+        return InternalError(f"the registry failed: {said}")
+    shown = url.database if url.get_backend_name() == "sqlite" else url.render_as_string()
+    if re.search(r"database (table )?is locked", said):
+        return UnavailableError(
+            f"the database {shown} was locked by another program for {BUSY_TIMEOUT_S} s",
+            hint="Try again; `lsof` on the file says who holds it.",
+        )
+    if "disk is full" in said or "No space left" in said:
+        return UnavailableError(f"the disk with the database {shown} is full", hint="Free space on it and try again.", reason="disk_full")
+    if "disk I/O error" in said:
+        return UnavailableError(f"the disk with the database {shown} failed: {said}", hint="Look at the disk and its free space.")
+    return _translate_unusable(said, url, reading)
+
+
+def _translate_unusable(said: str, url: URL, reading: bool) -> SluiceError:
+    if ("readonly database" in said and reading) or "read-only transaction" in said:
+        return InternalError(f"something was written inside reading(): {said}")
+    if re.search(r"readonly database|unable to open database file", said):
+        return _unusable(url, said)
+    if re.search(r"not a database|malformed|file is encrypted", said):
+        return _unusable(url, f"it is damaged or no SQLite file ({said})", "Restore the file from a backup, or name another with --home.")
+    if url.get_backend_name() != "sqlite" and re.search(r"connect|could not translate host|shutting down|starting up|deadlock", said):
+        return UnavailableError(f"the database {url.render_as_string()} does not answer: {said}", hint="Is the server running?")
+    return InternalError(f"the registry failed: {said}")
+
+
+def _integrity_hint(said: str) -> str:
+    if "FOREIGN KEY" in said.upper():
+        return "Something it refers to does not exist, or something still refers to it."
+    return "The name is taken, or it was stored at the same moment by another program."
+
+
+def _unusable(url: URL, why: str, hint: str = "The file and its folder must exist and be writable by you.") -> ConfigurationError:
+    return ConfigurationError(f"the database {url.database} cannot be used: {why}", hint=hint, path=str(url.database))

@@ -1,0 +1,274 @@
+"""The tables. Portable between SQLite and PostgreSQL: no type or default that only one of them knows.
+
+Times are aware and UTC. Columns of type ``FreeJson`` hold free-form data. ``job_id`` in datasets, models and predictions says where a thing
+came from; it is no foreign key, because the thing outlives the job's row.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Boolean, DateTime, ForeignKey, Index, MetaData, String, Text, UniqueConstraint
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.types import TypeDecorator
+
+from contracts.errors import InternalError
+from registry.free_json import decode, encode
+
+
+def now() -> datetime:
+    """This moment, aware, in UTC."""
+    return datetime.now(timezone.utc)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware time, kept and given back in UTC. SQLite keeps no zone, so it is taken off and put on here."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise InternalError(f"a time without a zone was given to the registry: {value.isoformat()}")
+        in_utc = value.astimezone(timezone.utc)
+        return in_utc.replace(tzinfo=None) if dialect.name == "sqlite" else in_utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
+        if value is None:
+            return None
+        return value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)
+
+
+class FreeJson(TypeDecorator[Any]):
+    """Free-form data (``registry.free_json``); None is SQL NULL."""
+
+    impl = JSON(none_as_null=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002 - SQLAlchemy's signature
+        return encode(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002 - SQLAlchemy's signature
+        return decode(value)
+
+
+class Base(DeclarativeBase):
+    """Names every constraint, so that a later migration can speak of it on any database."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class ImageRow(Base):
+    __tablename__ = "images"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+    reference: Mapped[str] = mapped_column(Text)
+    engine: Mapped[str] = mapped_column(String(100))
+    dialect: Mapped[str] = mapped_column(String(100))
+    digest: Mapped[str] = mapped_column(String(200), index=True)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    profile: Mapped[str] = mapped_column(String(50))
+    allow: Mapped[Any] = mapped_column(FreeJson)
+    # ``metadata`` is taken by SQLAlchemy on the class; the column has the domain's name.
+    declared: Mapped[Any] = mapped_column("metadata", FreeJson)
+    labels: Mapped[Any] = mapped_column(FreeJson)
+    registered_at: Mapped[datetime] = mapped_column(UtcTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class ImageDigestRow(Base):
+    """What an image's name has pointed to, oldest first by id; the newest is the image's present digest."""
+
+    __tablename__ = "image_digests"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), index=True)
+    reference: Mapped[str] = mapped_column(Text)
+    digest: Mapped[str] = mapped_column(String(200))
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    recorded_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class LinkRow(Base):
+    __tablename__ = "links"
+    __table_args__ = (UniqueConstraint("training_image_id", "image_id", "kind"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    training_image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), index=True)
+    kind: Mapped[str] = mapped_column(String(50))
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class DatasetRow(Base):
+    __tablename__ = "datasets"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class VersionRow(Base):
+    __tablename__ = "dataset_versions"
+    __table_args__ = (UniqueConstraint("dataset_id", "number"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"))
+    number: Mapped[int]
+    folder: Mapped[str] = mapped_column(Text)
+    image_count: Mapped[int] = mapped_column(BigInteger)
+    annotation_count: Mapped[int] = mapped_column(BigInteger)
+    class_names: Mapped[Any] = mapped_column(FreeJson)
+    splits: Mapped[Any] = mapped_column(FreeJson)
+    object_type: Mapped[int]
+    content_hash: Mapped[str] = mapped_column(String(200), index=True)
+    parent: Mapped[int | None]
+    source: Mapped[Any] = mapped_column(FreeJson, nullable=True)
+    job_id: Mapped[str | None] = mapped_column(String(50), index=True)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class ModelRow(Base):
+    __tablename__ = "models"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+    job_id: Mapped[str | None] = mapped_column(String(50), index=True)
+    image_name: Mapped[str] = mapped_column(String(200))
+    image_digest: Mapped[str] = mapped_column(String(200))
+    object_type: Mapped[int]
+    class_names: Mapped[Any] = mapped_column(FreeJson)
+    best_stage: Mapped[str] = mapped_column(Text)
+    recommended: Mapped[str | None] = mapped_column(Text)
+    parameters: Mapped[Any] = mapped_column(FreeJson)
+    folder: Mapped[str] = mapped_column(Text)
+    evaluate_config: Mapped[Any] = mapped_column(FreeJson)
+    attachments: Mapped[Any] = mapped_column(FreeJson)
+    train_data: Mapped[str | None] = mapped_column(Text)
+    val_data: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    stages: Mapped[list[StageRow]] = relationship(order_by="StageRow.position", cascade="all, delete-orphan", passive_deletes=True)
+
+
+class StageRow(Base):
+    __tablename__ = "model_stages"
+    __table_args__ = (UniqueConstraint("model_id", "name"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id", ondelete="CASCADE"))
+    position: Mapped[int]
+    name: Mapped[str] = mapped_column(Text)
+    metrics: Mapped[Any] = mapped_column(FreeJson)
+    timestamp: Mapped[int] = mapped_column(BigInteger)
+    files: Mapped[Any] = mapped_column(FreeJson)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+
+
+class PredictionRow(Base):
+    """One per job: collecting twice cannot store twice."""
+
+    __tablename__ = "predictions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(String(50), unique=True)
+    model_name: Mapped[str] = mapped_column(String(200), index=True)
+    stage_name: Mapped[str] = mapped_column(Text)
+    dataset: Mapped[str] = mapped_column(String(200), index=True)
+    number: Mapped[int]
+    split: Mapped[str] = mapped_column(String(50))
+    file: Mapped[str] = mapped_column(Text)
+    image_count: Mapped[int] = mapped_column(BigInteger)
+    annotation_count: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class JobRow(Base):
+    """One job. There is no column for the state: it follows from ``step`` and ``end_reason``."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (Index(None, "end_reason", "step"), Index(None, "created_at", "id"))
+
+    id: Mapped[str] = mapped_column(String(50), primary_key=True)
+    name: Mapped[str | None] = mapped_column(String(200), index=True)
+    kind: Mapped[str] = mapped_column(String(50))
+    spec: Mapped[Any] = mapped_column(FreeJson)
+    step: Mapped[str] = mapped_column(String(50))
+    end_reason: Mapped[str | None] = mapped_column(String(50))
+    attempt: Mapped[int]
+    image_name: Mapped[str] = mapped_column(String(200), index=True)
+    image_reference: Mapped[str] = mapped_column(Text)
+    image_digest: Mapped[str] = mapped_column(String(200))
+    engine: Mapped[str] = mapped_column(String(100))
+    dialect: Mapped[str] = mapped_column(String(100))
+    container_id: Mapped[str | None] = mapped_column(String(200))
+    gpu_uuids: Mapped[Any] = mapped_column(FreeJson)
+    run_dir: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    started_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    progress: Mapped[Any] = mapped_column(FreeJson, nullable=True)
+    exit_code: Mapped[int | None] = mapped_column(BigInteger)
+    evidence: Mapped[Any] = mapped_column(FreeJson, nullable=True)
+    warnings: Mapped[Any] = mapped_column(FreeJson)
+    result: Mapped[Any] = mapped_column(FreeJson, nullable=True)
+    cancel_requested_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    log_cursor: Mapped[str] = mapped_column(Text)
+    rerun_of: Mapped[str | None] = mapped_column(String(50))
+
+
+class JobEventRow(Base):
+    """The journal: rows are added, never changed."""
+
+    __tablename__ = "job_events"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
+    attempt: Mapped[int]
+    step: Mapped[str] = mapped_column(String(50))
+    detail: Mapped[Any] = mapped_column(FreeJson)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class GpuLeaseRow(Base):
+    """A lease and what it held; ``uuids`` stays after the slots were given back."""
+
+    __tablename__ = "gpu_lease"
+    __table_args__ = (UniqueConstraint("job_id", "attempt"), Index(None, "host", "state"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    host: Mapped[str] = mapped_column(String(255))
+    job_id: Mapped[str] = mapped_column(String(50))
+    attempt: Mapped[int]
+    uuids: Mapped[Any] = mapped_column(FreeJson)
+    state: Mapped[str] = mapped_column(String(50))
+    exclusive: Mapped[bool] = mapped_column(Boolean)
+    bytes: Mapped[int | None] = mapped_column(BigInteger)
+    runner_id: Mapped[str] = mapped_column(String(200))
+    container_id: Mapped[str | None] = mapped_column(String(200))
+    boot_id: Mapped[str] = mapped_column(String(100))
+    note: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class GpuSlotRow(Base):
+    """The mutual exclusion: who holds the row's ``lease_id`` holds the slot. A whole card has one slot, number 0."""
+
+    __tablename__ = "gpu_slot"
+
+    host: Mapped[str] = mapped_column(String(255), primary_key=True)
+    uuid: Mapped[str] = mapped_column(String(100), primary_key=True)
+    slot: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    lease_id: Mapped[int | None] = mapped_column(ForeignKey("gpu_lease.id"), index=True)
