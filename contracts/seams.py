@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from contracts.dataset import Annotation, Asset, ContainerPaths, JobInputs
+from contracts.errors import ImageError
 from contracts.gpu import Gpu
 from contracts.image import ImageFacts, ImageMetadata, Kind, ObjectType, Permissions
 from contracts.job import JobWarning
@@ -152,6 +153,12 @@ class Engine(ABC):
     @abstractmethod
     def build_image(self, folder: Path, reference: str, build_args: Mapping[str, str], on_output: Callable[[str], None]) -> ImageFacts:
         """Build ``folder`` (an image folder as in images/_template) and name it; blocks. Raises ``ImageError`` with the builder's words."""
+
+    def import_image(self, tar: Path, reference: str) -> ImageFacts:
+        """Make an image of a root file system, packed as a tar, and name it; blocks. Raises ``ImageError``, always on an engine that has no images."""
+        raise ImageError(
+            f"the engine {self.name} cannot make {reference} of {tar}: it has no images", hint="Use an engine that has, such as docker."
+        )
 
     @abstractmethod
     def read_image_files(self, reference: str, folder: str, max_bytes: int) -> dict[str, bytes]:
