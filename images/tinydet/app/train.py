@@ -1,0 +1,250 @@
+"""Training: from labelled pictures to stages."""
+
+from __future__ import annotations
+
+import copy
+import math
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import checkpoint
+import numpy as np
+import torch
+from contract import CONFIG_ERROR, DATASET_ERROR, NOT_A_NUMBER_ERROR, Env, ImageError, Monitor, read_class_names, read_index, read_parameters
+from data import Augmentation, PictureStore, Sample, choose_image_size, chunks, log, read_samples
+from device import as_input, choose_device, precision
+from evaluate import Boxes, Metrics, evaluate
+from infer import InferParameters, detect_batch
+from loss import detection_loss
+from model import STRIDE, Detector
+from stages import Stages
+from targets import build_targets
+from torch import Tensor
+
+Batch = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class TrainingParameters:
+    """img-man/training-template.yaml; the help texts are there."""
+
+    epochs: int = 40
+    max_minutes: float = 0.0
+    image_size: int = 0
+    batch_size: int = 16
+    learning_rate: float = 0.002
+    weight_decay: float = 0.02
+    width: int = 32
+    seed: int = 0
+    save_period: int = 10
+    eval_period: int = 5
+    scale: float = 0.3
+    shift: float = 0.1
+    mosaic: float = 0.0
+    colour: float = 0.3
+    flip_horizontal: bool = False
+    flip_vertical: bool = False
+    conf_thres: float = 0.3
+    nms_thres: float = 0.5
+
+
+class Stopped(Exception):
+    """The job was asked to end; its stages are saved."""
+
+
+def train(env: Env, config: dict[str, Any], monitor: Monitor) -> None:
+    """Trains on the job's data and writes stages and result.yaml."""
+    parameters = read_parameters(config, TrainingParameters)
+    device = choose_device(config)
+    class_names = read_class_names(config)
+    samples, val_samples = read_split(env, "training_index_file", class_names), read_split(env, "val_index_file", class_names)
+    image_size = parameters.image_size or choose_image_size(samples)
+    store = PictureStore(samples, image_size, len(class_names))
+    val_store = PictureStore(val_samples, image_size, len(class_names))
+    model = build_model(config, parameters, class_names).to(device)
+    count = sum(weights.numel() for weights in model.parameters())
+    log(f"training on {len(store)} pictures, validating on {len(val_store)}, size {image_size}, {count} weights, {device}")
+    Trainer(env, parameters, class_names, store, val_store, model, monitor).run()
+
+
+def read_split(env: Env, index: str, class_names: list[str]) -> list[Sample]:
+    """Samples of one index file of env.yaml. Raises ImageError 300002 when no picture has a box of the classes."""
+    samples = read_samples(read_index(env.input(index)), class_names)
+    if not any(len(sample.labels) for sample in samples):
+        raise ImageError(DATASET_ERROR, f"{env.input(index)}: no picture has a box of the classes {class_names}")
+    return samples
+
+
+def build_model(config: dict[str, Any], parameters: TrainingParameters, class_names: list[str]) -> Detector:
+    """A fresh detector for the seed, or one that continues from ``pretrained_model_params``."""
+    if not class_names:
+        raise ImageError(CONFIG_ERROR, "class_names is empty: a detector needs at least one class")
+    torch.manual_seed(parameters.seed)
+    pretrained = list(config.get("pretrained_model_params") or [])
+    if not pretrained:
+        return Detector(len(class_names), parameters.width)
+    model = Detector(len(class_names), checkpoint.width_of(pretrained))
+    log(checkpoint.continue_from(pretrained, model, class_names))
+    return model
+
+
+class Trainer:
+    """One training run: owns the weights, their running average, the schedule and the stages."""
+
+    def __init__(
+        self,
+        env: Env,
+        parameters: TrainingParameters,
+        class_names: list[str],
+        store: PictureStore,
+        val_store: PictureStore,
+        model: Detector,
+        monitor: Monitor,
+    ) -> None:
+        self.parameters, self.class_names, self.monitor = parameters, class_names, monitor
+        self.store, self.val_store, self.model = store, val_store, model
+        self.average = copy.deepcopy(model).eval().requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(model.parameters(), lr=parameters.learning_rate, weight_decay=parameters.weight_decay)
+        self.device = next(model.parameters()).device
+        self.stages = Stages(
+            env.output("models_dir"), env.output("training_result_file"), {"iou_thr": 0.5, "conf_thr": parameters.conf_thres}
+        )
+        self.batches_per_epoch = max(len(store) // parameters.batch_size, 1)
+        self.iteration, self.started, self.best, self.stop = 0, time.monotonic(), -1.0, False
+
+    def run(self) -> None:
+        """All epochs. SIGTERM ends it after the iteration: the stage ``last`` is saved, then Stopped is raised."""
+        signal.signal(signal.SIGTERM, self._ask_to_stop)
+        epoch = 0
+        while self.fraction() < 1:
+            epoch += 1
+            began, loss = time.monotonic(), self._run_epoch(epoch)
+            note = self._finish_epoch(epoch)
+            log(f"epoch {epoch}: loss {loss:.3f}, {time.monotonic() - began:.1f} s{note}")
+        self.monitor.progress(1.0)
+
+    def fraction(self) -> float:
+        """How much of the training is done, by iterations or by the clock, whichever is further."""
+        by_count = self.iteration / (self.parameters.epochs * self.batches_per_epoch)
+        limit_s = self.parameters.max_minutes * 60
+        return min(max(by_count, (time.monotonic() - self.started) / limit_s if limit_s > 0 else 0.0), 1.0)
+
+    def _run_epoch(self, epoch: int) -> float:
+        """The mean loss of one pass over the pictures."""
+        losses = []
+        for batch in self._batches(epoch):
+            losses.append(self._step(batch))
+            self.iteration += 1
+            self.monitor.progress(0.98 * self.fraction())
+            if self.stop:
+                self._save("last", epoch, {})
+                raise Stopped
+            if self.fraction() >= 1:
+                break
+        return float(np.mean(losses))
+
+    def _step(self, batch: Batch) -> float:
+        """One update of the weights; the loss before it."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.parameters.learning_rate * rate_at(self.fraction())
+        self.model.train()
+        pictures, heat, box, weight = (part.to(self.device) for part in batch)
+        with precision(self.device):
+            logits, distances = self.model(pictures)
+        loss = detection_loss(logits.float(), distances.float(), heat, box, weight)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise ImageError(NOT_A_NUMBER_ERROR, f"the loss became {value} in iteration {self.iteration}; lower learning_rate")
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 10.0)
+        self.optimizer.step()
+        self._follow_average()
+        return value
+
+    @torch.no_grad()
+    def _follow_average(self) -> None:
+        keep = min(0.998, (1 + self.iteration) / (10 + self.iteration))
+        for slow, fast in zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True):
+            if slow.is_floating_point():
+                slow.lerp_(fast, 1 - keep)
+            else:
+                slow.copy_(fast)
+
+    def _finish_epoch(self, epoch: int) -> str:
+        """Evaluates and saves when it is time; gives a note for the log."""
+        p, ended = self.parameters, self.fraction() >= 1
+        periodic = p.save_period > 0 and epoch % p.save_period == 0
+        if not (ended or periodic or (p.eval_period > 0 and epoch % p.eval_period == 0)):
+            return ""
+        metrics = self.evaluate()
+        numbers = {"mAP": metrics.mean_ap, "mAR": metrics.mean_ar, "tp": metrics.tp, "fp": metrics.fp, "fn": metrics.fn}
+        if periodic:
+            self._save(f"epoch_{epoch}", epoch, numbers)
+        self._save("last", epoch, numbers)
+        if metrics.mean_ap > self.best:
+            self.best = metrics.mean_ap
+            self._save("best", epoch, numbers)
+        return f", mAP {metrics.mean_ap:.4f}, tp {metrics.tp} fp {metrics.fp} fn {metrics.fn}"
+
+    def evaluate(self) -> Metrics:
+        """The averaged weights against the validation pictures, at IoU 0.5."""
+        settings = InferParameters(conf_thres=0.01, nms_thres=self.parameters.nms_thres)
+        found, truth = [], []
+        for rows in chunks(len(self.val_store), self.parameters.batch_size):
+            labelled = [self.val_store.get(row) for row in rows]
+            found += detect_batch(self.average, [picture for picture, _, _ in labelled], settings)
+            truth += [Boxes(boxes, labels, np.ones(len(labels))) for _, boxes, labels in labelled]
+        return evaluate(found, truth, len(self.class_names), 0.5, self.parameters.conf_thres)
+
+    def _save(self, stage: str, epoch: int, metrics: dict[str, float]) -> None:
+        facts = checkpoint.ModelFacts(self.class_names, self.store.image_size, self.model.stem[1][0].out_channels, epoch)
+        self.stages.add(stage, checkpoint.save(self.stages.folder(stage), self.average, facts), metrics)
+
+    def _batches(self, epoch: int) -> Iterator[Batch]:
+        """Augmented batches in an order of the seed's; the next one is made while one is used."""
+        p = self.parameters
+        order = np.random.default_rng([p.seed, epoch]).permutation(len(self.store))
+        groups = [order[rows.start : rows.stop] for rows in chunks(len(order), p.batch_size)][: self.batches_per_epoch]
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(self._make_batch, epoch, groups[0])
+            for following in [*groups[1:], None]:
+                batch = waiting.result()
+                if following is not None:
+                    waiting = pool.submit(self._make_batch, epoch, following)
+                yield batch
+
+    def _make_batch(self, epoch: int, group: Any) -> Batch:
+        p = self.parameters
+        how = Augmentation(p.scale, p.shift, p.mosaic, p.flip_horizontal, p.flip_vertical)
+        made = [self.store.augmented(int(index), (p.seed, epoch), how) for index in group]
+        grid = (self.store.canvas[0] // STRIDE, self.store.canvas[1] // STRIDE)
+        targets = [build_targets(boxes, labels, self.store.class_count, grid, STRIDE) for _, boxes, labels in made]
+        pictures = as_input(np.stack([picture for picture, _, _ in made]), torch.device("cpu"))
+        pictures = vary_colour(pictures, p.colour, np.random.default_rng([p.seed, epoch, *map(int, group)]))
+        parts = (np.stack([getattr(t, name) for t in targets]) for name in ("heat", "box", "weight"))
+        heat, box, weight = (torch.from_numpy(part) for part in parts)
+        return pictures, heat, box, weight
+
+    def _ask_to_stop(self, *_: object) -> None:
+        self.stop = True
+
+
+def rate_at(fraction: float) -> float:
+    """The share of the learning rate at a fraction of the training: a short rise, then half a cosine down to 1 %."""
+    warm = 0.05
+    if fraction < warm:
+        return 0.05 + 0.95 * fraction / warm
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (fraction - warm) / (1 - warm)))
+
+
+def vary_colour(pictures: Tensor, strength: float, random: np.random.Generator) -> Tensor:
+    """(n, 3, H, W): contrast per picture and brightness per channel changed by at most ``strength``."""
+    count = len(pictures)
+    contrast = torch.from_numpy(1 + strength * random.uniform(-1, 1, (count, 1, 1, 1))).float()
+    whole, channel = random.uniform(-1, 1, (count, 1, 1, 1)), random.uniform(-1, 1, (count, 3, 1, 1))
+    return pictures * contrast + torch.from_numpy(strength * (whole + 0.3 * channel)).float()
