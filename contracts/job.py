@@ -104,6 +104,7 @@ class EndReason(str, Enum):
     RESULT_MALFORMED = "result_malformed"
     NO_GPU = "no_gpu"
     ENGINE_GONE = "engine_gone"
+    ENGINE_FAILED = "engine_failed"
     DATA_INVALID = "data_invalid"
     DISK_FULL = "disk_full"
     INTERNAL_ERROR = "internal_error"
@@ -137,6 +138,7 @@ _NEXT_STEP = {
     EndReason.RESULT_MALFORMED: "The image's result file cannot be read: its author must fix what the message names (docs/2-contract.md).",
     EndReason.NO_GPU: "`sluice gpu list` says who holds each card; ask for fewer, or wait.",
     EndReason.ENGINE_GONE: "Start the engine again (`sluice doctor` checks it), then `sluice job rerun`.",
+    EndReason.ENGINE_FAILED: "The engine refused what it was asked; its message below says why. `sluice doctor` checks it.",
     EndReason.DATA_INVALID: "The data cannot be given to the image: fix what the message names and import it as a new version.",
     EndReason.DISK_FULL: "Free space on the disk that the message names, then `sluice job rerun`.",
     EndReason.INTERNAL_ERROR: "This is a defect in Sluice: please report it with the job.json of the run directory.",

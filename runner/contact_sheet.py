@@ -1,0 +1,117 @@
+"""A contact sheet: the pictures of a job in a grid, with what the model found drawn over them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from PIL import Image, ImageDraw, ImageFont
+
+from contracts.dataset import Annotation, Sample
+from contracts.errors import RequestError
+from contracts.image import Kind
+from registry.jobs import JobRecord
+from runner import job_data
+from runner.datasets import read_predictions
+from runner.installation import Installation
+
+_CELL = 220
+_CAPTION = 18
+_GAP = 6
+_BACKGROUND = (250, 250, 248)
+_INK = (40, 40, 40)
+_TRUTH = (255, 255, 255)
+# Colours that stay apart for most colour-blind readers (Okabe and Ito, 2008).
+_PALETTE = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
+
+
+def write(installation: Installation, job: JobRecord, file: Path, *, limit: int, columns: int) -> dict[str, Any]:
+    """Writes the PNG: for mining the selected pictures in rank order, for inference those with most boxes first."""
+    result = job.result or {}
+    if job.kind is Kind.TRAINING or not result:
+        raise RequestError(f"the job {job.id} has no pictures to show", hint="Only mining and inference jobs that succeeded have.")
+    samples = {sample.asset.id: sample for sample in _samples(installation, job)}
+    predictions = _predictions(result)
+    chosen = _chosen(result, predictions, samples, limit)
+    sheet = _grid([_cell(samples[asset], predictions.get(asset, ()), caption) for asset, caption in chosen], columns)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(file, "PNG")
+    return {"file": str(file), "images": len(chosen)}
+
+
+def _samples(installation: Installation, job: JobRecord) -> list[Sample]:
+    with installation.database.reading() as session:
+        data = job_data.pin(session, job.plan["data"])
+    return job_data.read(installation, data)
+
+
+def _predictions(result: dict[str, Any]) -> dict[str, tuple[Annotation, ...]]:
+    found = result.get("inference", result).get("predictions_file")
+    return dict(read_predictions(Path(found))) if found else {}
+
+
+def _chosen(
+    result: dict[str, Any], predictions: dict[str, tuple[Annotation, ...]], samples: dict[str, Sample], limit: int
+) -> list[tuple[str, str]]:
+    """Asset ids with captions."""
+    ranking = result.get("mining", result).get("ranking_file")
+    if ranking:
+        rows = pq.read_table(ranking).slice(0, limit).to_pylist()
+        return [(row["asset"], f"#{row['rank']}  {_score(row['score'])}") for row in rows]
+    by_count = sorted(samples, key=lambda asset: (-len(predictions.get(asset, ())), asset))[:limit]
+    return [(asset, f"{samples[asset].name or asset[:12]}  {len(predictions.get(asset, ()))} boxes") for asset in by_count]
+
+
+def _score(score: float | None) -> str:
+    return "" if score is None else f"{score:.4g}"
+
+
+def _cell(sample: Sample, boxes: Sequence[Annotation], caption: str) -> Image.Image:
+    cell = Image.new("RGB", (_CELL, _CELL + _CAPTION), _BACKGROUND)
+    with Image.open(sample.path) as opened:
+        picture = opened.convert("RGB")
+    scale = min(_CELL / picture.width, _CELL / picture.height)
+    picture = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), Image.Resampling.BICUBIC)
+    draw = ImageDraw.Draw(picture)
+    for box in sample.annotations:
+        draw.rectangle(_corners(box, scale), outline=_TRUTH, width=1)
+    for box in sorted(boxes, key=lambda found: found.score or 0.0):
+        _draw_prediction(draw, box, scale)
+    cell.paste(picture, ((_CELL - picture.width) // 2, (_CELL - picture.height) // 2))
+    ImageDraw.Draw(cell).text((2, _CELL + 2), _fitting(caption), fill=_INK, font=_font())
+    return cell
+
+
+def _draw_prediction(draw: ImageDraw.ImageDraw, box: Annotation, scale: float) -> None:
+    colour = _PALETTE[sum(box.class_name.encode()) % len(_PALETTE)]
+    left, top, right, bottom = _corners(box, scale)
+    draw.rectangle((left, top, right, bottom), outline=colour, width=2)
+    label = f"{box.class_name} {box.score:.2f}" if box.score is not None else box.class_name
+    text = draw.textbbox((left + 1, max(0.0, top - 11)), label, font=_font(10))
+    draw.rectangle(text, fill=colour)
+    draw.text((left + 1, max(0.0, top - 11)), label, fill=(0, 0, 0), font=_font(10))
+
+
+def _corners(box: Annotation, scale: float) -> tuple[float, float, float, float]:
+    left, top = box.x * scale, box.y * scale
+    return left, top, max(left, (box.x + box.width) * scale - 1), max(top, (box.y + box.height) * scale - 1)
+
+
+def _fitting(caption: str) -> str:
+    return caption if len(caption) <= 34 else f"…{caption[-33:]}"
+
+
+def _font(size: int = 11) -> Any:
+    return ImageFont.load_default(size)
+
+
+def _grid(cells: Sequence[Image.Image], columns: int) -> Image.Image:
+    columns = max(1, min(columns, len(cells)))
+    rows = -(-len(cells) // columns)
+    width, height = _CELL + _GAP, _CELL + _CAPTION + _GAP
+    sheet = Image.new("RGB", (columns * width + _GAP, max(1, rows) * height + _GAP), _BACKGROUND)
+    for index, cell in enumerate(cells):
+        sheet.paste(cell, (_GAP + index % columns * width, _GAP + index // columns * height))
+    return sheet

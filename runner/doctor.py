@@ -1,0 +1,87 @@
+"""Looks at the machine as a job would need it: each finding says what is wrong and what to do about it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+from contracts.errors import SluiceError
+from registry import jobs
+from runner.installation import Installation
+
+_LOW_BYTES = 5 * 1024**3
+
+
+def examine(installation: Installation) -> list[dict[str, Any]]:
+    """Findings ``{check, status, message, remedy}``; status is ok, warning, failed or skipped."""
+    checks: list[tuple[str, Callable[[Installation], dict[str, Any]]]] = [
+        ("home", _home),
+        ("database", _database),
+        ("engine", _engine),
+        ("gpus", _gpus),
+        ("jobs", _jobs),
+        ("leftovers", _leftovers),
+    ]
+    return [{"check": name, **_guarded(check, installation)} for name, check in checks]
+
+
+def _guarded(check: Callable[[Installation], dict[str, Any]], installation: Installation) -> dict[str, Any]:
+    try:
+        return check(installation)
+    except SluiceError as error:
+        return _finding("failed", error.message, error.hint)
+
+
+def _finding(status: str, message: str, remedy: str = "") -> dict[str, Any]:
+    return {"status": status, "message": message, "remedy": remedy}
+
+
+def _home(installation: Installation) -> dict[str, Any]:
+    free = shutil.disk_usage(installation.home).free
+    message = f"{installation.home}, {free / 1024**3:.0f} GiB free"
+    if free < _LOW_BYTES:
+        return _finding("warning", message, "Free some space or move the home (SLUICE_HOME): images and models are large.")
+    return _finding("ok", message)
+
+
+def _database(installation: Installation) -> dict[str, Any]:
+    with installation.database.reading() as session:
+        count = jobs.count_jobs(session)
+    return _finding("ok", f"{installation.settings.database_url}, {count} jobs")
+
+
+def _engine(installation: Installation) -> dict[str, Any]:
+    info = installation.engine.info()
+    details = ", ".join(f"{name} {value}" for name, value in info.details.items())
+    return _finding("ok", f"{info.name} {info.version}" + (f" ({details})" if details else ""))
+
+
+def _gpus(installation: Installation) -> dict[str, Any]:
+    cards = installation.gpus.list_gpus()
+    if not cards:
+        return _finding("ok", "no GPU on this host: jobs run on the CPU")
+    broken = [card for card in cards if card["state"] not in ("free", "leased")]
+    message = f"{len(cards)} GPUs, {sum(card['state'] == 'free' for card in cards)} free"
+    if broken:
+        return _finding("warning", f"{message}; gpu{broken[0]['index']}: {broken[0]['reason']}", "sluice gpu list says who holds each card.")
+    return _finding("ok", message)
+
+
+def _jobs(installation: Installation) -> dict[str, Any]:
+    with installation.database.reading() as session:
+        unfinished = [job for job in jobs.list_jobs(session, limit=1000) if not job.state.ended]
+    left = [job.id for job in unfinished if not installation.run_dir(job.id).is_driven()]
+    if left:
+        return _finding("warning", f"no process drives {', '.join(left)}", f"Carry on with: sluice job wait {left[0]}")
+    return _finding("ok", f"{len(unfinished)} unfinished")
+
+
+def _leftovers(installation: Installation) -> dict[str, Any]:
+    containers = installation.engine.list_containers({"sluice.installation": installation.id})
+    with installation.database.reading() as session:
+        unfinished = {job.id for job in jobs.list_jobs(session, limit=1000) if not job.state.ended}
+    left = [container.name for container in containers if container.labels.get("sluice.job") not in unfinished]
+    if left:
+        return _finding("warning", f"containers of ended jobs: {', '.join(left)}", "The next job removes them; or: sluice job wait JOB.")
+    return _finding("ok", "no container of an ended job is left")

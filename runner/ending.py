@@ -1,0 +1,104 @@
+"""Names every end: which reason an exit or an error has, and the evidence for it."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import traceback
+from datetime import datetime
+
+from contracts import errors
+from contracts.image import Permissions
+from contracts.job import EndReason, Evidence
+from contracts.results import Progress
+from contracts.seams import ContainerStatus
+
+# First match wins, so a class stands before its parents.
+_REASON_OF_ERROR: tuple[tuple[type[errors.SluiceError], EndReason], ...] = (
+    (errors.DatasetError, EndReason.DATA_INVALID),
+    (errors.ImageMissingError, EndReason.IMAGE_MISSING),
+    (errors.PullError, EndReason.PULL_FAILED),
+    (errors.StartError, EndReason.START_FAILED),
+    (errors.EngineGoneError, EndReason.ENGINE_GONE),
+    (errors.EngineError, EndReason.ENGINE_FAILED),
+    (errors.NoGpuError, EndReason.NO_GPU),
+    (errors.GpuSourceError, EndReason.NO_GPU),
+    (errors.ResultMissingError, EndReason.RESULT_MISSING),
+    (errors.ResultError, EndReason.RESULT_MALFORMED),
+    (errors.RequestError, EndReason.DATA_INVALID),
+)
+
+# What a program says when the confined default forbids it something, and the permission that would allow it.
+_FORBIDDEN = (
+    (("Read-only file system",), "writable_root", "it wrote outside /out and /tmp"),
+    (("Temporary failure in name resolution", "Network is unreachable", "Could not resolve host"), "network", "it used the network"),
+    (("Operation not permitted", "Permission denied"), "root", "it needed rights it does not have"),
+)
+
+
+def reason_of_error(error: BaseException) -> EndReason:
+    """The end reason of something raised on the way; whatever is not in the tree is our own defect."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return EndReason.DISK_FULL
+    return next((reason for kind, reason in _REASON_OF_ERROR if isinstance(error, kind)), EndReason.INTERNAL_ERROR)
+
+
+def evidence_of_error(error: BaseException) -> Evidence:
+    if isinstance(error, errors.SluiceError):
+        return Evidence(message=error.message, hint=error.hint, fields=error.fields)
+    if reason_of_error(error) is EndReason.DISK_FULL:
+        return Evidence(message=f"no space left while writing: {error}")
+    return Evidence(message=f"{type(error).__name__}: {error}", fields={"traceback": "".join(traceback.format_exception(error))})
+
+
+def reason_of_exit(status: ContainerStatus, cancel_requested_at: datetime | None, timeout_s: float | None) -> EndReason:
+    """The end reason from the engine's facts alone, so that a restarted runner finds the same one."""
+    if status.state == "gone" or status.exit_code is None:
+        return EndReason.KILLED
+    if status.exit_code != 0 and status.out_of_memory:
+        return EndReason.OUT_OF_MEMORY
+    if cancel_requested_at and (status.ended_at or 0.0) >= cancel_requested_at.timestamp():
+        return EndReason.CANCELLED
+    if timeout_s and status.started_at and status.ended_at and status.ended_at - status.started_at >= timeout_s:
+        return EndReason.TIMEOUT
+    if status.exit_code == 0:
+        return EndReason.SUCCEEDED
+    return EndReason.KILLED if status.exit_code == 128 + signal.SIGKILL else EndReason.EXIT_CODE
+
+
+def evidence_of_exit(
+    reason: EndReason, status: ContainerStatus, progress: Progress | None, log_tail: tuple[str, ...], permissions: Permissions
+) -> Evidence:
+    return Evidence(
+        message=_exit_message(reason, status),
+        exit_code=status.exit_code,
+        out_of_memory=status.out_of_memory,
+        image_code=progress.code or None if progress else None,
+        image_message=progress.message if progress else "",
+        log_tail=log_tail,
+        hint=_permission_hint(log_tail, permissions) if reason is EndReason.EXIT_CODE else "",
+    )
+
+
+def _exit_message(reason: EndReason, status: ContainerStatus) -> str:
+    if reason is EndReason.KILLED and status.state == "gone":
+        return "the container is gone: something removed it before its end was recorded"
+    return {
+        EndReason.SUCCEEDED: "",
+        EndReason.OUT_OF_MEMORY: f"the container used more memory than it may (exit code {status.exit_code}, the engine's out-of-memory flag is set)",
+        EndReason.KILLED: f"the container was killed (exit code {status.exit_code}); it was not out of memory, and Sluice did not stop it",
+        EndReason.EXIT_CODE: f"the image exited with code {status.exit_code}",
+        EndReason.TIMEOUT: "the job ran longer than its --timeout and was stopped",
+        EndReason.CANCELLED: "the job was cancelled",
+    }.get(reason, "")
+
+
+def _permission_hint(log_tail: tuple[str, ...], permissions: Permissions) -> str:
+    text = "\n".join(log_tail)
+    for phrases, permission, what in _FORBIDDEN:
+        if any(phrase in text for phrase in phrases) and not getattr(permissions, permission):
+            return (
+                f"It looks as if {what}, which images may not do by default. If you trust the image: `sluice image add REFERENCE --name NAME "
+                f"--allow {permission.replace('_', '-')}`, or `--profile compatible` for images made for YMIR."
+            )
+    return ""

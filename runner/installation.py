@@ -1,0 +1,101 @@
+"""The parts of one installation, made when first needed: a command that lists jobs loads no engine."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from functools import cached_property
+from pathlib import Path
+
+from contracts.errors import ConfigurationError
+from contracts.seams import Dialect, Engine, Format, GpuSource, Store
+from registry.database import Database
+from runner.gpus import GpuPool
+from runner.loading import load, load_all
+from runner.run_dir import RunDir, write_atomically
+from runner.settings import Settings
+
+
+class Installation:
+    """Settings, database and plugins. Owned by a Runner, which closes it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.home = settings.home
+        self._engines: dict[str, Engine] = {}
+        self._make_home()
+
+    def _make_home(self) -> None:
+        try:
+            for folder in ("assets", "datasets", "models", "predictions", "runs"):
+                (self.home / folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"the home {self.home} cannot be used: {error.strerror}", hint="Name a writable folder with --home or SLUICE_HOME."
+            ) from error
+
+    @cached_property
+    def id(self) -> str:
+        """Tells this installation's containers from another's on the same engine; made once, kept in the home."""
+        file = self.home / "installation"
+        if not file.exists():
+            write_atomically(file, secrets.token_hex(8).encode())
+        return file.read_text(encoding="ascii").strip()
+
+    @cached_property
+    def database(self) -> Database:
+        return Database.open(self.settings.database_url)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of the settings: where images are looked for and built."""
+        return self.engine_named(self.settings.engine)
+
+    def engine_named(self, name: str) -> Engine:
+        """The engine an image was registered with, and so its jobs run on. Made once; its constructor contacts nobody."""
+        if name not in self._engines:
+            self._engines[name] = load("engine", name, Engine)()  # type: ignore[type-abstract]
+        return self._engines[name]
+
+    @cached_property
+    def gpu_source(self) -> GpuSource:
+        return load("gpu source", self.settings.gpus, GpuSource)()  # type: ignore[type-abstract]
+
+    @cached_property
+    def gpus(self) -> GpuPool:
+        return GpuPool(source=self.gpu_source, claims=self.engine.gpu_claims, database=self.database, host=self.host)
+
+    @cached_property
+    def store(self) -> Store:
+        return load("store", "local", Store)(self.home / "assets")  # type: ignore[type-abstract,call-arg]
+
+    @cached_property
+    def formats(self) -> dict[str, Format]:
+        return {name: plugin() for name, plugin in load_all("format", Format).items()}  # type: ignore[type-abstract]
+
+    def dialect(self, name: str) -> Dialect:
+        return load("dialect", name, Dialect)()  # type: ignore[type-abstract]
+
+    @cached_property
+    def host(self) -> str:
+        return socket.gethostname()
+
+    @cached_property
+    def host_memory_bytes(self) -> int:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+    def run_dir(self, job_id: str) -> RunDir:
+        return RunDir(self.home / "runs" / job_id)
+
+    def folder(self, stored: str) -> Path:
+        """A folder as the registry keeps it: relative to the home, so that the home can be moved."""
+        return self.home / stored
+
+    def close(self) -> None:
+        """May be repeated. Parts that were never made are not made now."""
+        made = self.__dict__
+        if "gpu_source" in made:
+            self.gpu_source.close()
+        if "database" in made:
+            self.database.close()

@@ -1,0 +1,91 @@
+"""The data of one job: pinned to a version and split when it is submitted, read when it is staged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from sqlalchemy.orm import Session
+
+from contracts.dataset import Sample
+from contracts.errors import DatasetError
+from registry import datasets
+from registry.datasets import VersionRecord
+from runner.datasets import DatasetReference, parse_reference, read_samples, split_samples
+from runner.installation import Installation
+
+
+@dataclass(frozen=True)
+class PinnedData:
+    """A split of one version. ``fraction``: the data has no validation split, so this share of it is set aside for validation."""
+
+    reference: DatasetReference
+    version: VersionRecord
+
+    def __str__(self) -> str:
+        split = f":{self.reference.split}" if self.reference.split else ""
+        return f"{self.version.dataset}@{self.version.version}{split}"
+
+
+def pin(session: Session, text: str) -> PinnedData:
+    """The version that the reference means now. Raises ``NotFoundError`` and, for a split it does not have, ``DatasetError``."""
+    reference = parse_reference(text)
+    version = datasets.get_version(session, reference.name, reference.number)
+    if reference.split and not version.splits.get(reference.split):
+        known = ", ".join(f"{name} ({count})" for name, count in version.splits.items() if name) or "none"
+        raise DatasetError(f"{version.dataset}@{version.version} has no split {reference.split!r}", hint=f"Its splits: {known}.")
+    return PinnedData(replace(reference, number=version.number), version)
+
+
+def pin_training(session: Session, train_text: str, val_text: str | None) -> tuple[PinnedData, PinnedData | None]:
+    """Training and validation data. A dataset with splits gives its ``train`` and ``val``; None means that a share is to be set aside.
+
+    Without a named split the ``test`` and ``pool`` splits never reach the training image.
+    """
+    train = pin(session, train_text)
+    if not train.reference.split and train.version.splits.get("train"):
+        train = PinnedData(replace(train.reference, split="train"), train.version)
+    if val_text:
+        return train, _with_default_split(pin(session, val_text), "val")
+    if train.reference.split != "val" and train.version.splits.get("val"):
+        return train, PinnedData(replace(train.reference, split="val"), train.version)
+    return train, None
+
+
+def _with_default_split(data: PinnedData, split: str) -> PinnedData:
+    if data.reference.split or not data.version.splits.get(split):
+        return data
+    return PinnedData(replace(data.reference, split=split), data.version)
+
+
+def read(installation: Installation, data: PinnedData) -> list[Sample]:
+    """The samples of the split, in the order of asset ids. Raises ``DatasetError`` for an empty one or a missing asset."""
+    samples = read_samples(installation.folder(data.version.folder), installation.store, data.reference.split or None)
+    if not samples:
+        raise DatasetError(f"{data} has no images", hint="Import some, or name another split.")
+    return samples
+
+
+def read_training(
+    installation: Installation, train: PinnedData, val: PinnedData | None, fraction: float, seed: int
+) -> tuple[list[Sample], list[Sample]]:
+    """Training and validation samples. Raises ``DatasetError`` when a picture is in both or when nothing is annotated."""
+    samples = read(installation, train)
+    if val is None:
+        train_samples, val_samples = split_samples(samples, fraction, seed)
+    else:
+        train_samples, val_samples = samples, read(installation, val)
+    _refuse_overlap(train_samples, val_samples)
+    if not any(sample.annotations for sample in train_samples):
+        raise DatasetError(f"{train} has no annotations to learn from", hint="Label some of its pictures and import them again.")
+    return train_samples, val_samples
+
+
+def _refuse_overlap(train: list[Sample], val: list[Sample]) -> None:
+    both = {sample.asset.id for sample in train} & {sample.asset.id for sample in val}
+    if both:
+        names = sorted(sample.name or sample.asset.id for sample in val if sample.asset.id in both)
+        raise DatasetError(
+            f"{len(both)} pictures are in both training and validation data, e.g. {names[0]}",
+            hint="Name splits that do not overlap: --data NAME:train --val NAME:val.",
+            count=len(both),
+        )

@@ -1,0 +1,191 @@
+"""Reads what a job left and stores it: stages become a model, predictions a Parquet file, a ranking the job's own file.
+
+Reading (``collect``) changes nothing. Storing writes files aside under names that only this job uses; they become visible together with
+the job's end, in the transaction of the caller.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sqlalchemy.orm import Session
+
+from contracts.dataset import Sample
+from contracts.image import Kind, ObjectType
+from contracts.job import JobWarning
+from contracts.results import InferenceResult, MiningResult, StageResult, TrainingResult
+from contracts.seams import Dialect
+from registry import models, predictions
+from registry.jobs import JobRecord
+from registry.models import StageRecord
+from runner.datasets import write_predictions
+from runner.installation import Installation
+
+_TOP_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What a job left, as far as its kind asks for it."""
+
+    training: TrainingResult | None = None
+    mining: MiningResult | None = None
+    inference: InferenceResult | None = None
+
+    @property
+    def warnings(self) -> tuple[JobWarning, ...]:
+        return tuple(w for part in (self.training, self.mining, self.inference) if part for w in part.warnings)
+
+
+def collect(dialect: Dialect, kind: Kind, out_dir: Path, candidates: Sequence[Sample], plan: Mapping[str, Any]) -> Collected:
+    """Every result the kind must leave. Raises ``ResultMissingError``, ``ResultMalformedError``."""
+    if kind is Kind.TRAINING:
+        return Collected(training=dialect.collect_training(out_dir))
+    assets = [sample.asset for sample in candidates]
+    mining = dialect.collect_mining(out_dir, assets) if Kind.MINING in kind.parts else None
+    object_type, class_names = ObjectType(plan["object_type"]), plan["class_names"]
+    inference = dialect.collect_inference(out_dir, assets, object_type, class_names) if Kind.INFERENCE in kind.parts else None
+    return Collected(mining=mining, inference=inference)
+
+
+def store(session: Session, installation: Installation, job: JobRecord, collected: Collected, samples: Sequence[Sample]) -> dict[str, Any] | None:
+    """Stores what was collected; returns the job's ``result`` as the doors show it, None when there is nothing."""
+    if collected.training:
+        return _store_model(session, installation, job, collected.training)
+    names = {sample.asset.id: sample.name for sample in samples}
+    mining = _store_ranking(installation, job, collected.mining, names) if collected.mining else None
+    inference = _store_predictions(session, installation, job, collected.inference, len(samples)) if collected.inference else None
+    if mining and inference:
+        return {"mining": mining, "inference": inference}
+    return mining or inference
+
+
+# ----------------------------------------------------------------------------------------------------------------- model
+
+
+def _store_model(session: Session, installation: Installation, job: JobRecord, result: TrainingResult) -> dict[str, Any]:
+    name = _free_name(session, job)
+    if models.find_model(session, name):
+        return _model_result(name, result)
+    folder = installation.home / "models" / name
+    _place_files(result, folder)
+    models.add_model(
+        session,
+        name=name,
+        job_id=job.id,
+        image_name=job.image_name,
+        image_digest=job.image_digest,
+        object_type=job.plan["object_type"],
+        class_names=tuple(job.plan["class_names"]),
+        best_stage=result.best_stage_name,
+        parameters=job.plan["parameters"],
+        folder=str(folder.relative_to(installation.home)),
+        evaluate_config=dict(result.evaluate_config),
+        attachments={section: [file.name for file in files] for section, files in result.attachments.items()},
+        train_data=job.plan["train"],
+        val_data=job.plan["val"] or "",
+        stages=tuple(_stage_record(stage) for stage in result.stages),
+    )
+    return _model_result(name, result)
+
+
+def _free_name(session: Session, job: JobRecord) -> str:
+    """The name asked for, unless another job took it meanwhile: a finished training is never lost to a name."""
+    name = str(job.plan["output_name"])
+    stored = models.find_model(session, name)
+    return name if stored is None or stored.job_id == job.id else f"{name}-{job.id}"
+
+
+def _place_files(result: TrainingResult, folder: Path) -> None:
+    """A folder with the model's name but without a row is left from a runner that was killed here; it is replaced."""
+    aside = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(aside, ignore_errors=True)
+    for stage in result.stages:
+        for name, file in stage.files.items():
+            _place(file, aside / stage.name / name)
+    for section, files in result.attachments.items():
+        for file in files:
+            _place(file, aside / "attachments" / section / file.name)
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.rename(folder)
+
+
+def _place(file: Path, target: Path) -> None:
+    # A hard link: the container has ended, so nobody writes to the file any more, and a large model costs no time and no space.
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(file, target, follow_symlinks=False)
+    except OSError:
+        shutil.copyfile(file, target, follow_symlinks=False)
+    target.chmod(0o444)
+
+
+def _stage_record(stage: StageResult) -> StageRecord:
+    return StageRecord(
+        name=stage.name,
+        metrics=dict(stage.metrics),
+        timestamp=stage.timestamp,
+        files=tuple(stage.files),
+        size_bytes=sum(file.stat().st_size for file in stage.files.values()),
+    )
+
+
+def _model_result(name: str, result: TrainingResult) -> dict[str, Any]:
+    stages = [{"name": stage.name, "metrics": dict(stage.metrics), "timestamp": stage.timestamp} for stage in result.stages]
+    best = next((stage for stage in stages if stage["name"] == result.best_stage_name), stages[0])
+    return {"model": name, "best_stage": best["name"], "metrics": best["metrics"], "stages": stages}
+
+
+# ------------------------------------------------------------------------------------------------- ranking and predictions
+
+
+def _store_ranking(installation: Installation, job: JobRecord, result: MiningResult, names: Mapping[str, str]) -> dict[str, Any]:
+    top_k = job.spec.get("top_k")
+    ranking = result.ranking[:top_k] if top_k else result.ranking
+    rows = [{"rank": rank, "asset": asset, "name": names.get(asset, ""), "score": score} for rank, (asset, score) in enumerate(ranking, 1)]
+    file = installation.home / "predictions" / f"{job.id}.ranking.parquet"
+    schema = pa.schema([("rank", pa.int64()), ("asset", pa.string()), ("name", pa.string()), ("score", pa.float64())])
+    _write_aside(file, lambda aside: pq.write_table(pa.Table.from_pylist(rows, schema), aside))
+    return {"ranked": len(result.ranking), "top_k": top_k, "top": rows[:_TOP_SHOWN], "ranking_file": str(file)}
+
+
+def _store_predictions(session: Session, installation: Installation, job: JobRecord, result: InferenceResult, image_count: int) -> dict[str, Any]:
+    file = installation.home / "predictions" / f"{job.id}.parquet"
+    _write_aside(file, lambda aside: write_predictions(aside, result.predictions))
+    classes = Counter(box.class_name for boxes in result.predictions.values() for box in boxes)
+    if predictions.find_prediction(session, job.id) is None:
+        reference, _, split = job.plan["data"].partition(":")
+        dataset, _, version = reference.partition("@V")
+        predictions.add_prediction(
+            session,
+            job_id=job.id,
+            model_name=job.plan["model"],
+            stage_name=job.plan["stage"],
+            dataset=dataset,
+            number=int(version),
+            split=split,
+            file=str(file.relative_to(installation.home)),
+            image_count=image_count,
+            annotation_count=sum(classes.values()),
+        )
+    return {
+        "images": image_count,
+        "images_with_boxes": sum(1 for boxes in result.predictions.values() if boxes),
+        "boxes": sum(classes.values()),
+        "classes": dict(sorted(classes.items())),
+        "predictions_file": str(file),
+    }
+
+
+def _write_aside(file: Path, write: Any) -> None:
+    aside = file.with_name(f".{file.name}.new")
+    write(aside)
+    aside.replace(file)

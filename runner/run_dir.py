@@ -1,0 +1,82 @@
+"""The run directory: the record of one job.
+
+``in/`` and ``out/`` are what the container sees, ``container.log`` its output, ``job.json`` the whole job as the doors show it (written
+atomically, last), ``lock`` is held by the process that drives the job: whoever can take it may carry the job on.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """The file has the old content or the new one, also after a crash."""
+    aside = path.with_name(f".{path.name}.new")
+    with aside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+class RunDir:
+    """The files of one job below ``<home>/runs/<job id>``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.in_dir = path / "in"
+        self.out_dir = path / "out"
+        self.log_file = path / "container.log"
+        self.job_file = path / "job.json"
+        self._lock_file = path / "lock"
+
+    def create(self) -> None:
+        """May be repeated."""
+        for folder in (self.in_dir, self.out_dir):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def write_job(self, job: Mapping[str, Any]) -> None:
+        write_atomically(self.job_file, json.dumps(job, indent=2, ensure_ascii=False).encode())
+
+    def log_tail(self, lines: int) -> tuple[str, ...]:
+        """The last lines of the output, oldest first; at most 64 KiB are read."""
+        try:
+            with self.log_file.open("rb") as file:
+                file.seek(max(0, self.log_file.stat().st_size - 65536))
+                text = file.read().decode("utf-8", "replace")
+        except FileNotFoundError:
+            return ()
+        return tuple(text.splitlines()[-lines:])
+
+    @contextmanager
+    def driving(self, wait_s: float = 0.0) -> Iterator[bool]:
+        """Whether this process may drive the job: True inside exactly one process at a time, released even by kill -9."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self._lock_file.open("a") as file:
+            taken = _take(file.fileno(), time.monotonic() + wait_s)
+            yield taken
+
+    def is_driven(self) -> bool:
+        """Whether some process drives the job now."""
+        if not self._lock_file.exists():
+            return False
+        with self.driving() as taken:
+            return not taken
+
+
+def _take(descriptor: int, deadline: float) -> bool:
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.1)

@@ -1,0 +1,248 @@
+"""Checks what a door asks for and plans the job. Everything that can be refused is refused here, before anything exists.
+
+The plan pins what the request leaves open: dataset versions and splits, the stage, the complete parameters, the permissions. A job runs by
+its plan, so that a later import, rename or registration cannot change it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from contracts.dataset import Sample
+from contracts.errors import ConflictError, DatasetError, ImageError, LinkError, NoGpuError, ParameterError, RequestError
+from contracts.image import Kind, ObjectType, Parameter, Permissions, Template
+from contracts.job import JobSpec, JobWarning
+from contracts.parameters import complete_parameters, merge_templates, parse_parameter
+from registry import images, jobs, links, models
+from registry.images import ImageRecord
+from registry.jobs import JobRecord
+from registry.models import ModelRecord, StageRecord
+from runner import job_data
+from runner.images import moved_warning
+from runner.installation import Installation
+from runner.job_data import PinnedData
+from runner.models import get_stage
+
+_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"  # without what is easily misread
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a request means now: the image, and for mining and inference the model that it is to read."""
+
+    image: ImageRecord
+    model: ModelRecord | None
+    stage: StageRecord | None
+    template: Template
+
+
+def submit(installation: Installation, spec: JobSpec, *, rerun_of: str | None = None) -> JobRecord:
+    """The queued job. Raises ``RequestError`` and its kinds, ``NoGpuError`` for more GPUs than the host has."""
+    with installation.database.reading() as session:
+        choice = choose(session, spec)
+        data = _pin_data(session, spec, choice)
+        _refuse_taken_name(session, spec)
+    warnings = _warnings(installation, choice, data)
+    plan = _plan(installation, spec, choice, data, warnings)
+    _refuse_impossible(installation, spec)
+    with installation.database.writing() as session:
+        return jobs.add_job(session, **_columns(installation, spec, choice, plan, warnings, rerun_of))
+
+
+def parse_parameters(installation: Installation, spec: JobSpec, texts: Sequence[str]) -> dict[str, Any]:
+    """``key=text`` pairs as typed values, by the template of the image that the request means. Raises ``ParameterError``."""
+    with installation.database.reading() as session:
+        template = choose(session, spec).template
+    values = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ParameterError(f"{text!r} is not a parameter", hint="Write --set name=value.")
+        values[name.strip()] = parse_parameter(_known(template, name.strip()), value)
+    return values
+
+
+def _known(template: Template, name: str) -> Parameter:
+    parameter = template.find(name)
+    if parameter is None:
+        complete_parameters(template, {name: None}, frozenset())  # raises with the names it knows
+        raise ParameterError(f"there is no parameter {name!r}")
+    return parameter
+
+
+# ---------------------------------------------------------------------------------------------- which image, model, template
+
+
+def choose(session: Session, spec: JobSpec) -> Choice:
+    """Image, model, stage and template of a request. An image that is not linked is only taken when ``unlinked`` says so."""
+    model, stage = get_stage(session, spec.model) if spec.model else (None, None)
+    image = images.get_image(session, spec.image) if spec.image else _linked_image(session, spec, model)
+    template = _template(image, spec, model)
+    if model and spec.kind is not Kind.TRAINING and not spec.unlinked:
+        _refuse_unlinked(session, spec.kind, image, model)
+    return Choice(image, model, stage, template)
+
+
+def _linked_image(session: Session, spec: JobSpec, model: ModelRecord | None) -> ImageRecord:
+    if model is None:
+        raise RequestError("a training job needs an image", hint="sluice image list shows what is registered.")
+    found = links.linked_images(session, model.image_name, spec.kind)
+    if len(found) == 1:
+        return images.get_image(session, found[0])
+    if not found:
+        raise LinkError(
+            f"no image is linked to {model.image_name} for {spec.kind}, so none is known to read the model {model.name}",
+            hint=f"Link one: sluice image link {model.image_name} IMAGE; or name an image and say --unlinked.",
+        )
+    raise LinkError(f"several images are linked to {model.image_name} for {spec.kind}: {', '.join(found)}", hint="Name the one to use.")
+
+
+def _refuse_unlinked(session: Session, kind: Kind, image: ImageRecord, model: ModelRecord) -> None:
+    for part in kind.parts:
+        if not links.is_linked(session, model.image_name, image.name, part):
+            raise LinkError(
+                f"{image.name} is not linked to {model.image_name} for {part}: nobody has said that it can read the model {model.name}",
+                hint=f"If it can: sluice image link {model.image_name} {image.name}; to try it without: --unlinked.",
+            )
+
+
+def _template(image: ImageRecord, spec: JobSpec, model: ModelRecord | None) -> Template:
+    missing = [part for part in spec.kind.parts if part not in image.metadata.kinds]
+    if missing:
+        offered = ", ".join(map(str, image.metadata.kinds))
+        raise ImageError(f"{image.name} does not offer {missing[0]}", hint=f"It offers: {offered}. sluice image list shows the others.")
+    object_type = ObjectType(model.object_type) if model else image.metadata.object_types[0]
+    templates = [image.metadata.find_template(part, object_type) for part in spec.kind.parts]
+    found = [template for template in templates if template]
+    if len(found) < len(templates):
+        known = ", ".join(t.label for t in image.metadata.object_types)
+        raise ImageError(f"{image.name} does not offer {spec.kind} for {object_type.label}", hint=f"It handles: {known}.")
+    return merge_templates(infer=found[1], mining=found[0]) if len(found) == 2 else found[0]
+
+
+# ------------------------------------------------------------------------------------------------------------------- data
+
+
+@dataclass(frozen=True)
+class JobData:
+    """The pinned data of a request. ``val`` None in a training: a share of ``train`` is set aside."""
+
+    train: PinnedData | None = None
+    val: PinnedData | None = None
+    data: PinnedData | None = None
+    class_names: tuple[str, ...] = ()
+
+
+def _pin_data(session: Session, spec: JobSpec, choice: Choice) -> JobData:
+    if spec.kind is not Kind.TRAINING:
+        class_names = choice.model.class_names if choice.model else ()
+        return JobData(data=job_data.pin(session, spec.data or ""), class_names=class_names)
+    train, val = job_data.pin_training(session, spec.train_data or "", spec.val_data)
+    return JobData(train=train, val=val, class_names=_class_names(spec, train, choice.model))
+
+
+def _class_names(spec: JobSpec, train: PinnedData, pretrained: ModelRecord | None) -> tuple[str, ...]:
+    wanted = tuple(name.strip().lower() for name in spec.class_names)
+    known = train.version.class_names
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise DatasetError(f"{train} has no class {unknown[0]!r}", hint=f"Its classes: {', '.join(known)}.")
+    if len(set(wanted)) < len(wanted):
+        raise DatasetError(f"a class is named twice: {', '.join(wanted)}", hint="Name each class once.")
+    if wanted or pretrained is None:
+        return wanted or known
+    # Continuing a model keeps its class ids as long as the data knows all of them.
+    return pretrained.class_names if set(pretrained.class_names) == set(known) else known
+
+
+def _samples(installation: Installation, spec: JobSpec, data: JobData) -> Sequence[Sample]:
+    """Read once at submit, only to refuse what could not be staged: an empty split, an overlap, a lost asset."""
+    if data.data:
+        return job_data.read(installation, data.data)
+    if data.train is None:
+        return ()
+    return job_data.read_training(installation, data.train, data.val, installation.settings.val_fraction, spec.seed)[0]
+
+
+# ------------------------------------------------------------------------------------------------------------------- plan
+
+
+def _plan(installation: Installation, spec: JobSpec, choice: Choice, data: JobData, warnings: list[JobWarning]) -> dict[str, Any]:
+    dialect = installation.dialect(choice.image.dialect)
+    parameters = complete_parameters(choice.template, spec.parameters, dialect.reserved_parameters(spec.kind))
+    shm_bytes, shm_warnings = dialect.shm_bytes(parameters, spec.gpu_count, installation.host_memory_bytes)
+    warnings += shm_warnings
+    _samples(installation, spec, data)
+    return {
+        "object_type": int(choice.template.object_type),
+        "class_names": list(data.class_names),
+        "parameters": parameters,
+        "train": str(data.train) if data.train else None,
+        "val": str(data.val) if data.val else None,
+        "data": str(data.data) if data.data else None,
+        "val_fraction": installation.settings.val_fraction,
+        "model": choice.model.name if choice.model else None,
+        "stage": choice.stage.name if choice.stage else None,
+        "permissions": vars(Permissions.of(choice.image.profile, choice.image.allow)),
+        "shm_bytes": shm_bytes,
+        "memory_bytes": spec.memory_bytes or int(installation.host_memory_bytes * installation.settings.memory_fraction),
+    }
+
+
+def _warnings(installation: Installation, choice: Choice, data: JobData) -> list[JobWarning]:
+    found = [JobWarning("image_metadata", text, choice.image.name) for text in choice.image.metadata.warnings]
+    if moved := moved_warning(installation, choice.image):
+        found.append(JobWarning("tag_moved", moved, choice.image.reference))
+    if data.train and data.val is None:
+        share = f"{installation.settings.val_fraction:.0%}"
+        found.append(JobWarning("val_set_aside", f"{data.train} names no validation data: {share} of its images are set aside for it"))
+    if data.train and choice.model and tuple(data.class_names) != choice.model.class_names:
+        found.append(JobWarning("class_names_differ", f"the pretrained model {choice.model.name} knows {', '.join(choice.model.class_names)}"))
+    return found
+
+
+def _refuse_taken_name(session: Session, spec: JobSpec) -> None:
+    if spec.kind is not Kind.TRAINING or not spec.name:
+        return
+    if models.find_model(session, spec.name):
+        raise ConflictError(f"there is a model {spec.name!r} already", hint="Choose another --name; models are never overwritten.")
+    unfinished = [job for job in jobs.list_jobs(session, kinds=(Kind.TRAINING,), limit=1000) if job.name == spec.name and not job.state.ended]
+    if unfinished:
+        raise ConflictError(f"the job {unfinished[0].id} is already training {spec.name!r}", hint="Wait for it, or choose another --name.")
+
+
+def _refuse_impossible(installation: Installation, spec: JobSpec) -> None:
+    if spec.gpu_count:
+        total = installation.gpus.total()
+        if spec.gpu_count > total:
+            raise NoGpuError(f"{spec.gpu_count} GPUs are asked for, this host has {total}", hint="Ask for fewer with --gpus.", asked=spec.gpu_count)
+    if spec.memory_bytes and spec.memory_bytes > installation.host_memory_bytes:
+        raise RequestError(
+            f"{spec.memory_bytes} bytes of memory are asked for, this host has {installation.host_memory_bytes}", hint="Ask for less with --memory."
+        )
+
+
+def _columns(
+    installation: Installation, spec: JobSpec, choice: Choice, plan: Mapping[str, Any], warnings: Sequence[JobWarning], rerun_of: str | None
+) -> dict[str, Any]:
+    job_id = str(spec.kind)[0] + "".join(secrets.choice(_ALPHABET) for _ in range(7))
+    return {
+        "id": job_id,
+        "name": spec.name,
+        "kind": spec.kind,
+        "spec": spec.model_dump(mode="json"),
+        "plan": {**plan, "output_name": spec.name or f"{choice.image.name}-{job_id}"},
+        "image_name": choice.image.name,
+        "image_reference": choice.image.reference,
+        "image_digest": choice.image.digest,
+        "engine": choice.image.engine,
+        "dialect": choice.image.dialect,
+        "run_dir": str(installation.run_dir(job_id).path),
+        "warnings": [warning.to_dict() for warning in warnings],
+        "rerun_of": rerun_of,
+    }
