@@ -21,12 +21,17 @@ PREFIX_LENGTH = 3
 
 @dataclass(frozen=True)
 class JobRecord:
-    """One job as it stands. ``gpu_uuids`` are those of the present attempt; ``exit_code`` is the container's own."""
+    """One job as it stands.
+
+    ``spec`` is what was asked for, ``plan`` what it was pinned to when it was submitted. ``gpu_uuids`` are those of the present attempt;
+    ``exit_code`` is the container's own. ``cleaned_at`` is set when container and lease of an ended job are gone.
+    """
 
     id: str
     name: str | None
     kind: Kind
     spec: dict[str, Any]
+    plan: dict[str, Any]
     step: Step
     end_reason: EndReason | None
     attempt: int
@@ -47,8 +52,8 @@ class JobRecord:
     warnings: list[dict[str, Any]]
     result: dict[str, Any] | None
     cancel_requested_at: datetime | None
-    log_cursor: str
     rerun_of: str | None
+    cleaned_at: datetime | None
 
     @property
     def state(self) -> JobState:
@@ -75,6 +80,7 @@ def add_job(
     id: str,  # noqa: A002 - the word of the domain
     kind: Kind,
     spec: Mapping[str, Any],
+    plan: Mapping[str, Any],
     image_name: str,
     image_reference: str,
     image_digest: str,
@@ -95,6 +101,7 @@ def add_job(
         name=name,
         kind=kind.value,
         spec=dict(spec),
+        plan=dict(plan),
         step=Step.QUEUED.value,
         attempt=attempt,
         image_name=image_name,
@@ -106,7 +113,6 @@ def add_job(
         run_dir=run_dir,
         created_at=created_at or now(),
         warnings=_warnings(warnings),
-        log_cursor="",
         rerun_of=rerun_of,
     )
     session.add(row)
@@ -148,6 +154,12 @@ def list_jobs(
 def count_jobs(session: Session, *, states: Sequence[JobState] = (), kinds: Sequence[Kind] = ()) -> int:
     """How many ``list_jobs`` would list without a limit."""
     return session.scalar(_filtered(select(func.count()).select_from(JobRow), states, kinds)) or 0
+
+
+def list_unclean(session: Session) -> list[JobRecord]:
+    """Jobs that ended but whose container or lease may still be there, oldest first."""
+    query = select(JobRow).where(JobRow.end_reason.is_not(None), JobRow.cleaned_at.is_(None)).order_by(JobRow.created_at)
+    return [_record(row) for row in session.scalars(query)]
 
 
 def update_job(session: Session, id: str, **columns: Any) -> JobRecord:  # noqa: A002 - the word of the domain
@@ -250,7 +262,7 @@ def _in_state(state: JobState) -> ColumnElement[bool]:
 _UPDATABLE = frozenset(
     {
         "name", "step", "attempt", "image_reference", "image_digest", "container_id", "gpu_uuids", "run_dir", "started_at",
-        "progress", "exit_code", "evidence", "warnings", "result", "cancel_requested_at", "log_cursor",
+        "progress", "exit_code", "evidence", "warnings", "result", "cancel_requested_at", "cleaned_at",
     }
 )  # fmt: skip
 
@@ -276,6 +288,7 @@ def _record(row: JobRow) -> JobRecord:
         name=row.name,
         kind=Kind(row.kind),
         spec=dict(row.spec),
+        plan=dict(row.plan),
         step=Step(row.step),
         end_reason=None if row.end_reason is None else EndReason(row.end_reason),
         attempt=row.attempt,
@@ -296,8 +309,8 @@ def _record(row: JobRow) -> JobRecord:
         warnings=list(row.warnings),
         result=row.result,
         cancel_requested_at=row.cancel_requested_at,
-        log_cursor=row.log_cursor,
         rerun_of=row.rerun_of,
+        cleaned_at=row.cleaned_at,
     )
 
 

@@ -204,6 +204,7 @@ class JobRow(Base):
     name: Mapped[str | None] = mapped_column(String(200), index=True)
     kind: Mapped[str] = mapped_column(String(50))
     spec: Mapped[Any] = mapped_column(FreeJson)
+    plan: Mapped[Any] = mapped_column(FreeJson)
     step: Mapped[str] = mapped_column(String(50))
     end_reason: Mapped[str | None] = mapped_column(String(50))
     attempt: Mapped[int]
@@ -224,8 +225,8 @@ class JobRow(Base):
     warnings: Mapped[Any] = mapped_column(FreeJson)
     result: Mapped[Any] = mapped_column(FreeJson, nullable=True)
     cancel_requested_at: Mapped[datetime | None] = mapped_column(UtcTime)
-    log_cursor: Mapped[str] = mapped_column(Text)
     rerun_of: Mapped[str | None] = mapped_column(String(50))
+    cleaned_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
 
 class JobEventRow(Base):

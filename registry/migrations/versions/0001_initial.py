@@ -72,6 +72,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=200), nullable=True),
         sa.Column("kind", sa.String(length=50), nullable=False),
         sa.Column("spec", sa.JSON(), nullable=False),
+        sa.Column("plan", sa.JSON(), nullable=False),
         sa.Column("step", sa.String(length=50), nullable=False),
         sa.Column("end_reason", sa.String(length=50), nullable=True),
         sa.Column("attempt", sa.Integer(), nullable=False),
@@ -92,8 +93,8 @@ def upgrade() -> None:
         sa.Column("warnings", sa.JSON(), nullable=False),
         sa.Column("result", sa.JSON(), nullable=True),
         sa.Column("cancel_requested_at", _time(), nullable=True),
-        sa.Column("log_cursor", sa.Text(), nullable=False),
         sa.Column("rerun_of", sa.String(length=50), nullable=True),
+        sa.Column("cleaned_at", _time(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
     )
     op.create_index(op.f("ix_jobs_created_at_id"), "jobs", ["created_at", "id"], unique=False)
