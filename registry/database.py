@@ -8,10 +8,12 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
@@ -43,17 +45,17 @@ class Database:
         )
 
     @classmethod
-    def open(cls, url: str | Path) -> Database:
+    def open(cls, url: str | Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Database:
         """Connect and bring the schema to this code's revision; made when it is not there. Safe in several processes at once.
 
         ``url`` is an SQLAlchemy URL (``sqlite:////absolute/file``, ``sqlite:///relative``, ``postgresql+psycopg://...``) or a file's path.
         Raises ``ConfigurationError`` when it cannot be used, ``UnavailableError`` when it may work later.
         """
         parsed = _parse_url(url)
-        engine = _create_engine(parsed)
+        engine = _create_engine(parsed, busy_timeout_s)
         try:
             with _translated(parsed):
-                if _revision(engine) != HEAD:
+                if _is_fresh(parsed) or _revision(engine) != HEAD:
                     _migrate(parsed)
         except BaseException:
             engine.dispose()
@@ -113,10 +115,10 @@ def _is_postgresql(engine: Engine) -> bool:
     return engine.dialect.name == "postgresql"
 
 
-def _create_engine(url: URL, *, for_migration: bool = False) -> Engine:
+def _create_engine(url: URL, busy_timeout_s: float = BUSY_TIMEOUT_S, *, for_migration: bool = False) -> Engine:
     options: dict[str, Any] = {"poolclass": NullPool} if for_migration else {}
     if url.get_backend_name() == "sqlite":
-        options["connect_args"] = {"timeout": BUSY_TIMEOUT_S}
+        options["connect_args"] = {"timeout": busy_timeout_s}
     else:
         options["pool_pre_ping"] = not for_migration
     try:
@@ -138,7 +140,6 @@ def _set_up_sqlite(engine: Engine, *, foreign_keys: bool) -> None:
     def on_connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}")
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
@@ -152,6 +153,12 @@ def _set_up_sqlite(engine: Engine, *, foreign_keys: bool) -> None:
 
 
 # -------------------------------------------------------------------------------------------------------------- migrating
+
+
+def _is_fresh(url: URL) -> bool:
+    """A new SQLite file: not to be touched before the lock is held."""
+    path = Path(url.database or "")
+    return url.get_backend_name() == "sqlite" and not (path.exists() and path.stat().st_size)
 
 
 def _revision(engine: Engine) -> str | None:
@@ -200,9 +207,19 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
         if _is_postgresql(engine):
             connection.execute(text("SELECT pg_advisory_xact_lock(7583720)"))
         config = migration_config(connection)
+        _refuse_strange(connection)
         _refuse_newer(connection, config)
         command.upgrade(config, revision)
+        _check_foreign_keys(connection)
         _log.info("database migrated revision=%s", HEAD)
+
+
+def _check_foreign_keys(connection: Connection) -> None:
+    """They are off while scripts run on SQLite, so that a table can be rebuilt; nothing may be left dangling."""
+    if connection.dialect.name == "sqlite" and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").all()):
+        raise InternalError(
+            f"the migration left {len(broken)} rows that refer to nothing, first in {broken[0][0]}", hint="Nothing was changed."
+        )
 
 
 def migration_config(connection: Connection | None = None) -> Any:
@@ -214,6 +231,15 @@ def migration_config(connection: Connection | None = None) -> Any:
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     return config
+
+
+def _refuse_strange(connection: Connection) -> None:
+    tables = inspect(connection).get_table_names()
+    if tables and "alembic_version" not in tables:
+        raise ConfigurationError(
+            f"the database {connection.engine.url.render_as_string()} belongs to another program: it has the tables {', '.join(tables[:5])}",
+            hint="Give Sluice a database of its own. This one was not changed.",
+        )
 
 
 def _refuse_newer(connection: Connection, config: Any) -> None:
@@ -245,23 +271,35 @@ def _translated(url: URL, *, reading: bool = False) -> Iterator[None]:
         if isinstance(error.orig, SluiceError):  # raised by one of our column types
             raise error.orig from None
         raise _translate(error, url, reading) from error
+    except PoolTimeoutError as error:
+        raise UnavailableError("every connection to the database is in use", hint="Try again when fewer jobs run.") from error
     except SQLAlchemyError as error:
         raise InternalError(f"the registry failed: {error}") from error
     except (UnicodeEncodeError, OverflowError) as error:
+        if not _raised_by_the_driver(error):
+            raise
         raise RequestError(f"a value cannot be stored: {error}", hint="Texts must be valid Unicode, numbers fit into 64 bits.") from error
+
+
+def _raised_by_the_driver(error: BaseException) -> bool:
+    """SQLite's driver lets these through as they are; the same errors of a caller's own code are none of ours."""
+    *_, (innermost, _line) = walk_tb(error.__traceback__)
+    return str(innermost.f_globals.get("__name__")).startswith("sqlalchemy.")
 
 
 def _translate(error: StatementError, url: URL, reading: bool) -> SluiceError:
     said = " ".join(str(error.orig).split())
     if isinstance(error, IntegrityError):
         return ConflictError(f"the registry refused the change: {said}", hint=_integrity_hint(said))
+    if isinstance(error, DataError):
+        return RequestError(f"a value cannot be stored: {said}", hint="Texts must be valid Unicode without NUL, numbers fit into 64 bits.")
     if not isinstance(error, DBAPIError):
         return InternalError(f"the registry failed: {said}")
     shown = url.database if url.get_backend_name() == "sqlite" else url.render_as_string()
     if re.search(r"database (table )?is locked", said):
         return UnavailableError(
-            f"the database {shown} was locked by another program for {BUSY_TIMEOUT_S} s",
-            hint="Try again; `lsof` on the file says who holds it.",
+            f"the database {shown} was locked by another writer for too long",
+            hint="Try again; `lsof` on the file says who has it open.",
         )
     if "disk is full" in said or "No space left" in said:
         return UnavailableError(f"the disk with the database {shown} is full", hint="Free space on it and try again.", reason="disk_full")

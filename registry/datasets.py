@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from contracts.errors import ConflictError, NotFoundError
@@ -160,8 +160,8 @@ def remove_dataset(session: Session, name: str) -> list[VersionRecord]:
             jobs=users,
         )
     row = _dataset_row(session, name)
-    session.execute(delete(DatasetRow).where(DatasetRow.id == row.id))
-    session.expunge(row)
+    session.delete(row)
+    session.flush()
     return versions
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from contracts.errors import ConflictError
@@ -163,8 +163,8 @@ def remove_image(session: Session, name: str) -> ImageRecord:
             jobs=list(users),
         )
     record = _record(row)
-    session.execute(delete(ImageRow).where(ImageRow.id == row.id))
-    session.expunge(row)
+    session.delete(row)
+    session.flush()
     return record
 
 

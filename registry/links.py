@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, aliased
 
 from contracts.errors import LinkError, NotFoundError
@@ -57,9 +56,9 @@ def remove_link(session: Session, training_name: str, other_name: str) -> list[L
 def list_links(session: Session, name: str | None = None) -> list[LinkRecord]:
     """Every link, or those from and to one image. Raises ``NotFoundError`` for an unknown image."""
     if name is None:
-        return _records(session, _select_links())
+        return _links(session)
     row = image_row(session, name)
-    return _records(session, _select_links().where((LinkRow.training_image_id == row.id) | (LinkRow.image_id == row.id)))
+    return _links(session, (LinkRow.training_image_id == row.id) | (LinkRow.image_id == row.id))
 
 
 def linked_images(session: Session, training_image_name: str, kind: Kind) -> list[str]:
@@ -67,7 +66,7 @@ def linked_images(session: Session, training_image_name: str, kind: Kind) -> lis
 
     An image that is no longer registered has none.
     """
-    links = [link for link in _records(session, _select_links()) if link.training_image == training_image_name]
+    links = _links(session, _Training.name == training_image_name)
     names_by_part = [{link.image for link in links if link.kind is part} for part in kind.parts]
     return sorted(set.intersection(*names_by_part))
 
@@ -110,18 +109,16 @@ _Training = aliased(ImageRow)
 _Other = aliased(ImageRow)
 
 
-def _select_links() -> Select[Any]:
-    return (
+def _links(session: Session, *conditions: ColumnElement[bool]) -> list[LinkRecord]:
+    query = (
         select(_Training.name, _Other.name, LinkRow.kind)
         .join(_Training, LinkRow.training_image_id == _Training.id)
         .join(_Other, LinkRow.image_id == _Other.id)
+        .where(*conditions)
         .order_by(_Training.name, _Other.name, LinkRow.kind.desc())
     )
-
-
-def _records(session: Session, query: Select[Any]) -> list[LinkRecord]:
     return [LinkRecord(training, other, Kind(kind)) for training, other, kind in session.execute(query)]
 
 
 def _links_between(session: Session, training_name: str, other_name: str) -> list[LinkRecord]:
-    return _records(session, _select_links().where(_Training.name == training_name, _Other.name == other_name))
+    return _links(session, _Training.name == training_name, _Other.name == other_name)

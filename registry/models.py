@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
 from contracts.errors import ConflictError, NotFoundError, RequestError
@@ -161,8 +161,8 @@ def remove_model(session: Session, name: str) -> ModelRecord:
             jobs=users,
         )
     record = _record(row)
-    session.execute(delete(ModelRow).where(ModelRow.id == row.id))
-    session.expunge(row)
+    session.delete(row)
+    session.flush()
     return record
 
 
