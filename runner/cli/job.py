@@ -1,0 +1,165 @@
+"""``sluice job``: watch, cancel and repeat jobs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runner.cli.blocks import Line
+from runner.cli.commands import Group
+from runner.cli.options import NEW_FILE
+from runner.cli.session import Session, json_text, pass_session
+
+if TYPE_CHECKING:
+    from runner.service import Runner
+
+KINDS = ("training", "mining", "inference", "mining+inference")
+STATES = ("queued", "running", "succeeded", "failed", "cancelled")
+_FOLLOW_INTERVAL_S = 0.5
+
+
+@click.group(cls=Group)
+def job() -> None:
+    """Watch, cancel and repeat jobs."""
+
+
+@job.command("list")
+@click.option("--state", "states", type=click.Choice(STATES), multiple=True, help="Only jobs in this state; may be repeated.")
+@click.option("--kind", "kinds", type=click.Choice(KINDS), multiple=True, help="Only jobs of this kind; may be repeated.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, metavar="N", help="Jobs on a page.")
+@click.option("--page", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Which page, newest jobs first.")
+@pass_session
+def list_(session: Session, states: tuple[str, ...], kinds: tuple[str, ...], limit: int, page: int) -> None:
+    """List jobs, newest first."""
+    from runner.cli.job_blocks import list_blocks
+
+    with session.open_runner() as runner:
+        jobs = runner.list_jobs(states=states, kinds=kinds, limit=limit, offset=(page - 1) * limit)
+    session.answer(jobs, list_blocks)
+
+
+@job.command()
+@click.argument("reference", metavar="JOB")
+@pass_session
+def show(session: Session, reference: str) -> None:
+    """Show a job: what was asked for, where it stands, what it left or why it failed."""
+    from runner.cli.job_blocks import show_blocks
+
+    with session.open_runner() as runner:
+        shown = runner.get_job(reference)
+    session.answer(shown, show_blocks)
+
+
+@job.command()
+@click.argument("reference", metavar="JOB")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
+@pass_session
+def logs(session: Session, reference: str, follow: bool) -> None:
+    """Print the output of a job's container.
+
+    With --json one document {"data": ...}; when following, one per line.
+    """
+    with session.open_runner() as runner:
+        _warn_when_unattended(session, runner, reference, follow)
+        chunks = _chunks(runner, reference, follow)
+        if session.as_json:
+            _print_json(chunks, follow)
+        else:
+            _print_bytes(chunks)
+
+
+@job.command()
+@click.argument("reference", metavar="JOB")
+@pass_session
+def wait(session: Session, reference: str) -> None:
+    """Wait for a job's end and print its result; the exit status says whether it succeeded.
+
+    A job that nobody drives, because the command that started it was killed, is carried on.
+    """
+    from runner.cli.following import wait_and_answer
+
+    with session.open_runner() as runner:
+        wait_and_answer(session, runner, runner.get_job(reference)["id"])
+
+
+@job.command()
+@click.argument("reference", metavar="JOB")
+@pass_session
+def cancel(session: Session, reference: str) -> None:
+    """Cancel a job; one that has ended already is left as it is."""
+    with session.open_runner() as runner:
+        cancelled = runner.cancel_job(reference)
+    session.answer(cancelled, lambda document: [Line(_cancel_text(document))])
+
+
+@job.command()
+@click.argument("reference", metavar="JOB")
+@click.option("--detach", is_flag=True, help="Do not wait: print the job and let it run in the background.")
+@pass_session
+def rerun(session: Session, reference: str, detach: bool) -> None:
+    """Run a job again: a new job with the same request."""
+    from runner.cli.submit import start
+
+    with session.open_runner() as runner:
+        start(session, runner, runner.rerun_job(reference), detach=detach)
+
+
+@job.command()
+@click.argument("reference", metavar="JOB")
+@click.argument("file", type=NEW_FILE)
+@click.option("--limit", type=click.IntRange(1, 400), default=24, show_default=True, metavar="N", help="How many pictures.")
+@click.option("--columns", type=click.IntRange(1, 40), default=6, show_default=True, metavar="N", help="Pictures in a row.")
+@pass_session
+def sheet(session: Session, reference: str, file: Path, limit: int, columns: int) -> None:
+    """Draw a job's pictures with its predicted boxes, or its ranking, into one PNG file."""
+    with session.open_runner() as runner:
+        drawn = runner.contact_sheet(reference, file, limit=limit, columns=columns)
+    session.answer(drawn, lambda document: [Line(f"{document['file']}: {document['images']} images")])
+
+
+def _cancel_text(cancelled: dict[str, Any]) -> str:
+    if cancelled["state"] == "cancelled":
+        return f"Cancelled {cancelled['id']}."
+    return f"Job {cancelled['id']} had ended already: {cancelled['state']}."
+
+
+def _warn_when_unattended(session: Session, runner: Runner, reference: str, follow: bool) -> None:
+    shown = runner.get_job(reference)
+    if follow and not shown["attended"] and shown["state"] in ("queued", "running"):
+        session.say(f"Nobody drives job {shown['id']}; `sluice job wait {shown['id']}` carries it on.")
+
+
+def _chunks(runner: Runner, reference: str, follow: bool) -> Iterator[bytes]:
+    """The log from the beginning to its present end, or to the job's end when following."""
+    offset = 0
+    while True:
+        data, offset, ended = runner.read_job_log(reference, offset)
+        if data:
+            yield data
+        elif ended or not follow:
+            return
+        else:
+            time.sleep(_FOLLOW_INTERVAL_S)
+
+
+def _print_bytes(chunks: Iterator[bytes]) -> None:
+    sys.stdout.flush()
+    for data in chunks:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+
+def _print_json(chunks: Iterator[bytes], follow: bool) -> None:
+    if not follow:
+        click.echo(json_text({"data": b"".join(chunks).decode("utf-8", "replace")}))
+        return
+    import codecs
+
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a chunk may end inside a character
+    for data in chunks:
+        click.echo(json_text({"data": decoder.decode(data)}, one_line=True))

@@ -1,0 +1,223 @@
+"""Jobs in words: one job, a list of jobs, what a job left, why it failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from runner.cli.blocks import Block, Facts, Line, Table, numbers
+from runner.cli.units import duration_text, metric_text, time_text
+
+Job = Mapping[str, Any]
+
+#: What each step of a job means to the person who waits.
+STEP_WORDS = {
+    "queued": "queued",
+    "stage": "staging the data",
+    "pull": "pulling the image",
+    "create": "creating the container",
+    "start": "starting",
+    "follow": "running",
+    "collect": "collecting results",
+    "finish": "finishing",
+}
+_SHOWN_WARNINGS = 10
+_SHOWN_STAGES = 10
+
+
+def list_blocks(page: Mapping[str, Any]) -> list[Block]:
+    """A page of jobs, as ``Runner.list_jobs`` gives it."""
+    jobs = page["jobs"]
+    if not jobs:
+        return [Line("No jobs." if not page["total"] else f"No jobs on this page; there are {page['total']}.")]
+    columns = ("job", "name", "kind", "image", "state", "progress", "created", "took")
+    rows = [
+        (
+            job["id"],
+            job["name"],
+            job["kind"],
+            job["image"]["name"],
+            state_text(job),
+            progress_text(job),
+            time_text(job["created_at"]),
+            duration_text(job["duration_s"]),
+        )
+        for job in jobs
+    ]
+    blocks: list[Block] = [Table(columns, rows, numbers("progress", "took"))]
+    return [*blocks, Line(f"{len(jobs)} of {page['total']} jobs", "dim")] if len(jobs) < page["total"] else blocks
+
+
+def state_text(job: Job) -> str:
+    """``failed: timeout``; the state alone where the reason would say it again."""
+    reason = job["end_reason"]
+    return job["state"] if reason in (None, job["state"]) else f"{job['state']}: {reason}"
+
+
+def progress_text(job: Job) -> str:
+    """``30 %`` while it runs, '' otherwise."""
+    progress = job["progress"]
+    return f"{progress['fraction']:.0%}".replace("%", " %") if progress and job["state"] == "running" else ""
+
+
+def show_blocks(job: Job) -> list[Block]:
+    """Everything about one job: what was asked for, where it stands, what it left."""
+    blocks: list[Block] = [Facts([*_head_facts(job), *_request_facts(job), *_time_facts(job)])]
+    if job["state"] == "failed":
+        blocks += [Line(), *_evidence_blocks(job)]
+    if job["result"]:
+        blocks += [Line(), *_result_blocks(job)]
+    return blocks + warning_blocks(job["warnings"] or [])
+
+
+def result_blocks(job: Job) -> list[Block]:
+    """What a person who waited wants to know of a job that succeeded."""
+    head = Facts([("job", f"{job['id']}  {job['name'] or ''}".rstrip()), ("took", duration_text(job["duration_s"]))])
+    return [head, *_result_blocks(job)]
+
+
+def failure_blocks(job: Job) -> list[Block]:
+    """Why a job did not succeed: the reason, what shows it, and the next step."""
+    ending = "was cancelled" if job["state"] == "cancelled" else f"failed: {job['end_reason']}"
+    blocks: list[Block] = [Line(f"Job {job['id']} {ending}", "bold red")]
+    return [*blocks, *_evidence_blocks(job), *warning_blocks(job["warnings"] or []), *_what_to_do(job)]
+
+
+def warning_blocks(warnings: list[Mapping[str, Any]]) -> list[Block]:
+    """What was tolerated, the first ten."""
+    if not warnings:
+        return []
+    lines: list[Block] = [
+        Line(f"{': '.join(filter(None, (w['place'], w['message'])))}  ({w['code']})", indent=2) for w in warnings[:_SHOWN_WARNINGS]
+    ]
+    more = len(warnings) - _SHOWN_WARNINGS
+    rest: list[Block] = [Line(f"… and {more} more: sluice job show --json", "dim", indent=2)] if more > 0 else []
+    return [Line("warnings", "yellow"), *lines, *rest]
+
+
+def next_commands(job: Job) -> list[str]:
+    """What to do with what the job left."""
+    result, kind = job["result"] or {}, job["kind"]
+    if kind == "training":
+        pool = (job["data"] or {}).get("val") or (job["data"] or {}).get("train")
+        return [
+            f"sluice model show {result['model']}",
+            *(f"sluice {verb} --model {result['model']} --data {pool}" for verb in ("infer", "mine")),
+        ]
+    if kind == "mining":
+        return []
+    return [f"sluice job sheet {job['id']} sheet.png"]
+
+
+def _head_facts(job: Job) -> list[tuple[str, Any]]:
+    progress = job["progress"] or {}
+    return [
+        ("job", job["id"]),
+        ("name", job["name"]),
+        ("kind", job["kind"]),
+        ("state", state_text(job)),
+        ("step", STEP_WORDS.get(job["step"], job["step"]) if job["state"] == "running" else ""),
+        ("progress", f"{progress_text(job)}  {progress.get('message') or ''}".strip() if job["state"] == "running" else ""),
+        ("cancel", "requested" if job["cancel_requested"] and job["state"] == "running" else ""),
+    ]
+
+
+def _request_facts(job: Job) -> list[tuple[str, Any]]:
+    image, spec = job["image"], job["spec"]
+    return [
+        ("image", f"{image['name']}  {image['reference']}"),
+        ("digest", image["digest"]),
+        ("engine", job["engine"]),
+        *((("data" if role == "data" else f"{role} data"), reference) for role, reference in (job["data"] or {}).items()),
+        ("model", job["model"]),
+        ("classes", ", ".join(spec.get("class_names") or ())),
+        ("parameters", "\n".join(f"{key}={value}" for key, value in (spec.get("parameters") or {}).items())),
+        ("GPUs", "\n".join(job["gpus"] or ())),
+        ("rerun of", job["rerun_of"]),
+    ]
+
+
+def _time_facts(job: Job) -> list[tuple[str, Any]]:
+    return [
+        ("created", time_text(job["created_at"])),
+        ("started", time_text(job["started_at"])),
+        ("ended", time_text(job["ended_at"])),
+        ("took", duration_text(job["duration_s"])),
+        ("attempt", job["attempt"] if (job["attempt"] or 0) > 1 else ""),
+        ("run directory", job["run_dir"]),
+    ]
+
+
+def _evidence_blocks(job: Job) -> list[Block]:
+    evidence = job["evidence"] or {}
+    exit_code, image_code = evidence.get("exit_code"), evidence.get("image_code")
+    facts = Facts(
+        [
+            ("what happened", evidence.get("message")),
+            ("exit code", None if exit_code is None else str(exit_code)),
+            ("out of memory", "yes" if evidence.get("out_of_memory") else ""),
+            ("image's code", None if image_code is None else str(image_code)),
+            ("image says", evidence.get("image_message")),
+        ],
+        indent=2,
+    )
+    tail: list[Block] = [Line(line, "dim", indent=4) for line in evidence.get("log_tail") or ()]
+    title: list[Block] = [Line("last lines of its output", indent=2)] if tail else []
+    return [facts, *title, *tail]
+
+
+def _what_to_do(job: Job) -> list[Block]:
+    hint = (job["evidence"] or {}).get("hint") or ""
+    next_step = "\n".join(dict.fromkeys(text for text in (hint, job["next_step"]) if text))
+    return [Facts([("next step", next_step), ("all output", f"sluice job logs {job['id']}"), ("run directory", job["run_dir"])])]
+
+
+def _result_blocks(job: Job) -> list[Block]:
+    result = job["result"] or {}
+    if job["kind"] == "training":
+        return _training_blocks(result)
+    if job["kind"] == "mining":
+        return _mining_blocks(result)
+    if job["kind"] == "inference":
+        return _inference_blocks(result)
+    return [Line("mining", "bold"), *_mining_blocks(result["mining"]), Line("inference", "bold"), *_inference_blocks(result["inference"])]
+
+
+def _training_blocks(result: Mapping[str, Any]) -> list[Block]:
+    metrics = "  ".join(f"{name} {metric_text(value)}" for name, value in result["metrics"].items())
+    facts = Facts([("model", result["model"]), ("best stage", result["best_stage"]), ("metrics", metrics)])
+    return [facts, stage_table(result["stages"], result["best_stage"])] if len(result["stages"]) > 1 else [facts]
+
+
+def stage_table(stages: list[Mapping[str, Any]], best: str) -> Table:
+    """The last ten stages with the metrics any of them has; the best one is marked."""
+    shown = [stage for stage in stages[:-_SHOWN_STAGES] if stage["name"] == best] + list(stages[-_SHOWN_STAGES:])
+    names = list(dict.fromkeys(name for stage in shown for name in stage["metrics"]))
+    rows = [
+        (f"{stage['name']}{' *' if stage['name'] == best else ''}", *(metric_text(stage["metrics"].get(name)) for name in names))
+        for stage in shown
+    ]
+    return Table(("stage", *names), rows, numbers(*names))
+
+
+def _mining_blocks(result: Mapping[str, Any]) -> list[Block]:
+    facts = Facts([("ranked", result["ranked"]), ("top", result["top_k"]), ("ranking file", result["ranking_file"])])
+    rows = [(rank, row["name"], score_text(row["score"]), row["asset"]) for rank, row in enumerate(result["top"], start=1)]
+    return [facts, Table(("rank", "name", "score", "asset"), rows, numbers("rank", "score"))]
+
+
+def score_text(score: float | None) -> str:
+    """Six significant digits; '' when the image gave none."""
+    return "" if score is None else f"{score:.6g}"
+
+
+def _inference_blocks(result: Mapping[str, Any]) -> list[Block]:
+    facts = Facts(
+        [
+            ("images", result["images"]),
+            ("with boxes", str(result["images_with_boxes"])),
+            ("boxes", str(result["boxes"])),
+            ("predictions file", result["predictions_file"]),
+        ]
+    )
+    return [facts, Table(("class", "boxes"), list(result["classes"].items()), numbers("boxes"))] if result["classes"] else [facts]

@@ -1,0 +1,122 @@
+"""Option types and options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from runner.cli.units import parse_duration, parse_size
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PERMISSIONS = ("network", "root", "writable_root")
+SMALLEST_MEMORY_BYTES = 16 * 1024**2  # JobSpec's
+
+
+def size(text: str) -> int:
+    """An option's ``8g`` or ``512m`` in bytes."""
+    try:
+        size_bytes = parse_size(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from error
+    if size_bytes < SMALLEST_MEMORY_BYTES:
+        raise click.BadParameter(f"{text!r} is {size_bytes} bytes; the smallest amount is 16m. Is a unit missing, as in 8g?")
+    return size_bytes
+
+
+def duration(text: str) -> float:
+    """An option's ``2h`` or ``90s`` in seconds."""
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from error
+    if seconds <= 0:
+        raise click.BadParameter(f"{text!r} is no time at all.")
+    return seconds
+
+
+def key_value(text: str) -> str:
+    """An option's ``key=value``, left as text: the image's template knows the type."""
+    key, equals, _ = text.partition("=")
+    if not (key.strip() and equals):
+        raise click.BadParameter(f"{text!r} is not KEY=VALUE; `sluice image show IMAGE` lists the keys.")
+    return text
+
+
+def names(text: str) -> tuple[str, ...]:
+    """An option's ``a,b`` as names, in order."""
+    found = tuple(name.strip() for name in text.split(",")) if text else ()
+    if not all(found):
+        raise click.BadParameter(f"{text!r} has an empty name.")
+    return found
+
+
+EXISTING_PATH = click.Path(exists=True, path_type=Path)
+EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+NEW_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+def stack(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    """The decorators as one, listed in the help in this order."""
+
+    def decorate(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+def permission_options(function: F) -> F:
+    """How much an image is allowed."""
+    return stack(
+        click.option("--name", metavar="NAME", help="The name to register it under (default: from the reference or folder)."),
+        click.option(
+            "--profile",
+            type=click.Choice(["confined", "compatible"]),
+            default="confined",
+            show_default=True,
+            help="How much its containers may do: compatible gives root, network and a writable root file system.",
+        ),
+        click.option(
+            "--allow",
+            type=click.Choice(PERMISSIONS),
+            multiple=True,
+            help="One permission beyond the profile; may be repeated.",
+        ),
+    )(function)
+
+
+def job_options(function: F) -> F:
+    """What every job takes, beside its image and data."""
+    return stack(
+        click.option("--name", metavar="NAME", help="A name for the job; a training gives it to its model too."),
+        click.option(
+            "--set",
+            "parameters",
+            type=key_value,
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="A parameter of the image's template; may be repeated.",
+        ),
+        click.option(
+            "--gpus", "gpu_count", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="How many GPUs it gets."
+        ),
+        click.option("--memory", "memory_bytes", type=size, help="The most memory it may use, like 8g."),
+        click.option(
+            "--cpus", "cpu_count", type=click.FloatRange(min=0, min_open=True), metavar="N", help="How many CPUs it may use, like 2 or 0.5."
+        ),
+        click.option("--timeout", "timeout_s", type=duration, help="End it when it runs longer, like 90s or 2h."),
+        click.option(
+            "--seed",
+            type=int,
+            default=0,
+            show_default=True,
+            metavar="N",
+            help="For the choices Sluice makes, such as the validation split.",
+        ),
+        click.option("--detach", is_flag=True, help="Do not wait: print the job and let it run in the background."),
+    )(function)

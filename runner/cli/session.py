@@ -1,0 +1,80 @@
+"""One command line's session: its shared options, the Runner it opens, and where it prints."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from runner.cli.blocks import Block
+    from runner.service import Runner
+
+
+@dataclass
+class Session:
+    """Filled while the command line is parsed, then handed to the command."""
+
+    home: str | None = None
+    engine: str | None = None
+    as_json: bool = False
+    verbose: bool = False
+
+    @contextmanager
+    def open_runner(self) -> Iterator[Runner]:
+        """The Runner of the home and engine that the options, the environment and the settings file name."""
+        from runner.service import Runner
+        from runner.settings import load_settings
+
+        configure_logging(self.verbose)
+        given = {"home": self.home, "engine": self.engine}
+        with Runner.open(load_settings({name: value for name, value in given.items() if value is not None})) as runner:
+            yield runner
+
+    def answer(self, document: Any, render: Callable[[Any], list[Block]]) -> None:
+        """Print the answer on stdout: the document as JSON, or what ``render`` makes of it."""
+        if self.as_json:
+            click.echo(json_text(document))
+        else:
+            from runner.cli.blocks import print_blocks
+
+            print_blocks(render(document), sys.stdout)
+
+    def say(self, text: str = "") -> None:
+        """Talk to the person, on stderr."""
+        click.echo(plain(text, keep="\n"), err=True)
+
+    def hint(self, *lines: str) -> None:
+        """Commands to try next, on stderr; nobody reads them beside a JSON document."""
+        if not self.as_json:
+            for position, line in enumerate(lines):
+                self.say(f"{'Next:' if position == 0 else '     '} {line}")
+
+
+pass_session = click.make_pass_decorator(Session, ensure=True)
+
+
+def json_text(document: Any, *, one_line: bool = False) -> str:
+    """The document as every ``--json`` prints it."""
+    import json
+
+    return json.dumps(document, ensure_ascii=False, indent=None if one_line else 2)
+
+
+def plain(text: str, keep: str = "") -> str:
+    """The text with control characters made visible: what an image wrote must not steer the terminal."""
+    return "".join(c if c.isprintable() or c in keep else repr(c)[1:-1] for c in text)
+
+
+def configure_logging(verbose: bool) -> None:
+    """Log records to stderr: all of ours when verbose, otherwise only warnings."""
+    import logging
+
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s" if verbose else "%(levelname)s: %(message)s"
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO if verbose else logging.WARNING, format=form, force=True)
+    for room in ("contracts", "registry", "plugins", "runner"):
+        logging.getLogger(room).setLevel(logging.DEBUG if verbose else logging.WARNING)

@@ -1,0 +1,118 @@
+"""``sluice train``, ``mine`` and ``infer``: submit a job, then wait for it unless it is detached."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runner.cli.commands import Command
+from runner.cli.options import job_options, names, stack
+from runner.cli.session import Session, pass_session
+
+if TYPE_CHECKING:
+    from contracts.job import JobSpec
+
+_OPTION_OF = {
+    "train_data": "--data",
+    "val_data": "--val",
+    "data": "--data",
+    "class_names": "--classes",
+    "memory_bytes": "--memory",
+    "top_k": "--top",
+}
+
+_model_job_options = stack(
+    click.argument("image", required=False),
+    click.option("--model", required=True, metavar="NAME[@STAGE]", help="The model to use; its best stage unless one is named."),
+    click.option("--data", required=True, metavar="REF", help="The dataset to look at: name[@V002][:split]."),
+    click.option("--unlinked", is_flag=True, help="Use an image that is not linked to the model's training image."),
+)
+
+
+@click.command(cls=Command)
+@click.argument("image")
+@click.option("--data", "train_data", required=True, metavar="REF", help="The dataset to learn from: name[@V002][:split].")
+@click.option("--val", "val_data", metavar="REF", help="The dataset to measure on (default: its val split, else a share of --data).")
+@click.option("--model", metavar="NAME[@STAGE]", help="Start from this model.")
+@click.option("--classes", "class_names", type=names, default="", metavar="A,B", help="Only these classes, in this order (default: all).")
+@job_options
+@pass_session
+def train(session: Session, /, **request: Any) -> None:
+    """Train a model: run a training image over a dataset.
+
+    \b
+      sluice train detector --data scenes --set epochs=20 --name first
+    """
+    _run(session, "training", request)
+
+
+@click.command(cls=Command)
+@_model_job_options
+@click.option("--top", "top_k", type=click.IntRange(min=1), metavar="K", help="How many of the best to keep.")
+@click.option("--infer", "with_inference", is_flag=True, help="Predict in the same container: a mining+inference job.")
+@job_options
+@pass_session
+def mine(session: Session, /, with_inference: bool, **request: Any) -> None:
+    """Rank the assets of a dataset by how much labelling them is worth.
+
+    IMAGE may be left out: the image linked to the model's training image is taken.
+
+    \b
+      sluice mine --model first --data pool --top 50
+    """
+    _run(session, "mining+inference" if with_inference else "mining", request)
+
+
+@click.command(cls=Command)
+@_model_job_options
+@job_options
+@pass_session
+def infer(session: Session, /, **request: Any) -> None:
+    """Predict: run a model over the assets of a dataset.
+
+    IMAGE may be left out: the image linked to the model's training image is taken.
+
+    \b
+      sluice infer --model first --data pool
+    """
+    _run(session, "inference", request)
+
+
+def _run(session: Session, kind: str, request: dict[str, Any]) -> None:
+    detach, texts = request.pop("detach"), request.pop("parameters")
+    with session.open_runner() as runner:
+        spec = _spec(kind=kind, **request)
+        parameters = runner.parse_parameters(spec, texts)
+        job = runner.submit(spec.model_copy(update={"parameters": parameters}))
+        start(session, runner, job, detach=detach)
+
+
+def start(session: Session, runner: Any, job: dict[str, Any], *, detach: bool) -> None:
+    """Let a submitted job run: here while the person waits, or in the background."""
+    from runner.cli.following import wait_and_answer
+    from runner.cli.job_blocks import show_blocks
+
+    if not detach:
+        if not session.as_json:
+            session.say(f"Job {job['id']}: {job['kind']} with {job['image']['name']}")
+        wait_and_answer(session, runner, job["id"])
+        return
+    runner.attend(job["id"])
+    session.answer(runner.get_job(job["id"]), show_blocks)
+    session.hint(f"sluice job wait {job['id']}", f"sluice job logs -f {job['id']}")
+
+
+def _spec(**request: Any) -> JobSpec:
+    from pydantic import ValidationError
+
+    from contracts.errors import RequestError
+    from contracts.job import JobSpec
+
+    try:
+        return JobSpec(**request)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "".join(_OPTION_OF.get(str(place), f"--{place}") for place in first["loc"][:1])
+        message = first["msg"].removeprefix("Value error, ")
+        raise RequestError(f"{option}: {message}" if option else message, hint="`--help` lists the options.") from error

@@ -1,0 +1,138 @@
+"""A job in words: what it left, or why it failed and what to do."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from runner.cli.blocks import Block, print_blocks
+from runner.cli.job_blocks import failure_blocks, list_blocks, next_commands, result_blocks, show_blocks, stage_table, warning_blocks
+
+DIGEST = "sha256:" + "ab" * 32
+
+
+def printed(blocks: list[Block]) -> str:
+    stream = io.StringIO()
+    print_blocks(blocks, stream)
+    return stream.getvalue()
+
+
+def a_job(**changes: Any) -> dict[str, Any]:
+    job: dict[str, Any] = {
+        "id": "t4k2m9xq",
+        "name": "first",
+        "kind": "training",
+        "state": "succeeded",
+        "step": "finish",
+        "end_reason": "succeeded",
+        "next_step": "",
+        "attempt": 1,
+        "image": {"name": "detector", "reference": "acme/detector:1", "digest": DIGEST},
+        "engine": "docker",
+        "model": None,
+        "data": {"train": "scenes@V001:train", "val": "scenes@V001:val"},
+        "gpus": [],
+        "created_at": "2026-11-21T06:00:00.000Z",
+        "started_at": "2026-11-21T06:00:01.000Z",
+        "ended_at": "2026-11-21T06:02:31.000Z",
+        "duration_s": 150.0,
+        "progress": None,
+        "exit_code": 0,
+        "evidence": None,
+        "warnings": [],
+        "result": None,
+        "run_dir": "/home/me/.sluice/runs/t4k2m9xq",
+        "rerun_of": None,
+        "cancel_requested": False,
+        "attended": False,
+        "spec": {"parameters": {"epochs": 3}, "class_names": []},
+    }
+    return {**job, **changes}
+
+
+STAGES = [{"name": f"e{n}", "metrics": {"mAP": n / 100}, "timestamp": n} for n in range(1, 15)]
+TRAINED = {"model": "first", "best_stage": "e2", "metrics": {"mAP": 0.8125, "tp": 120}, "stages": STAGES}
+MINED = {"ranked": 40, "top_k": 2, "top": [{"asset": "a" * 40, "name": "one.jpg", "score": 0.25}], "ranking_file": "/r.parquet"}
+INFERRED = {"images": 9, "images_with_boxes": 0, "boxes": 0, "classes": {}, "predictions_file": "/p.parquet"}
+EVIDENCE = {
+    "message": "the container ended with exit code 3",
+    "exit_code": 3,
+    "out_of_memory": False,
+    "image_code": 170003,
+    "image_message": "no [bold]weights",
+    "log_tail": ["Traceback:", "  boom \x1b[2J"],
+    "hint": "Look at the weights.",
+    "fields": {},
+}
+FAILED = a_job(state="failed", end_reason="exit_code", next_step="Its last lines say why.", exit_code=3, evidence=EVIDENCE)
+
+
+def test_a_training_says_model_best_stage_and_metrics() -> None:
+    text = printed(result_blocks(a_job(result=TRAINED)))
+    assert "took  2 min 30 s" in text
+    assert "best stage  e2" in text
+    assert "metrics     mAP 0.8125  tp 120" in text
+
+
+def test_a_long_list_of_stages_is_cut_to_the_last_ten_and_the_best() -> None:
+    table = stage_table(STAGES, "e2")
+    assert [row[0] for row in table.rows] == ["e2 *", *(f"e{n}" for n in range(5, 15))]
+
+
+def test_a_mining_shows_its_first_rows_and_an_inference_its_counts() -> None:
+    text = printed(result_blocks(a_job(kind="mining+inference", result={"mining": MINED, "inference": INFERRED})))
+    assert f"1  one.jpg   0.25  {'a' * 40}" in text
+    assert "with boxes        0" in text
+
+
+def test_a_failure_says_reason_evidence_and_the_next_step() -> None:
+    lines = printed(failure_blocks(FAILED)).splitlines()
+    assert lines[0] == "Job t4k2m9xq failed: exit_code"
+    assert "  what happened  the container ended with exit code 3" in lines
+    assert "  image's code   170003" in lines
+    assert "  image says     no [bold]weights" in lines
+    assert lines[lines.index("  last lines of its output") + 1 :][:2] == ["    Traceback:", "      boom \\x1b[2J"]
+    assert lines[-4:] == [
+        "next step      Look at the weights.",
+        "               Its last lines say why.",
+        "all output     sluice job logs t4k2m9xq",
+        "run directory  /home/me/.sluice/runs/t4k2m9xq",
+    ]
+
+
+def test_a_cancelled_job_is_not_called_failed() -> None:
+    assert printed(failure_blocks(a_job(state="cancelled", end_reason="cancelled"))).startswith("Job t4k2m9xq was cancelled\n")
+
+
+def test_a_running_job_shows_step_progress_and_the_images_words() -> None:
+    job = a_job(
+        state="running", step="follow", end_reason=None, ended_at=None, duration_s=None, progress={"fraction": 0.3, "message": "epoch 3"}
+    )
+    text = printed(show_blocks(job))
+    assert "step           running" in text
+    assert "progress       30 %  epoch 3" in text
+    assert "digest         " + DIGEST in text
+    assert "parameters     epochs=3" in text
+
+
+def test_the_list_shows_why_a_job_failed_and_says_when_there_are_more() -> None:
+    text = printed(list_blocks({"jobs": [FAILED], "total": 7}))
+    assert "failed: exit_code" in text
+    assert "1 of 7 jobs" in text
+
+
+def test_an_empty_list_says_whether_there_are_others() -> None:
+    assert printed(list_blocks({"jobs": [], "total": 0})) == "No jobs.\n"
+    assert printed(list_blocks({"jobs": [], "total": 7})) == "No jobs on this page; there are 7.\n"
+
+
+def test_warnings_are_counted_beyond_ten() -> None:
+    warnings = [{"code": "odd", "message": f"line {n}", "place": f"result.tsv:{n}" if n else ""} for n in range(12)]
+    lines = printed(warning_blocks(warnings)).splitlines()
+    assert lines[:3] == ["warnings", "  line 0  (odd)", "  result.tsv:1: line 1  (odd)"]
+    assert lines[-1] == "  … and 2 more: sluice job show --json"
+
+
+def test_the_next_commands_use_what_the_job_left() -> None:
+    assert next_commands(a_job(result=TRAINED))[1] == "sluice infer --model first --data scenes@V001:val"
+    assert next_commands(a_job(kind="inference", result=INFERRED)) == ["sluice job sheet t4k2m9xq sheet.png"]
