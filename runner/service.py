@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from runner.installation import Installation
 from runner.models import export_model
 from runner.samples import make_digits
 from runner.settings import Settings, environment_of
-from runner.views import image_view, job_view, link_view, model_view, time_view
+from runner.views import job_view, link_view, model_view, time_view
 
 Say = Callable[[str], None]
 Count = Callable[[int, "int | None"], None]
@@ -169,7 +170,7 @@ class Runner:
 
     def list_datasets(self) -> list[dict[str, Any]]:
         with self._installation.database.reading() as session:
-            names = datasets.list_datasets(session)
+            names = [dataset.name for dataset in datasets.list_datasets(session)]
         return [self.get_dataset(name, report=False) for name in names]
 
     def get_dataset(self, reference: str, *, report: bool = True) -> dict[str, Any]:
@@ -240,10 +241,11 @@ class Runner:
 
     def list_jobs(self, *, states: Sequence[str] = (), kinds: Sequence[str] = (), limit: int = 50, offset: int = 0) -> dict[str, Any]:
         """Newest first. ``total`` counts all that match, not only this page."""
-        chosen = {"states": tuple(JobState(s) for s in states), "kinds": tuple(Kind(k) for k in kinds)}
+        chosen_states, chosen_kinds = [JobState(s) for s in states], [Kind(k) for k in kinds]
         with self._installation.database.reading() as session:
-            records = jobs.list_jobs(session, **chosen, limit=limit, offset=offset)
-            return {"jobs": [self._view(job) for job in records], "total": jobs.count_jobs(session, **chosen)}
+            records = jobs.list_jobs(session, states=chosen_states, kinds=chosen_kinds, limit=limit, offset=offset)
+            total = jobs.count_jobs(session, states=chosen_states, kinds=chosen_kinds)
+        return {"jobs": [self._view(job) for job in records], "total": total}
 
     def get_job(self, reference: str) -> dict[str, Any]:
         return self._view(self._find_job(reference))
@@ -294,8 +296,6 @@ class Runner:
 
     def sweep(self) -> None:
         """Finishes what a runner that was killed after a job's end left: containers and leases of ended jobs. May be repeated."""
-        for name in {job.engine for job in self._unclean_jobs()}:
-            self._installation.engine_named(name)
         for job in self._unclean_jobs():
             clean_up(self._installation, job)
 
@@ -359,8 +359,6 @@ def dataset_view(installation: Installation, version: datasets.VersionRecord, nu
 
 
 def _read_json(file: Path) -> Any:
-    import json
-
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:

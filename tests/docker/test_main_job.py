@@ -1,0 +1,56 @@
+"""The main job through real containers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from contracts.job import JobSpec
+from runner.service import Runner
+from tests.conformance.main_job import MainJobConformance
+
+
+@pytest.mark.docker
+class TestMainJobOnDocker(MainJobConformance):
+    engine_name = "docker"
+
+    def test_out_of_memory_is_told_by_the_engines_flag(self, runner: Runner) -> None:
+        job = self._train(runner, parameters={"behaviour": "oom"}, memory_bytes=64 * 1024**2)
+        assert (job["end_reason"], job["evidence"]["out_of_memory"]) == ("out_of_memory", True)
+        assert "--memory" in job["next_step"]
+
+    def test_a_container_killed_from_outside_is_not_called_out_of_memory(self, runner: Runner) -> None:
+        job = runner.submit(JobSpec(kind="training", image="probe", train_data="pets", parameters={"behaviour": "hang"}))
+        for update in runner.watch(job["id"]):
+            if update["step"] == "follow" and update["progress"]:
+                subprocess.run(["docker", "kill", f"sluice-{job['id']}-1"], check=False, capture_output=True)
+            job = update
+        assert (job["end_reason"], job["exit_code"]) == ("killed", 137)
+        assert "not out of memory" in job["evidence"]["message"]
+
+    def test_a_container_removed_from_outside_is_noticed(self, runner: Runner) -> None:
+        job = runner.submit(JobSpec(kind="training", image="probe", train_data="pets", parameters={"behaviour": "hang"}))
+        for update in runner.watch(job["id"]):
+            if update["step"] == "follow":
+                subprocess.run(["docker", "rm", "-f", f"sluice-{job['id']}-1"], check=False, capture_output=True)
+            job = update
+        assert job["end_reason"] == "killed"
+        assert "gone" in job["evidence"]["message"]
+
+    def test_a_tag_that_moved_is_reported_and_the_registered_digest_runs(self, runner: Runner) -> None:
+        registered = runner.get_image("probe")
+        assert registered["state"] == "ready"
+        dockerfile = f"FROM {registered['digest']}\nLABEL moved=yes\n"
+        subprocess.run(["docker", "build", "-q", "-t", registered["reference"], "-"], input=dockerfile, text=True, check=True, capture_output=True)
+        assert runner.get_image("probe")["state"] == "moved"
+        job = self._train(runner)
+        assert [warning["code"] for warning in job["warnings"]] == ["tag_moved"]
+        assert (job["state"], job["image"]["digest"]) == ("succeeded", registered["digest"])
+
+    def test_a_cpu_job_sees_no_gpu(self, runner: Runner) -> None:
+        job = self._train(runner, parameters={"behaviour": "print-env"})
+        started = json.loads((Path(job["run_dir"]) / "out" / "env.json").read_text())
+        assert started["env"]["NVIDIA_VISIBLE_DEVICES"] == "void"

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import errno
+from datetime import datetime, timezone
+
+import pytest
+
+from contracts import errors
+from contracts.image import Permissions
+from contracts.job import EndReason, JobState
+from contracts.seams import ContainerStatus
+from runner.ending import evidence_of_error, evidence_of_exit, reason_of_error, reason_of_exit
+
+
+def _exited(code: int, *, oom: bool = False, started: float = 100.0, ended: float = 200.0) -> ContainerStatus:
+    return ContainerStatus("id", "name", "exited", code, oom, started_at=started, ended_at=ended)
+
+
+def _at(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, timezone.utc)
+
+
+@pytest.mark.parametrize("reason", list(EndReason))
+def test_every_end_reason_gives_an_ended_state_and_a_next_step(reason: EndReason) -> None:
+    assert reason.state.ended
+    assert bool(reason.next_step) == (reason is not EndReason.SUCCEEDED)
+    assert (reason.state is JobState.SUCCEEDED) == (reason is EndReason.SUCCEEDED)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (_exited(0), EndReason.SUCCEEDED),
+        (_exited(3), EndReason.EXIT_CODE),
+        (_exited(137), EndReason.KILLED),
+        (_exited(137, oom=True), EndReason.OUT_OF_MEMORY),
+        (_exited(1, oom=True), EndReason.OUT_OF_MEMORY),
+        (_exited(0, oom=True), EndReason.SUCCEEDED),
+        (ContainerStatus("id", "name", "gone"), EndReason.KILLED),
+    ],
+)
+def test_an_exit_is_named_by_the_engines_facts_not_by_137(status: ContainerStatus, reason: EndReason) -> None:
+    assert reason_of_exit(status, None, None) is reason
+
+
+def test_an_exit_after_the_request_to_cancel_is_a_cancel_and_one_before_is_not() -> None:
+    assert reason_of_exit(_exited(143), _at(150), None) is EndReason.CANCELLED
+    assert reason_of_exit(_exited(0), _at(250), None) is EndReason.SUCCEEDED
+
+
+def test_a_run_as_long_as_its_timeout_timed_out_even_if_nobody_watched() -> None:
+    assert reason_of_exit(_exited(143), None, 100.0) is EndReason.TIMEOUT
+    assert reason_of_exit(_exited(143), None, 101.0) is EndReason.EXIT_CODE
+
+
+def _leaves(kind: type[errors.SluiceError]) -> list[type[errors.SluiceError]]:
+    return [kind, *(leaf for child in kind.__subclasses__() for leaf in _leaves(child))]
+
+
+@pytest.mark.parametrize("kind", _leaves(errors.SluiceError)[1:])
+def test_every_error_of_the_tree_but_our_own_defects_has_a_named_reason(kind: type[errors.SluiceError]) -> None:
+    nobody_names = (errors.InternalError, errors.JobFailedError, errors.UnavailableError)
+    assert (reason_of_error(kind("x")) is EndReason.INTERNAL_ERROR) == (kind in nobody_names)
+
+
+def test_a_full_disk_is_named() -> None:
+    error = OSError(errno.ENOSPC, "No space left on device", "/x/y")
+    assert reason_of_error(error) is EndReason.DISK_FULL
+    assert "/x/y" in evidence_of_error(error).message
+
+
+def test_a_defect_keeps_its_traceback_as_evidence() -> None:
+    try:
+        raise KeyError("x")
+    except KeyError as error:
+        assert reason_of_error(error) is EndReason.INTERNAL_ERROR
+        assert "test_ending.py" in evidence_of_error(error).fields["traceback"]
+
+
+@pytest.mark.parametrize(
+    ("line", "permission"),
+    [
+        ("OSError: [Errno 30] Read-only file system: '/app/x'", "writable-root"),
+        ("Temporary failure in name resolution", "network"),
+        ("PermissionError: [Errno 13] Permission denied: '/root'", "root"),
+    ],
+)
+def test_a_failure_that_looks_like_a_missing_permission_says_so(line: str, permission: str) -> None:
+    evidence = evidence_of_exit(EndReason.EXIT_CODE, _exited(1), None, ("start", line), Permissions())
+    assert f"--allow {permission}" in evidence.hint
+    granted = Permissions(network=True, root=True, writable_root=True)
+    assert evidence_of_exit(EndReason.EXIT_CODE, _exited(1), None, ("start", line), granted).hint == ""
