@@ -1,0 +1,69 @@
+"""The line to the Docker Engine: the SDK's client, one for each thread, and the calls whose answer is read as a stream."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote
+
+import requests
+from docker import APIClient
+from docker.errors import NotFound, create_api_error_from_http_exception
+from docker.utils import kwargs_from_env
+
+CONTROL_TIMEOUT_S = 60.0
+_PIECE_BYTES = 1024 * 1024
+
+
+class DockerClient:
+    """Contacts nobody before the first call. Where the engine is, DOCKER_HOST and its companions say, as for the docker command."""
+
+    def __init__(self) -> None:
+        # The SDK's session may not be used by two threads at a time.
+        self._of_thread = threading.local()
+
+    @property
+    def api(self) -> APIClient:
+        """For control calls; each ends within a minute. Raises Docker's errors: use it inside ``translated``."""
+        if not hasattr(self._of_thread, "api"):
+            self._of_thread.api = APIClient(version="auto", timeout=int(CONTROL_TIMEOUT_S), **kwargs_from_env())
+        api: APIClient = self._of_thread.api
+        return api
+
+    def close(self) -> None:
+        """Let go of this thread's connections; the next call makes new ones."""
+        if hasattr(self._of_thread, "api"):
+            self._of_thread.api.close()
+            del self._of_thread.api
+
+    def inspect(self, container_id: str) -> dict[str, Any] | None:
+        """The container's inspection by id or name, or None when the engine does not have it."""
+        if not container_id:
+            return None
+        try:
+            inspected: dict[str, Any] = self.api.inspect_container(container_id)
+        except NotFound:
+            return None
+        return inspected
+
+    def request(
+        self, method: str, container_id: str, call: str, params: dict[str, str], read_timeout_s: float | None = CONTROL_TIMEOUT_S
+    ) -> requests.Response:
+        """The answer's head; its body is still to be read, and it must be closed. Raises Docker's errors."""
+        api = self.api
+        url = f"{api.base_url}/v{api.api_version}/containers/{quote(container_id, safe='')}/{call}"
+        answer = api.request(method, url, params=params, stream=True, timeout=(CONTROL_TIMEOUT_S, read_timeout_s))
+        try:
+            answer.raise_for_status()
+        except requests.HTTPError as error:
+            with answer:
+                create_api_error_from_http_exception(error)
+        return answer
+
+    @contextmanager
+    def stream(self, container_id: str, call: str, params: dict[str, str]) -> Iterator[Iterator[bytes]]:
+        """The body in pieces as they come; the connection is closed at the end, however much of it was read."""
+        with self.request("GET", container_id, call, params) as answer:
+            yield answer.iter_content(_PIECE_BYTES)

@@ -1,0 +1,148 @@
+"""The container that a spec asks for, as Docker's API spells it (contract reference 3.1: no command, no entrypoint, no working directory)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from contracts.seams import ContainerSpec
+
+#: Our own label: tells whether a container of the same name was made from the same spec.
+SPEC_LABEL = "sluice.spec"
+#: Marks containers that exist only to read files out of an image; one that is found was left by a kill.
+READER_LABEL = "sluice.reader"
+
+#: An image with neither CMD nor ENTRYPOINT is started as the contract names its entry (contract reference 2.1).
+_FALLBACK_COMMAND = ["bash", "/usr/bin/start.sh"]
+_LOG = {"max-size": "64m", "max-file": "5", "compress": "false"}  # read_log follows the rotated files, but not compressed ones
+
+
+def container_config(spec: ContainerSpec, has_command: bool) -> dict[str, Any]:
+    """The body of the create call."""
+    config: dict[str, Any] = {
+        "Image": spec.image,
+        "User": _user(spec),
+        "Env": _environment(spec),
+        "Labels": dict(spec.labels),
+        "StopSignal": "SIGTERM",
+        "StopTimeout": math.ceil(spec.stop_grace_s),
+        "Tty": False,
+        "OpenStdin": False,
+        "HostConfig": _host_config(spec),
+    }
+    if not has_command:
+        config["Cmd"] = _FALLBACK_COMMAND
+    config["Labels"][SPEC_LABEL] = _fingerprint(config)
+    return config
+
+
+def _user(spec: ContainerSpec) -> str:
+    return "0:0" if spec.permissions.root else f"{os.getuid()}:{os.getgid()}"
+
+
+def _environment(spec: ContainerSpec) -> list[str]:
+    """Nothing but what confinement needs: the image's own environment stays as it is."""
+    home = [] if spec.permissions.root else ["HOME=/tmp"]  # the caller's uid has no home in the image
+    # Many base images say NVIDIA_VISIBLE_DEVICES=all, which gives every card where the nvidia runtime is the default.
+    return home + ([] if spec.gpu_uuids else ["NVIDIA_VISIBLE_DEVICES=void"])
+
+
+def _host_config(spec: ContainerSpec) -> dict[str, Any]:
+    allowed = spec.permissions
+    config: dict[str, Any] = {
+        "Mounts": [_bind(str(spec.in_dir.resolve()), "/in", read_only=True), _bind(str(spec.out_dir.resolve()), "/out")],
+        "ShmSize": spec.shm_bytes,
+        "IpcMode": "private",
+        "Init": True,  # reaps orphans and passes SIGTERM on
+        "NetworkMode": "bridge" if allowed.network else "none",
+        # SECURITY: no permission ever lifts this one.
+        "SecurityOpt": ["no-new-privileges"],
+        # Images that run as root chown and setuid while they start: they keep the engine's default capabilities.
+        "CapDrop": [] if allowed.root else ["ALL"],
+        "ReadonlyRootfs": not allowed.writable_root,
+        "PidsLimit": spec.pids_limit,
+        "AutoRemove": False,
+        "RestartPolicy": {"Name": "no"},
+        "LogConfig": {"Type": "json-file", "Config": _LOG},
+    }
+    if not allowed.writable_root:  # /tmp of the container
+        config["Tmpfs"] = {"/tmp": "rw,exec,nosuid,nodev,mode=1777"}  # noqa: S108
+
+    return config | _limits(spec) | _gpus(spec)
+
+
+def _bind(host_dir: str, container_dir: str, read_only: bool = False) -> dict[str, Any]:
+    # A mount and not a -v bind: a source that is missing is an error then, and is not created.
+    return {"Type": "bind", "Source": host_dir, "Target": container_dir, "ReadOnly": read_only}
+
+
+def _limits(spec: ContainerSpec) -> dict[str, Any]:
+    limits: dict[str, Any] = {}
+    if spec.memory_bytes is not None:
+        limits |= {"Memory": spec.memory_bytes, "MemorySwap": spec.memory_bytes}  # the same value: no swap
+    if spec.cpu_count is not None:
+        limits["NanoCpus"] = int(spec.cpu_count * 1e9)
+    return limits
+
+
+def _gpus(spec: ContainerSpec) -> dict[str, Any]:
+    """Exactly one request, by uuid: of two the last wins, a count always means the first cards, an empty list starts without any."""
+    if not spec.gpu_uuids:
+        return {}
+    request = {"Driver": "nvidia", "DeviceIDs": list(spec.gpu_uuids), "Capabilities": [["gpu", "compute", "utility"]]}
+    return {"DeviceRequests": [request]}
+
+
+def _fingerprint(config: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
+
+
+# ------------------------------------------------------------------------------------------------------------ adoption
+
+
+def differences(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Why the inspected container is not the one that is wanted; empty when it can be adopted."""
+    labels = existing["Config"].get("Labels") or {}
+    found = []
+    if existing["Image"] != wanted["Image"]:
+        found.append(f"its image is {existing['Image']}, wanted {wanted['Image']}")
+    for name, value in wanted["Labels"].items():
+        if name != SPEC_LABEL and labels.get(name) != value:
+            found.append(f"its label {name} is {labels.get(name)!r}, wanted {value!r}")
+    if not found and labels.get(SPEC_LABEL) != wanted["Labels"][SPEC_LABEL]:
+        found.append("it was made with other folders, limits, permissions or GPUs")
+    return found
+
+
+def given_gpus(inspected: Mapping[str, Any]) -> list[str]:
+    """The cards a container was given, as it was asked for them: uuids or indexes; ``*`` for all of them.
+
+    The nvidia runtime also reads NVIDIA_VISIBLE_DEVICES, by which an image can take cards without any request.
+    """
+    host = inspected["HostConfig"]
+    found = [card for request in host.get("DeviceRequests") or [] for card in _requested(request)]
+    if "nvidia" in (host.get("Runtime") or ""):
+        found += _visible(inspected["Config"].get("Env") or [])
+    return list(dict.fromkeys(found))
+
+
+def _requested(request: Mapping[str, Any]) -> list[str]:
+    gpu = any("gpu" in group for group in request.get("Capabilities") or [])
+    ids = [str(card) for card in request.get("DeviceIDs") or []]
+    if request.get("Driver") == "cdi":
+        ids = [card.partition("=")[2] for card in ids if card.startswith("nvidia.com/gpu=")]
+        return ["*" if card == "all" else card for card in ids]
+    if not gpu and request.get("Driver") != "nvidia":
+        return []
+    count = int(request.get("Count") or 0)
+    return ["*"] if count < 0 else [str(index) for index in range(count)] or ids  # a count is always the first cards
+
+
+def _visible(environment: list[str]) -> list[str]:
+    values = [entry.partition("=")[2] for entry in environment if entry.startswith("NVIDIA_VISIBLE_DEVICES=")]
+    cards = values[-1].split(",") if values else []
+    return ["*" if card == "all" else card for card in cards if card not in ("", "void", "none")]

@@ -1,0 +1,100 @@
+"""What Docker says of a container, in the words of the seam."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from contracts.seams import ContainerStats, ContainerStatus, EngineInfo
+from plugins.engines.docker_spec import given_gpus
+
+_STATES = {
+    "created": "created",
+    "running": "running",
+    "paused": "running",  # its processes exist and hold their memory and cards
+    "restarting": "running",
+    "exited": "exited",
+    "removing": "exited",
+    "dead": "exited",  # could not be removed whole; its exit code is still known
+}
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
+
+
+def status_of(inspected: Mapping[str, Any]) -> ContainerStatus:
+    """The status in an inspection. A failed start leaves ``created``, whose exit code 128 is no exit code."""
+    raw = inspected["State"]
+    state = _STATES.get(raw["Status"], "running")
+    if state == "exited" and not unix_time(raw.get("StartedAt")):
+        state = "created"  # dead or being removed without ever having run
+    ended = state == "exited"
+    return ContainerStatus(
+        id=inspected["Id"],
+        name=inspected["Name"].lstrip("/"),
+        state=state,
+        exit_code=raw["ExitCode"] if ended else None,
+        out_of_memory=bool(raw.get("OOMKilled")),
+        error=raw.get("Error") or "",
+        started_at=unix_time(raw.get("StartedAt")),
+        ended_at=unix_time(raw.get("FinishedAt")) if ended else None,
+        labels=inspected["Config"].get("Labels") or {},
+        gpu_uuids=tuple(given_gpus(inspected)),
+    )
+
+
+def gone_status(container_id: str) -> ContainerStatus:
+    return ContainerStatus(id=container_id, name="", state="gone")
+
+
+def stats_of(raw: Mapping[str, Any]) -> ContainerStats:
+    """One sample. Memory is without the file cache that the kernel can drop, as `docker stats` shows it."""
+    memory, cpu = raw.get("memory_stats") or {}, (raw.get("cpu_stats") or {}).get("cpu_usage") or {}
+    if "usage" not in memory:
+        return ContainerStats()
+    details = memory.get("stats") or {}
+    cache = details.get("total_inactive_file", details.get("inactive_file", 0))  # cgroup v1, v2
+    used = memory["usage"]
+    return ContainerStats(
+        memory_bytes=used - cache if cache < used else used,
+        cpu_seconds=cpu["total_usage"] / 1e9 if "total_usage" in cpu else None,
+        pids=(raw.get("pids_stats") or {}).get("current"),
+    )
+
+
+def info_of(version: Mapping[str, Any], info: Mapping[str, Any]) -> EngineInfo:
+    runtimes = sorted(info.get("Runtimes") or {})
+    cdi = [str(device.get("ID")) for device in info.get("DiscoveredDevices") or [] if device.get("Source") == "cdi"]
+    details = {
+        "api": version.get("ApiVersion"),
+        "system": info.get("OperatingSystem"),
+        "architecture": info.get("Architecture"),
+        "storage driver": info.get("Driver"),
+        "root folder": info.get("DockerRootDir"),
+        "cgroup": f"v{info.get('CgroupVersion') or 1}, {info.get('CgroupDriver')}",
+        "memory_bytes": info.get("MemTotal"),
+        "cpu_count": info.get("NCPU"),
+        "runtimes": ", ".join(runtimes),
+        "nvidia runtime": "yes" if any("nvidia" in name for name in runtimes) else "no",
+        "cdi devices": ", ".join(cdi) or "none",
+        "memory limit": "yes" if info.get("MemoryLimit") else "no",
+        "swap limit": "yes" if info.get("SwapLimit") else "no",
+    }
+    return EngineInfo("docker", str(version.get("Version")), {name: str(value) for name, value in details.items() if value is not None})
+
+
+def unix_time(text: str | None) -> float | None:
+    """Unix seconds; None for Docker's zero time 0001-01-01T00:00:00Z."""
+    nanoseconds = unix_ns(text or "")
+    return nanoseconds / 1e9 if nanoseconds > 0 else None
+
+
+def unix_ns(text: str) -> int:
+    """Unix nanoseconds of an RFC 3339 time; 0 when it is none, negative before 1970."""
+    match = _TIME.fullmatch(text)
+    if not match:
+        return 0
+    seconds = datetime.fromisoformat(match[1] + match[3].replace("Z", "+00:00"))
+    if seconds.year < 1970:
+        return -1
+    return int(seconds.timestamp()) * 10**9 + int((match[2] or "0").ljust(9, "0"))
