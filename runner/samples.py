@@ -44,7 +44,7 @@ def make_digits(
 ) -> Path:
     """Detection scenes of handwritten digits as a Pascal VOC folder; returns the folder.
 
-    ``train``, ``val``, ``test``, ``pool``: number of scenes; pool scenes belong to no split and carry no annotations unless ``label_pool``.
+    ``train``, ``val``, ``test``, ``pool``: number of scenes; pool scenes carry no annotations unless ``label_pool``.
     ``size``: width and height of a scene in pixels. The same arguments give the same bytes. A digit instance shown in one of the
     four sets is shown in no other. Raises ``DatasetError`` for a folder that is not empty, ``ConfigurationError`` without scikit-learn.
     """
@@ -57,7 +57,7 @@ def make_digits(
         names = [f"{split}_{index:05d}" for index in range(count)]
         for name, (pixels, placed) in zip(names, _scenes(instances[split], count, size, (seed, number)), strict=True):
             _write_scene(folder, name, pixels, placed, annotated=split != "pool" or label_pool)
-        if split != "pool":
+        if count:
             (folder / "ImageSets" / "Main" / f"{split}.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
     return folder
 

@@ -26,6 +26,7 @@ _MAX_DEPTH = 64
 
 _SPLIT_WORDS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test", "testing": "test",
+    "pool": "pool", "unlabeled": "pool",
 }  # fmt: skip
 
 
@@ -40,7 +41,7 @@ def shown(name: str | PurePath) -> str:
 
 
 def split_of(path: PurePosixPath) -> str:
-    """The split that a file's folders or its own name speak of, the nearest first: ``train``, ``val``, ``test`` or ''.
+    """The split that a file's folders or its own name speak of, the nearest first: ``train``, ``val``, ``test``, ``pool`` or ''.
 
     Read are whole words, with a year or without: ``train``, ``valid``, ``val2017``, ``instances_train2017``.
     """

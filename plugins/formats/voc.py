@@ -23,7 +23,7 @@ from plugins.formats.values import BadValueError, is_true, read_class_name, read
 
 _LARGEST_XML_BYTES = 16 * 1024**2
 _LARGEST_LIST_BYTES = 256 * 1024**2
-_SPLITS = ("train", "val", "test")
+_SPLITS = ("train", "val", "test", "pool")
 _DECLARATION = re.compile(rb"""\s*<\?xml[^>]*encoding=["'](?P<encoding>[\w-]{1,40})["'][^>]*\?>""")
 _CHINESE = (b"gb2312", b"gbk", b"gb18030")
 
@@ -177,7 +177,7 @@ def _read_size(root: Element) -> tuple[int, int] | None:
 
 
 def _read_splits(listing: Listing) -> tuple[defaultdict[PurePosixPath, tuple[str, ...]], list[Skip]]:
-    """The splits of every picture: from ImageSets where there are any lists, else from folders named train, val, test."""
+    """The splits of every picture: from ImageSets where there are any lists, else from folders named after a split."""
     splits: defaultdict[PurePosixPath, tuple[str, ...]] = defaultdict(tuple)
     skips: list[Skip] = []
     files = _split_lists(listing)
@@ -193,7 +193,7 @@ def _read_splits(listing: Listing) -> tuple[defaultdict[PurePosixPath, tuple[str
 
 
 def _split_lists(listing: Listing) -> list[PurePosixPath]:
-    """ImageSets/Main/{train,val,test}.txt, or those directly in ImageSets where there is no Main."""
+    """ImageSets/Main/{train,val,test,pool}.txt, or those directly in ImageSets where there is no Main."""
     found = [path for path in listing.with_suffix(".txt") if path.stem.lower() in _SPLITS and "imagesets" in str(path.parent).lower()]
     main = [path for path in found if path.parent.name.lower() == "main"]
     return sorted(main or [path for path in found if path.parent.name.lower() == "imagesets"], key=_split_rank)

@@ -1,0 +1,89 @@
+"""Ground truth checked against its picture: what is no box is left out, what leaves the picture is clipped, each by name.
+
+One-pixel overhangs are counted, not named: corners counted from 1 (half of the BCCD set) all end one pixel beyond the edge.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from contracts.dataset import Annotation
+from contracts.seams import Skip
+
+#: A box at most this wide or high is the trace of a click, not an object.
+DEGENERATE_PX = 1.0
+_NAMED_OVERHANG_PX = 1.0
+_ROUNDING_PX = 0.01
+_LONGEST_CLASS_NAME = 200
+
+
+@dataclass
+class CheckedBoxes:
+    """``kept`` lie inside the picture; ``notes`` are what was skipped or mended; ``edge_count`` were clipped by a pixel at most."""
+
+    kept: list[Annotation] = field(default_factory=list)
+    notes: list[Skip] = field(default_factory=list)
+    edge_count: int = 0
+
+
+def check_boxes(place: str, annotations: Sequence[Annotation], width: int, height: int) -> CheckedBoxes:
+    """The boxes of one picture of ``width`` x ``height`` pixels; ``place`` is its name in the source."""
+    checked = CheckedBoxes()
+    seen: set[tuple[str, float, float, float, float]] = set()
+    for number, annotation in enumerate(annotations, start=1):
+        where = f"{place}#box {number}"
+        reason = _fault(annotation)
+        if reason:
+            checked.notes.append(Skip(where, reason, "box"))
+            continue
+        clipped = _clip(annotation, width, height)
+        key = (clipped.class_name, clipped.x, clipped.y, clipped.width, clipped.height)
+        if min(clipped.width, clipped.height) <= DEGENERATE_PX:
+            checked.notes.append(Skip(where, f"{_shown(annotation)} lies outside of the picture of {width} x {height}", "box"))
+        elif key in seen:
+            checked.notes.append(Skip(where, f"{_shown(annotation)} is there twice", "box"))
+        else:
+            seen.add(key)
+            _note_overhang(checked, where, annotation, width, height)
+            checked.kept.append(clipped)
+    return checked
+
+
+def overhang_px(annotation: Annotation, width: int, height: int) -> float:
+    """How far the box reaches beyond the picture at most; 0.0 or less when it lies inside."""
+    return max(-annotation.x, -annotation.y, annotation.x + annotation.width - width, annotation.y + annotation.height - height)
+
+
+def _fault(annotation: Annotation) -> str:
+    """Why this is no box of any picture; '' when it may be one."""
+    if not all(math.isfinite(value) for value in (annotation.x, annotation.y, annotation.width, annotation.height)):
+        return f"{annotation.class_name}: a coordinate is not a finite number"
+    name = annotation.class_name
+    if not name.strip() or len(name) > _LONGEST_CLASS_NAME or not name.isprintable():
+        return f"the class name is not usable: {name[:40]!r}"
+    if min(annotation.width, annotation.height) <= DEGENERATE_PX:
+        return f"{_shown(annotation)} has no area"
+    return ""
+
+
+def _clip(annotation: Annotation, width: int, height: int) -> Annotation:
+    left, top = max(0.0, annotation.x), max(0.0, annotation.y)
+    right, bottom = min(float(width), annotation.x + annotation.width), min(float(height), annotation.y + annotation.height)
+    name = annotation.class_name.strip().lower()
+    if (left, top, right, bottom) == (annotation.x, annotation.y, annotation.x + annotation.width, annotation.y + annotation.height):
+        return annotation if name == annotation.class_name else replace(annotation, class_name=name)
+    return replace(annotation, class_name=name, x=left, y=top, width=right - left, height=bottom - top)
+
+
+def _note_overhang(checked: CheckedBoxes, where: str, annotation: Annotation, width: int, height: int) -> None:
+    overhang = overhang_px(annotation, width, height)
+    if overhang > _NAMED_OVERHANG_PX:
+        checked.notes.append(Skip(where, f"{_shown(annotation)} left the picture of {width} x {height} and was clipped", "mended"))
+    elif overhang > _ROUNDING_PX:
+        checked.edge_count += 1
+
+
+def _shown(box: Annotation) -> str:
+    return f"{box.class_name} at ({box.x:g}, {box.y:g}), {box.width:g} x {box.height:g} pixels,"
