@@ -26,9 +26,11 @@ def dataset() -> None:
 @dataset.command("import")
 @click.argument("name")
 @click.argument("path", type=EXISTING_PATH)
-@click.option("--format", "format_", metavar="FORMAT", help="One of voc, coco, yolo (default: seen from the files).")
 @click.option(
-    "--split", default="", metavar="SPLIT", help="Put every image into this split: train, val or test (default: as the source says)."
+    "--format", "format_", metavar="FORMAT", help="How the source is laid out: voc, coco, yolo or images (default: seen from the files)."
+)
+@click.option(
+    "--split", default="", metavar="SPLIT", help="Put every image into this split: train, val, test or pool (default: as the source says)."
 )
 @pass_session
 def import_(session: Session, name: str, path: Path, format_: str | None, split: str) -> None:
