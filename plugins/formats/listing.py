@@ -96,6 +96,9 @@ class Listing:
             candidates = self._by_stem.get(path.stem.lower())
         return _best(candidates or [], path, near)
 
+    def pictures_with_stem(self, stem: str) -> list[PurePosixPath]:
+        return self._by_stem.get(stem.lower(), [])
+
     def read_bytes(self, path: PurePosixPath, limit_bytes: int) -> bytes:
         """The whole file; raises ``UnreadableFileError`` when it is empty, larger than the limit or cannot be read."""
         try:

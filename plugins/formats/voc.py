@@ -122,8 +122,13 @@ def _leave_out(listing: Listing, file: PurePosixPath, reason: str, labels: dict[
 def _find_picture(listing: Listing, file: PurePosixPath, root: Element) -> tuple[PurePosixPath, list[Skip]]:
     """The picture of an XML file: the one with the same stem, else the one that <filename> names."""
     named = (root.findtext("filename") or "").strip()
-    own = listing.find_picture(file.name[: -len(file.suffix)], file)
     other = listing.find_picture(named, file) if named else None
+    try:
+        own = listing.find_picture(file.name[: -len(file.suffix)], file)
+    except UnreadableFileError:
+        if other is None:
+            raise
+        own = other
     if own is None and other is None:
         raise UnreadableFileError(f"there is no picture {shown(file.stem)}" + (f" or {shown(named[:200])}" if named else ""))
     if own and other and own != other:
