@@ -51,13 +51,8 @@ def metadata() -> Callable[..., ImageMetadata]:
 def new_image(metadata: Callable[..., ImageMetadata]) -> Callable[..., ImageRecord]:
     """Registers an image; ``kinds`` and ``object_types`` as in ``metadata``."""
 
-    def make(
-        session: Session,
-        name: str = "tinydet",
-        kinds: tuple[Kind, ...] = ALL_KINDS,
-        object_types: tuple[ObjectType, ...] = (ObjectType.DETECTION,),
-        **given: Any,
-    ) -> ImageRecord:
+    def make(session: Session, name: str = "tinydet", kinds: tuple[Kind, ...] = ALL_KINDS, **given: Any) -> ImageRecord:
+        object_types = given.pop("object_types", (ObjectType.DETECTION,))
         values = {
             "reference": f"sluice/{name}:1",
             "engine": "docker",

@@ -38,13 +38,8 @@ with Database.open(sys.argv[1]) as database:
 
 
 def new_version(session: Session, dataset: str = "digits", **given: object) -> VersionRecord:
-    values: dict = {
-        "folder": "datasets/digits/V001",
-        "image_count": 3,
-        "annotation_count": 7,
-        "class_names": ("one", "two"),
-        "splits": {"train": 2, "": 1},
-    }
+    values: dict = {"folder": "datasets/digits/V001", "image_count": 3, "annotation_count": 7}
+    values |= {"class_names": ("one", "two"), "splits": {"train": 2, "": 1}}
     return add_version(session, dataset=dataset, **(values | given))
 
 

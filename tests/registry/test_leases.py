@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import random
-from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import select, text
@@ -143,10 +142,9 @@ def hammer(url: str, program: int, answers: multiprocessing.Queue) -> None:
 
 
 @pytest.fixture
-def in_use(database: Database) -> Iterator[None]:
+def in_use(database: Database) -> None:
     with database.writing() as session:
         session.execute(text("CREATE TABLE in_use (card VARCHAR(50) PRIMARY KEY)"))
-    yield
 
 
 def test_eight_programs_never_hold_the_same_card(url: str, database: Database, in_use: None) -> None:
