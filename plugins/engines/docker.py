@@ -30,7 +30,8 @@ class DockerEngine(Engine):
     name: ClassVar[str] = "docker"
     capabilities: ClassVar[frozenset[str]] = frozenset({"isolation", "memory_limit", "gpu", "pull", "build"})
 
-    def __init__(self) -> None:
+    def __init__(self, state_dir: Path = Path()) -> None:
+        super().__init__(state_dir)  # keeps no state: the daemon does
         self._client = DockerClient()
 
     def close(self) -> None:

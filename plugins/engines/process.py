@@ -40,17 +40,16 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 class ProcessEngine(Engine):
-    """``state_dir`` is where jobs are remembered; every process that shall see the same jobs needs the same: ``SLUICE_HOME/process``."""
+    """``state_dir`` is where jobs are remembered; every process that shall see the same jobs needs the same one."""
 
     name: ClassVar[str] = "process"
     capabilities: ClassVar[frozenset[str]] = frozenset({"gpu"})
 
-    def __init__(self, state_dir: Path | None = None) -> None:
-        home = Path(os.environ.get("SLUICE_HOME") or "~/.sluice").expanduser()
-        self._state_dir = (state_dir or home / "process").absolute()
+    def __init__(self, state_dir: Path) -> None:
+        super().__init__(state_dir.absolute())
 
     def info(self) -> EngineInfo:
-        details = {"state folder": str(self._state_dir), "python": sys.executable, "bash": shutil.which("bash") or "missing"}
+        details = {"state folder": str(self.state_dir), "python": sys.executable, "bash": shutil.which("bash") or "missing"}
         return EngineInfo("process", platform.python_version(), details)
 
     # ----------------------------------------------------------------------------------------------------------- images
@@ -87,10 +86,10 @@ class ProcessEngine(Engine):
     def create(self, spec: ContainerSpec) -> str:
         image_dir = _checked(spec)
         wanted = _content(spec, image_dir)
-        record = process_record.make(self._state_dir, spec.name, _with_id(wanted, spec.name, self._state_dir))
+        record = process_record.make(self.state_dir, spec.name, _with_id(wanted, spec.name, self.state_dir))
         if record is not None:
             return record.id
-        existing = process_record.find(self._state_dir, spec.name)
+        existing = process_record.find(self.state_dir, spec.name)
         if existing is None:
             raise StartError(f"create {spec.name}: it was removed at the same moment", hint="Run the job again.")
         _refuse_other(existing, wanted)
@@ -115,11 +114,11 @@ class ProcessEngine(Engine):
             raise StartError(f"start {record.name}: {words}", hint="Install bash, and keep the image folder where it was registered.")
 
     def status(self, container_id: str) -> ContainerStatus:
-        record = process_record.find(self._state_dir, container_id)
+        record = process_record.find(self.state_dir, container_id)
         return record.status() if record else ContainerStatus(id=container_id, name="", state="gone")
 
     def list_containers(self, labels: Mapping[str, str]) -> list[ContainerStatus]:
-        found = [record.status() for record in process_record.find_all(self._state_dir)]
+        found = [record.status() for record in process_record.find_all(self.state_dir)]
         return [status for status in found if labels.items() <= dict(status.labels).items()]
 
     def gpu_claims(self) -> dict[str, str]:
@@ -129,7 +128,7 @@ class ProcessEngine(Engine):
 
     def read_log(self, container_id: str, cursor: str) -> LogChunk:
         """As the seam says; the cursor is an offset into ``output.log``, to which the job itself writes."""
-        record = process_record.find(self._state_dir, container_id)
+        record = process_record.find(self.state_dir, container_id)
         output = record.folder / "output.log" if record else None
         if output is None or not output.exists():
             return LogChunk(b"", cursor)
@@ -140,7 +139,7 @@ class ProcessEngine(Engine):
 
     def stats(self, container_id: str) -> ContainerStats:
         """Of all processes of the job together; pages that they share are counted for each."""
-        record = process_record.find(self._state_dir, container_id)
+        record = process_record.find(self.state_dir, container_id)
         supervisor = record.supervisor_pid() if record else None
         if supervisor is None:
             return ContainerStats()
@@ -163,7 +162,7 @@ class ProcessEngine(Engine):
 
     def stop(self, container_id: str, grace_s: float) -> None:
         """As the seam says; after the grace every process below the job's first is killed too, in whatever session it is."""
-        record = process_record.find(self._state_dir, container_id)
+        record = process_record.find(self.state_dir, container_id)
         if record is None or record.status().state != "running":
             return
         with self.watch(record.id) as watch:
@@ -177,7 +176,7 @@ class ProcessEngine(Engine):
                 )
 
     def remove(self, container_id: str) -> None:
-        record = process_record.find(self._state_dir, container_id)
+        record = process_record.find(self.state_dir, container_id)
         if record is None:
             return
         if record.status().state == "running":
@@ -186,14 +185,14 @@ class ProcessEngine(Engine):
 
     def supervisor_pid(self, container_id: str) -> int | None:
         """The pid to wait on while the job runs."""
-        record = process_record.find(self._state_dir, container_id)
+        record = process_record.find(self.state_dir, container_id)
         return record.supervisor_pid() if record else None
 
     def _need(self, container_id: str, error: type[EngineError]) -> Record:
-        record = process_record.find(self._state_dir, container_id)
+        record = process_record.find(self.state_dir, container_id)
         if record is None:
             raise error(
-                f"there is no process container {container_id}", hint=f"It was removed, or its state folder is not {self._state_dir}."
+                f"there is no process container {container_id}", hint=f"It was removed, or its state folder is not {self.state_dir}."
             )
         return record
 
