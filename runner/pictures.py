@@ -105,7 +105,7 @@ def _examine(content: bytes, extension: str) -> tuple[int, int, int]:
     _check_size(width, height, len(content), extension)
     orientation = _orientation(image)
     if extension == "png":
-        image.verify()
+        _OPENERS[extension](io.BytesIO(content)).verify()  # opened anew: looking for EXIF may have decoded the other
     else:
         image.draft(None, (1, 1))
         image.load()
