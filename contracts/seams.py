@@ -122,7 +122,7 @@ class ExitWatch(ABC):
 
 
 class Engine(ABC):
-    """Where containers run.
+    """Where containers run. Made with ``state_dir``, a folder of its own that it may make and keep state in; making one contacts nobody.
 
     What every engine guarantees:
 
@@ -137,6 +137,12 @@ class Engine(ABC):
     name: ClassVar[str]
     #: Which promises this engine can keep: ``isolation`` (permissions, read-only /in), ``memory_limit`` (limit and flag), ``gpu``, ``pull``, ``build``.
     capabilities: ClassVar[frozenset[str]]
+
+    def __init__(self, state_dir: Path) -> None:
+        self.state_dir = state_dir
+
+    def close(self) -> None:
+        """Let go of connections; containers go on. May be repeated, and the engine may be used again."""
 
     @abstractmethod
     def info(self) -> EngineInfo:

@@ -14,7 +14,7 @@ from contracts.errors import RequestError
 from contracts.image import Kind
 from registry.jobs import JobRecord
 from runner import job_data
-from runner.datasets import read_predictions
+from runner.dataset_files import read_predictions
 from runner.installation import Installation
 
 _CELL = 220

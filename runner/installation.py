@@ -53,9 +53,9 @@ class Installation:
         return self.engine_named(self.settings.engine)
 
     def engine_named(self, name: str) -> Engine:
-        """The engine an image was registered with, and so its jobs run on. Made once; its constructor contacts nobody."""
+        """The engine an image was registered with, and so its jobs run on; made once."""
         if name not in self._engines:
-            self._engines[name] = load("engine", name, Engine)()  # type: ignore[type-abstract]
+            self._engines[name] = load("engine", name, Engine)(self.home / name)  # type: ignore[type-abstract]
         return self._engines[name]
 
     @cached_property
@@ -95,6 +95,8 @@ class Installation:
     def close(self) -> None:
         """May be repeated. Parts that were never made are not made now."""
         made = self.__dict__
+        for engine in self._engines.values():
+            engine.close()
         if "gpu_source" in made:
             self.gpu_source.close()
         if "database" in made:

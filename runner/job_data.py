@@ -10,7 +10,8 @@ from contracts.dataset import Sample
 from contracts.errors import DatasetError
 from registry import datasets
 from registry.datasets import VersionRecord
-from runner.datasets import DatasetReference, parse_reference, read_samples, split_samples
+from runner.dataset_files import read_samples
+from runner.datasets import DatasetReference, parse_reference, split_samples
 from runner.installation import Installation
 
 

@@ -26,7 +26,7 @@ from contracts.seams import Dialect
 from registry import models, predictions
 from registry.jobs import JobRecord
 from registry.models import StageRecord
-from runner.datasets import write_predictions
+from runner.dataset_files import write_predictions
 from runner.installation import Installation
 
 _TOP_SHOWN = 10

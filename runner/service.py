@@ -23,7 +23,6 @@ from registry import datasets, images, jobs, links, models
 from registry.jobs import JobRecord
 from runner import building, contact_sheet, doctor, submission
 from runner import images as image_registration
-from runner.archives import unpacked
 from runner.datasets import import_dataset, parse_reference
 from runner.execute import Attempt, clean_up
 from runner.installation import Installation
@@ -78,7 +77,7 @@ class Runner:
         name = image_registration.check_name(name or image_registration.default_name(folder.resolve().name))
         engine = self._installation.engine
         reference = f"sluice/{name}:latest" if engine.name != "process" else str(folder.resolve())
-        facts = building.build_image(engine, folder, reference, base=base, on_output=on_output)
+        facts = building.build_image(engine, folder, reference, base=base, home=self._installation.home, on_output=on_output)
         return self._register(facts, name, profile, allow)
 
     def add_image(
@@ -131,8 +130,7 @@ class Runner:
         self, name: str, path: Path, *, format: str | None = None, split: str = "", on_progress: Count = _quiet  # noqa: A002
     ) -> dict[str, Any]:
         """A new version from a folder or archive; the report names everything that was left out and why."""
-        with unpacked(path, self._installation.home) as folder:
-            return self._import(name, folder, format, split, on_progress, source=str(path))
+        return self._import(name, path, format, split, on_progress, source=str(path))
 
     def sample_dataset(
         self,
