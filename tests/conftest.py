@@ -49,7 +49,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     ]
     for reason in OPTIONAL_MARKS.values():
         if count := sum(text == reason for text in reasons):
-            terminalreporter.write_line(f"left out: {count} tests, {reason}")
+            terminalreporter.write_line(f"{count} left out, {reason}")
 
 
 # --------------------------------------------------------------------------------------------------------- environment
