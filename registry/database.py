@@ -282,9 +282,8 @@ def _translated(url: URL, *, reading: bool = False) -> Iterator[None]:
 
 
 def _raised_by_the_driver(error: BaseException) -> bool:
-    """SQLite's driver lets these through as they are; the same errors of a caller's own code are none of ours."""
-    *_, (innermost, _line) = walk_tb(error.__traceback__)
-    return str(innermost.f_globals.get("__name__")).startswith("sqlalchemy.")
+    """Drivers let these through as they are; the same errors of a caller's own code are none of ours."""
+    return any(frame.f_globals.get("__name__") == "sqlalchemy.engine.base" for frame, _line in walk_tb(error.__traceback__))
 
 
 def _translate(error: StatementError, url: URL, reading: bool) -> SluiceError:
