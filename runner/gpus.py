@@ -116,7 +116,7 @@ class GpuPool:
 
     def list_gpus(self) -> list[dict[str, Any]]:
         """Every card and who holds it, also when the engine is away. Raises ``GpuSourceError``."""
-        reading = self._read()
+        reading = self._read(engine_needed=False)
         with self._database.reading() as session:
             held = self._open_leases(session)
         return [card.view() for card in classify(reading, held, self._idle_bytes)]
@@ -163,7 +163,7 @@ class GpuPool:
 
     # ------------------------------------------------------------------------------------------------------------- reading
 
-    def _read(self) -> Reading:
+    def _read(self, *, engine_needed: bool = True) -> Reading:
         """Cards first: what starts on a card after this reading has a lease that is read later."""
         gpus = tuple(self._source.list_gpus(READ_TIMEOUT_S))
         if not gpus:
@@ -171,11 +171,9 @@ class GpuPool:
         try:
             return Reading(gpus, self._claims())
         except EngineError as error:
+            if engine_needed:
+                raise
             return Reading(gpus, {}, error.message)
-
-    def _read_all(self) -> Reading:
-        gpus = tuple(self._source.list_gpus(READ_TIMEOUT_S))
-        return Reading(gpus, self._claims() if gpus else {})
 
     def _open_leases(self, session: Session) -> list[LeaseRecord]:
         """With the container of each job's present attempt, by which its processes are known."""
@@ -203,7 +201,7 @@ class GpuPool:
 
     def _take(self, job_id: str, attempt: int, count: int) -> LeaseRecord:
         """Chosen inside the transaction, so that two runners cannot choose the same card."""
-        reading = self._read_all()
+        reading = self._read()
         with self._database.writing() as session:
             cards = classify(reading, leases.list_open(session, self._host), self._idle_bytes)
             self._check_enough(cards, count)
@@ -230,7 +228,7 @@ class GpuPool:
     def _confirm(self, lease: LeaseRecord) -> bool:
         """A second look after the commit: somebody outside may have started between the first look and now. If so the lease is given up."""
         try:
-            cards = classify(self._read_all(), (), self._idle_bytes)
+            cards = classify(self._read(), (), self._idle_bytes)
         except BaseException:
             self.release(lease.job_id, lease.attempt, note="the cards could not be looked at again")
             raise
