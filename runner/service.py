@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -44,7 +45,7 @@ class Runner:
 
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
-        self._let_go = threading.Event()
+        self._let_go: defaultdict[str, threading.Event] = defaultdict(threading.Event)
 
     @classmethod
     def open(cls, settings: Settings) -> Runner:
@@ -52,7 +53,9 @@ class Runner:
         return cls(Installation(settings))
 
     def close(self) -> None:
-        self._let_go.set()
+        """Lets go of the jobs that threads of this process drive; their containers go on."""
+        for event in self._let_go.values():
+            event.set()
         self._installation.close()
 
     def __enter__(self) -> Runner:
@@ -196,46 +199,45 @@ class Runner:
                 self.sweep()
                 job = self._find_job(job.id)
                 if not job.state.ended:
-                    Attempt(self._installation, job, self._let_go).run()
+                    Attempt(self._installation, job, self._let_go[job.id]).run()
 
     def attend(self, job_id: str) -> None:
         """Hands the job to a process of its own that outlives this one; a driver in this process lets go of it."""
         job = self._find_job(job_id)
-        self._let_go.set()
+        self._let_go[job.id].set()
         run_dir = self._installation.run_dir(job.id)
         run_dir.create()
+        # By way of a shell that ends at once: the process becomes nobody's child here, so it leaves no zombie.
+        command = ["sh", "-c", '"$@" &', "sh", sys.executable, "-m", "runner.attend", job.id]
         with (run_dir.path / "runner.log").open("ab") as output:
-            subprocess.Popen(
-                [sys.executable, "-m", "runner.attend", job.id],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                env={**os.environ, **environment_of(self._installation.settings)},
-                cwd=str(self._installation.home),
-            )
+            environment = {**os.environ, **environment_of(self._installation.settings)}
+            pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output}
+            subprocess.run(command, **pipes, start_new_session=True, env=environment, cwd=str(self._installation.home), check=True)
 
     def watch(self, job_id: str) -> Iterator[dict[str, Any]]:
         """The job each time it changes, until it has ended. When no process drives it, a thread of this one does."""
         shown: dict[str, Any] = {}
-        driver: threading.Thread | None = None
+        driver: _Driver | None = None
         while True:
             job = self.get_job(job_id)
+            if job["state"] in ENDED and driver is not None:
+                driver.join()  # it still removes the container and ends the lease
             if job != shown:
                 yield job
             if job["state"] in ENDED:
                 return
             shown = job
             if not job["attended"] and (driver is None or not driver.is_alive()):
-                driver = self._drive_again(driver, job)
+                driver = self._drive(job, driver)
             time.sleep(self._installation.settings.poll_interval_s)
 
-    def _drive_again(self, driver: threading.Thread | None, job: dict[str, Any]) -> threading.Thread:
-        if driver is not None and self.get_job(job["id"])["state"] not in ENDED and not self._installation.run_dir(job["id"]).is_driven():
-            raise InternalError(f"the job {job['id']} was left at step {job['step']} by its driver", hint="See --verbose; then sluice job wait.")
-        thread = threading.Thread(target=self.run, args=(job["id"],), name=f"job {job['id']}", daemon=True)
-        thread.start()
-        return thread
+    def _drive(self, job: dict[str, Any], before: _Driver | None) -> _Driver:
+        """Starts a driver in this process. One that stopped before the job's end had a reason, which is raised here."""
+        if before is not None and self.get_job(job["id"])["state"] not in ENDED:
+            raise before.error or InternalError(f"the job {job['id']} was left at step {job['step']}", hint=f"sluice job wait {job['id']}")
+        driver = _Driver(self, job["id"])
+        driver.start()
+        return driver
 
     def list_jobs(self, *, states: Sequence[str] = (), kinds: Sequence[str] = (), limit: int = 50, offset: int = 0) -> dict[str, Any]:
         """Newest first. ``total`` counts all that match, not only this page."""
@@ -331,6 +333,22 @@ class Runner:
     def doctor(self) -> list[dict[str, Any]]:
         """What works on this machine and what to do about the rest."""
         return doctor.examine(self._installation)
+
+
+class _Driver(threading.Thread):
+    """Drives one job beside the thread that watches it. A daemon: when the process ends, the container goes on."""
+
+    def __init__(self, runner: Runner, job_id: str) -> None:
+        super().__init__(name=f"job {job_id}", daemon=True)
+        self._runner = runner
+        self._job_id = job_id
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._runner.run(self._job_id)
+        except BaseException as error:
+            self.error = error
 
 
 ENDED = tuple(str(state) for state in JobState if state.ended)
