@@ -21,6 +21,7 @@ _FALSE = frozenset({"false", "no", "off", "0"})
 _INTEGER = re.compile(r"[+-]?[0-9]{1,300}")
 _MAX_TEXT = 65_536
 _MAX_DEPTH = 20
+_MAX_BRACKETS = 200
 _EXAMPLES = {
     ParameterType.INT: "a whole number such as 8",
     ParameterType.FLOAT: "a number such as 0.001 or 1e-3",
@@ -184,6 +185,8 @@ def _parse_list(parameter: Parameter, text: str) -> list[Any]:
 def _parse_any(parameter: Parameter, text: str) -> Any:
     if re.fullmatch(r"\s*[+-]?[0-9]+(\.[0-9]*)?[eE][+-]?[0-9]+\s*", text):  # YAML 1.1 takes 1e-3 for a text; a person means a number
         return float(text)
+    if text.count("[") + text.count("{") > _MAX_BRACKETS:  # PyYAML's time grows with the square of the depth
+        raise _not_yaml(parameter, text, "it has too many brackets")
     try:
         # aliases could grow into more than any machine holds; no value on a command line needs them
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):

@@ -31,7 +31,7 @@ from runner.archives import unpacked
 from runner.aside import aside_folder
 from runner.boxes import check_boxes, overhang_px
 from runner.dataset_files import Entry, content_hash, read_predictions, read_samples, write_json, write_predictions, write_tables
-from runner.pictures import read_picture
+from runner.pictures import quiet_pillow, read_picture
 
 __all__ = [
     "DatasetReference",
@@ -215,10 +215,11 @@ def _collect(found: _Import, format_: Format, folder: Path, store: Store, on_pro
     """Read the format while threads check and store the pictures: decoding, hashing and syncing all happen outside of Python's lock."""
     total, done = _count_pictures(folder), 0
     on_progress(0, total)
-    for image, result in _in_order(_read(format_, folder), store, found):
-        done += 1
-        _enter(found, image, result)
-        on_progress(done, max(done, total))
+    with quiet_pillow():
+        for image, result in _in_order(_read(format_, folder), store, found):
+            done += 1
+            _enter(found, image, result)
+            on_progress(done, max(done, total))
     if found.edge_count:
         reason = f"{found.edge_count} boxes reached at most one pixel beyond their picture, as corners counted from 1 do; they were clipped"
         found.note(Skip(".", reason, "mended"))

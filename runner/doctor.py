@@ -64,7 +64,9 @@ def _gpus(installation: Installation) -> dict[str, Any]:
     broken = [card for card in cards if card["state"] not in ("free", "leased")]
     message = f"{len(cards)} GPUs, {sum(card['state'] == 'free' for card in cards)} free"
     if broken:
-        return _finding("warning", f"{message}; gpu{broken[0]['index']}: {broken[0]['reason']}", "sluice gpu list says who holds each card.")
+        return _finding(
+            "warning", f"{message}; gpu{broken[0]['index']}: {broken[0]['reason']}", "sluice gpu list says who holds each card."
+        )
     return _finding("ok", message)
 
 

@@ -304,7 +304,9 @@ class Attempt:
         found = []
         progress: Progress | None = self._dialect.read_progress(self._run_dir.out_dir)
         if reason is EndReason.SUCCEEDED and status.out_of_memory:
-            found.append(JobWarning("out_of_memory_inside", "a process in the container was killed for want of memory, yet the image exited 0"))
+            found.append(
+                JobWarning("out_of_memory_inside", "a process in the container was killed for want of memory, yet the image exited 0")
+            )
         if reason is EndReason.SUCCEEDED and progress and progress.state == "error":
             found.append(JobWarning("state_contradicts_exit", "the image reported an error, yet exited 0; the exit counts", "monitor.txt"))
         if reason is not EndReason.SUCCEEDED:

@@ -38,7 +38,8 @@ def find_or_pull(installation: Installation, reference: str, *, pull: bool, on_p
         return facts
     if not pull or "pull" not in installation.engine.capabilities:
         raise ImageMissingError(
-            f"the {installation.engine.name} engine has no image {reference!r}", hint="Check the name, build the image, or let it be pulled."
+            f"the {installation.engine.name} engine has no image {reference!r}",
+            hint="Check the name, build the image, or let it be pulled.",
         )
     return installation.engine.pull_image(reference, on_progress)
 
@@ -77,7 +78,8 @@ def _refuse_other_reference(known: ImageRecord, reference: str) -> None:
 
     if repository(known.reference) != repository(reference):
         raise ConflictError(
-            f"the name {known.name} is taken by {known.reference}", hint=f"Choose another with --name, or first: sluice image remove {known.name}"
+            f"the name {known.name} is taken by {known.reference}",
+            hint=f"Choose another with --name, or first: sluice image remove {known.name}",
         )
 
 

@@ -28,7 +28,9 @@ def load(seam: str, name: str, base: type[Seam]) -> type[Seam]:
     try:
         plugin = found[0].load()
     except Exception as error:
-        raise ConfigurationError(f"the {seam} {name!r} ({found[0].value}) cannot be loaded: {error}", hint="Mend or uninstall it.") from error
+        raise ConfigurationError(
+            f"the {seam} {name!r} ({found[0].value}) cannot be loaded: {error}", hint="Mend or uninstall it."
+        ) from error
     return _complete(seam, name, plugin, base)
 
 

@@ -68,7 +68,9 @@ def export_model(folder: Path, model: ModelRecord, target: Path) -> dict[str, An
             object_type=ObjectType(model.object_type),
             executor_config=model.parameters,
             task_context=_task_context(model),
-            attachments={section: [folder / "attachments" / section / name for name in names] for section, names in model.attachments.items()},
+            attachments={
+                section: [folder / "attachments" / section / name for name in names] for section, names in model.attachments.items()
+            },
             evaluate_config=model.evaluate_config,
         ),
         target,

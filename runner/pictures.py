@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +67,14 @@ def read_picture(path: Path) -> Picture:
         raise DatasetError(f"is a broken {extension}: {_reason(error)}") from error
     asset = Asset(hashlib.sha1(content, usedforsecurity=False).hexdigest(), extension, width, height, len(content))
     return Picture(asset, content, orientation)
+
+
+@contextmanager
+def quiet_pillow() -> Iterator[None]:
+    """Pillow's warnings about odd metadata go unseen in the block, also in the threads it starts. For one thread to enter, not for many."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
 
 
 def sniff_extension(content: bytes) -> str:

@@ -56,7 +56,9 @@ def collect(dialect: Dialect, kind: Kind, out_dir: Path, candidates: Sequence[Sa
     return Collected(mining=mining, inference=inference)
 
 
-def store(session: Session, installation: Installation, job: JobRecord, collected: Collected, samples: Sequence[Sample]) -> dict[str, Any] | None:
+def store(
+    session: Session, installation: Installation, job: JobRecord, collected: Collected, samples: Sequence[Sample]
+) -> dict[str, Any] | None:
     """Stores what was collected; returns the job's ``result`` as the doors show it, None when there is nothing."""
     if collected.training:
         return _store_model(session, installation, job, collected.training)
@@ -157,7 +159,9 @@ def _store_ranking(installation: Installation, job: JobRecord, result: MiningRes
     return {"ranked": len(result.ranking), "top_k": top_k, "top": rows[:_TOP_SHOWN], "ranking_file": str(file)}
 
 
-def _store_predictions(session: Session, installation: Installation, job: JobRecord, result: InferenceResult, image_count: int) -> dict[str, Any]:
+def _store_predictions(
+    session: Session, installation: Installation, job: JobRecord, result: InferenceResult, image_count: int
+) -> dict[str, Any]:
     file = installation.home / "predictions" / f"{job.id}.parquet"
     _write_aside(file, lambda aside: write_predictions(aside, result.predictions))
     classes = Counter(box.class_name for boxes in result.predictions.values() for box in boxes)

@@ -81,9 +81,10 @@ def _share_instances(counts: Mapping[str, int], seed: int) -> dict[str, list[tup
     free = len(order) - 150 * len(wanted)
     total = sum(counts.values())
     shares: dict[str, list[tuple[Grey, str]]] = {name: [] for name in counts}
-    start = 0
-    for name in wanted:
-        end = start + 150 + free * counts[name] // total
+    start, scenes = 0, 0
+    for number, name in enumerate(wanted, start=1):
+        scenes += counts[name]
+        end = 150 * number + free * scenes // total
         shares[name] = [(pictures[i] / 16.0, DIGIT_NAMES[int(targets[i])]) for i in order[start:end]]
         start = end
     return shares

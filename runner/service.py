@@ -130,7 +130,13 @@ class Runner:
     # ------------------------------------------------------------------------------------------------------------- datasets
 
     def import_dataset(
-        self, name: str, path: Path, *, format: str | None = None, split: str = "", on_progress: Count = _quiet  # noqa: A002
+        self,
+        name: str,
+        path: Path,
+        *,
+        format: str | None = None,
+        split: str = "",
+        on_progress: Count = _quiet,  # noqa: A002
     ) -> dict[str, Any]:
         """A new version from a folder or archive; the report names everything that was left out and why."""
         return self._import(name, path, format, split, on_progress, source=str(path))
@@ -287,7 +293,7 @@ class Runner:
 
     def mining_ranking(self, reference: str, limit: int | None = None) -> list[dict[str, Any]]:
         """``rank, asset, name, score`` of the selected pictures, most worth labelling first."""
-        result = (self._find_job(reference).result or {})
+        result = self._find_job(reference).result or {}
         result = result.get("mining", result)
         if "ranking_file" not in result:
             raise RequestError(f"the job {reference} has no ranking", hint="Only a mining job that succeeded has one.")

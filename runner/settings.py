@@ -70,7 +70,9 @@ def _parse(text: str, place: str) -> dict[str, str]:
         parser.read_string(text, place)
         return dict(parser[_SECTION])
     except (configparser.Error, KeyError) as error:
-        raise ConfigurationError(f"{place} cannot be read: {error}", hint=f"It needs a section [{_SECTION}] with lines `name = value`.") from error
+        raise ConfigurationError(
+            f"{place} cannot be read: {error}", hint=f"It needs a section [{_SECTION}] with lines `name = value`."
+        ) from error
 
 
 def _known(values: Mapping[str, str], defaults: Iterable[str], place: str) -> dict[str, str]:
@@ -92,4 +94,4 @@ def _typed(values: Mapping[str, str]) -> Settings:
                 f"the setting {field.name} is {values[field.name]!r}, which is not {'a whole number' if field.type == 'int' else 'a number'}",
                 hint="Correct it where it is set: option, SLUICE_ variable or sluice.cfg.",
             ) from error
-    return Settings(**typed)  # type: ignore[arg-type]
+    return Settings(**typed)

@@ -202,7 +202,9 @@ def _warnings(installation: Installation, choice: Choice, data: JobData) -> list
         share = f"{installation.settings.val_fraction:.0%}"
         found.append(JobWarning("val_set_aside", f"{data.train} names no validation data: {share} of its images are set aside for it"))
     if data.train and choice.model and tuple(data.class_names) != choice.model.class_names:
-        found.append(JobWarning("class_names_differ", f"the pretrained model {choice.model.name} knows {', '.join(choice.model.class_names)}"))
+        found.append(
+            JobWarning("class_names_differ", f"the pretrained model {choice.model.name} knows {', '.join(choice.model.class_names)}")
+        )
     return found
 
 
@@ -211,7 +213,9 @@ def _refuse_taken_name(session: Session, spec: JobSpec) -> None:
         return
     if models.find_model(session, spec.name):
         raise ConflictError(f"there is a model {spec.name!r} already", hint="Choose another --name; models are never overwritten.")
-    unfinished = [job for job in jobs.list_jobs(session, kinds=(Kind.TRAINING,), limit=1000) if job.name == spec.name and not job.state.ended]
+    unfinished = [
+        job for job in jobs.list_jobs(session, kinds=(Kind.TRAINING,), limit=1000) if job.name == spec.name and not job.state.ended
+    ]
     if unfinished:
         raise ConflictError(f"the job {unfinished[0].id} is already training {spec.name!r}", hint="Wait for it, or choose another --name.")
 
@@ -220,10 +224,13 @@ def _refuse_impossible(installation: Installation, spec: JobSpec) -> None:
     if spec.gpu_count:
         total = installation.gpus.total()
         if spec.gpu_count > total:
-            raise NoGpuError(f"{spec.gpu_count} GPUs are asked for, this host has {total}", hint="Ask for fewer with --gpus.", asked=spec.gpu_count)
+            raise NoGpuError(
+                f"{spec.gpu_count} GPUs are asked for, this host has {total}", hint="Ask for fewer with --gpus.", asked=spec.gpu_count
+            )
     if spec.memory_bytes and spec.memory_bytes > installation.host_memory_bytes:
         raise RequestError(
-            f"{spec.memory_bytes} bytes of memory are asked for, this host has {installation.host_memory_bytes}", hint="Ask for less with --memory."
+            f"{spec.memory_bytes} bytes of memory are asked for, this host has {installation.host_memory_bytes}",
+            hint="Ask for less with --memory.",
         )
 
 

@@ -67,8 +67,8 @@ def print_blocks(blocks: Iterable[Block], stream: TextIO) -> None:
     with console.capture() as capture:
         for block in blocks:
             console.print(_renderable(block), soft_wrap=isinstance(block, Line))
-    lines = [line.rstrip() for line in capture.get().splitlines()]
-    click.echo("\n".join(lines), file=stream, color=stream.isatty())
+    for line in capture.get().splitlines():
+        click.echo(line.rstrip(), file=stream, color=stream.isatty())
 
 
 def make_console(stream: TextIO) -> Console:

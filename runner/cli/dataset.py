@@ -125,7 +125,7 @@ def report_blocks(report: Mapping[str, Any]) -> list[Block]:
     facts = Facts(
         [
             ("dataset", f"{report['dataset']}@{report['version']}{'  (unchanged)' if report['unchanged'] else ''}"),
-            ("format", f"{report['format']}  {report['detected']}".rstrip()),
+            ("format", f"{report['format']} ({report['detected']})"),
             *count_facts(report),
             ("without labels", report["unlabeled"] or ""),
             ("report", report["report_file"]),
@@ -151,7 +151,7 @@ def class_blocks(classes: Mapping[str, int]) -> list[Block]:
     ordered = sorted(classes.items(), key=lambda item: (-item[1], item[0]))
     more = len(ordered) - _SHOWN_CLASSES
     table = Table(("class", "annotations"), ordered[:_SHOWN_CLASSES], numbers("annotations"))
-    return [table, Line(f"… and {more} more classes", "dim")] if more > 0 else [table]
+    return [Line(), table, *([Line(f"… and {more} more classes", "dim")] if more > 0 else [])]
 
 
 def skip_blocks(report: Mapping[str, Any]) -> list[Block]:
@@ -160,14 +160,16 @@ def skip_blocks(report: Mapping[str, Any]) -> list[Block]:
     for key in ("skipped", "mended"):
         entries = report.get(key) or []
         if entries:
-            blocks += [Line(f"{key}: {len(entries)}", "yellow"), _skip_table(entries)]
+            blocks += [Line(), Line(f"{key}: {len(entries)}", "yellow"), _skip_table(key, entries[:_SHOWN_SKIPS])]
         if len(entries) > _SHOWN_SKIPS:
             blocks.append(Line(f"… and {len(entries) - _SHOWN_SKIPS} more in {report.get('report_file', 'the report')}", "dim", indent=2))
     return blocks
 
 
-def _skip_table(entries: list[Mapping[str, Any]]) -> Table:
-    return Table(("what", "where", "why"), [(e["what"], e["place"], e["reason"]) for e in entries[:_SHOWN_SKIPS]], indent=2)
+def _skip_table(key: str, entries: list[Mapping[str, Any]]) -> Table:
+    if key == "mended":
+        return Table(("where", "why"), [(entry["place"], entry["reason"]) for entry in entries], indent=2)
+    return Table(("what", "where", "why"), [(entry["what"], entry["place"], entry["reason"]) for entry in entries], indent=2)
 
 
 def _answer_report(session: Session, report: Mapping[str, Any]) -> None:

@@ -157,10 +157,8 @@ def default_text(value: Any) -> str:
 
 def link_blocks(document: Mapping[str, Any]) -> list[Block]:
     """Which image reads which one's models."""
-    if not document["links"]:
-        return [Line("none", "dim", indent=2)]
     rows = [(link["training_image"], "→", link["image"], link["kind"]) for link in document["links"]]
-    return [Table(("training image", "", "image", "kind"), rows, indent=2)]
+    return [Table(("training image", "", "image", "kind"), rows)]
 
 
 def _facts(shown: Image) -> list[tuple[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runner.cli.blocks import Block, Facts, Line, Table, numbers
@@ -72,8 +72,8 @@ def show_blocks(job: Job) -> list[Block]:
 
 def result_blocks(job: Job) -> list[Block]:
     """What a person who waited wants to know of a job that succeeded."""
-    head = Facts([("job", f"{job['id']}  {job['name'] or ''}".rstrip()), ("took", duration_text(job["duration_s"]))])
-    return [head, *_result_blocks(job)]
+    head = [("job", f"{job['id']}  {job['name'] or ''}".rstrip()), ("took", duration_text(job["duration_s"]))]
+    return _result_blocks(job, head)
 
 
 def failure_blocks(job: Job) -> list[Block]:
@@ -97,15 +97,10 @@ def warning_blocks(warnings: list[Mapping[str, Any]]) -> list[Block]:
 
 def next_commands(job: Job) -> list[str]:
     """What to do with what the job left."""
-    result, kind = job["result"] or {}, job["kind"]
-    if kind == "training":
-        pool = (job["data"] or {}).get("val") or (job["data"] or {}).get("train")
-        return [
-            f"sluice model show {result['model']}",
-            *(f"sluice {verb} --model {result['model']} --data {pool}" for verb in ("infer", "mine")),
-        ]
-    if kind == "mining":
-        return []
+    result = job["result"] or {}
+    if job["kind"] == "training":
+        known = (job["data"] or {}).get("val") or (job["data"] or {}).get("train")
+        return [f"sluice infer --model {result['model']} --data {known}", f"sluice mine --model {result['model']} --data POOL --top 50"]
     return [f"sluice job sheet {job['id']} sheet.png"]
 
 
@@ -172,21 +167,22 @@ def _what_to_do(job: Job) -> list[Block]:
     return [Facts([("next step", next_step), ("all output", f"sluice job logs {job['id']}"), ("run directory", job["run_dir"])])]
 
 
-def _result_blocks(job: Job) -> list[Block]:
+def _result_blocks(job: Job, head: Sequence[tuple[str, Any]] = ()) -> list[Block]:
+    """``head``: facts to begin with, in one list with those of the result."""
     result = job["result"] or {}
     if job["kind"] == "training":
-        return _training_blocks(result)
+        return _training_blocks(result, head)
     if job["kind"] == "mining":
-        return _mining_blocks(result)
+        return _mining_blocks(result, head)
     if job["kind"] == "inference":
-        return _inference_blocks(result)
-    return [Line("mining", "bold"), *_mining_blocks(result["mining"]), Line("inference", "bold"), *_inference_blocks(result["inference"])]
+        return _inference_blocks(result, head)
+    return [*_mining_blocks(result["mining"], head), Line(), *_inference_blocks(result["inference"], ())]
 
 
-def _training_blocks(result: Mapping[str, Any]) -> list[Block]:
+def _training_blocks(result: Mapping[str, Any], head: Sequence[tuple[str, Any]]) -> list[Block]:
     metrics = "  ".join(f"{name} {metric_text(value)}" for name, value in result["metrics"].items())
-    facts = Facts([("model", result["model"]), ("best stage", result["best_stage"]), ("metrics", metrics)])
-    return [facts, stage_table(result["stages"], result["best_stage"])] if len(result["stages"]) > 1 else [facts]
+    facts = Facts([*head, ("model", result["model"]), ("best stage", result["best_stage"]), ("metrics", metrics)])
+    return [facts, Line(), stage_table(result["stages"], result["best_stage"])] if len(result["stages"]) > 1 else [facts]
 
 
 def stage_table(stages: list[Mapping[str, Any]], best: str) -> Table:
@@ -200,10 +196,10 @@ def stage_table(stages: list[Mapping[str, Any]], best: str) -> Table:
     return Table(("stage", *names), rows, numbers(*names))
 
 
-def _mining_blocks(result: Mapping[str, Any]) -> list[Block]:
-    facts = Facts([("ranked", result["ranked"]), ("top", result["top_k"]), ("ranking file", result["ranking_file"])])
+def _mining_blocks(result: Mapping[str, Any], head: Sequence[tuple[str, Any]]) -> list[Block]:
+    facts = Facts([*head, ("ranked", f"{result['ranked']} images"), ("kept", result["top_k"]), ("ranking file", result["ranking_file"])])
     rows = [(rank, row["name"], score_text(row["score"]), row["asset"]) for rank, row in enumerate(result["top"], start=1)]
-    return [facts, Table(("rank", "name", "score", "asset"), rows, numbers("rank", "score"))]
+    return [facts, Line(), Table(("rank", "name", "score", "asset"), rows, numbers("rank", "score"))]
 
 
 def score_text(score: float | None) -> str:
@@ -211,13 +207,7 @@ def score_text(score: float | None) -> str:
     return "" if score is None else f"{score:.6g}"
 
 
-def _inference_blocks(result: Mapping[str, Any]) -> list[Block]:
-    facts = Facts(
-        [
-            ("images", result["images"]),
-            ("with boxes", str(result["images_with_boxes"])),
-            ("boxes", str(result["boxes"])),
-            ("predictions file", result["predictions_file"]),
-        ]
-    )
-    return [facts, Table(("class", "boxes"), list(result["classes"].items()), numbers("boxes"))] if result["classes"] else [facts]
+def _inference_blocks(result: Mapping[str, Any], head: Sequence[tuple[str, Any]]) -> list[Block]:
+    counts = [("images", result["images"]), ("with boxes", result["images_with_boxes"]), ("boxes", result["boxes"])]
+    facts = Facts([*head, *counts, ("predictions file", result["predictions_file"])])
+    return [facts, Line(), Table(("class", "boxes"), list(result["classes"].items()), numbers("boxes"))] if result["classes"] else [facts]

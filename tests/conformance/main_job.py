@@ -49,7 +49,9 @@ class MainJobConformance:
 
     @pytest.fixture()
     def runner(self, tmp_path: Path) -> Iterator[Runner]:
-        settings = load_settings({"home": str(tmp_path / "home"), "engine": self.engine_name, "poll_interval_s": "0.1", "stop_grace_s": "2"})
+        settings = load_settings(
+            {"home": str(tmp_path / "home"), "engine": self.engine_name, "poll_interval_s": "0.1", "stop_grace_s": "2"}
+        )
         with Runner.open(settings) as runner:
             runner.import_dataset("pets", voc_folder(tmp_path / "pets", {"train": 6, "val": 3, "test": 4}))
             runner.build_image(PROBE, name="probe")

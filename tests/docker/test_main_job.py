@@ -44,7 +44,9 @@ class TestMainJobOnDocker(MainJobConformance):
         registered = runner.get_image("probe")
         assert registered["state"] == "ready"
         dockerfile = f"FROM {registered['digest']}\nLABEL moved=yes\n"
-        subprocess.run(["docker", "build", "-q", "-t", registered["reference"], "-"], input=dockerfile, text=True, check=True, capture_output=True)
+        subprocess.run(
+            ["docker", "build", "-q", "-t", registered["reference"], "-"], input=dockerfile, text=True, check=True, capture_output=True
+        )
         assert runner.get_image("probe")["state"] == "moved"
         job = self._train(runner)
         assert [warning["code"] for warning in job["warnings"]] == ["tag_moved"]
