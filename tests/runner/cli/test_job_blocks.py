@@ -69,7 +69,7 @@ FAILED = a_job(state="failed", end_reason="exit_code", next_step="Its last lines
 
 def test_a_training_says_model_best_stage_and_metrics() -> None:
     text = printed(result_blocks(a_job(result=TRAINED)))
-    assert "took  2 min 30 s" in text
+    assert "took        2 min 30 s" in text
     assert "best stage  e2" in text
     assert "metrics     mAP 0.8125  tp 120" in text
 
@@ -134,5 +134,5 @@ def test_warnings_are_counted_beyond_ten() -> None:
 
 
 def test_the_next_commands_use_what_the_job_left() -> None:
-    assert next_commands(a_job(result=TRAINED))[1] == "sluice infer --model first --data scenes@V001:val"
+    assert next_commands(a_job(result=TRAINED))[0] == "sluice infer --model first --data scenes@V001:val"
     assert next_commands(a_job(kind="inference", result=INFERRED)) == ["sluice job sheet t4k2m9xq sheet.png"]
