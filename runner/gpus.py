@@ -330,7 +330,8 @@ def _gpus(count: int) -> str:
 
 
 def _busy_text(card: Card) -> str:
-    return f"gpu{card.gpu.index} {card.state}" + (f" ({card.holder or card.reason})" if card.holder or card.reason else "")
+    name = f"gpu{card.gpu.index}" if card.gpu.index >= 0 else card.gpu.uuid
+    return f"{name} {card.state} ({card.holder or card.reason})"
 
 
 def _process_text(process: GpuProcess) -> str:
