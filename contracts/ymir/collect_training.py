@@ -102,8 +102,10 @@ def _old_form(document: Mapping[Any, Any], out: OutDir, tolerances: Tolerances) 
 
 
 def _metrics_alone(document: Mapping[Any, Any]) -> dict[str, Any]:
+    """The metrics that stand beside ``model``; there ``map`` is the right name, and null means 0."""
     names = {*_METRIC_NAMES, *_OTHER_MAP_NAMES}
-    return {key: 0.0 if value is None else value for key, value in document.items() if isinstance(key, str) and key.lower() in names}
+    found = {key: 0.0 if value is None else value for key, value in document.items() if isinstance(key, str) and key.lower() in names}
+    return ({"mAP": found.pop("map")} if "map" in found else {}) | found
 
 
 def _new_form(document: Mapping[Any, Any], out: OutDir, tolerances: Tolerances) -> dict[str, StageResult]:
@@ -170,42 +172,40 @@ def _files(key: str, listed: Any, out: OutDir, tolerances: Tolerances) -> dict[s
 
 def _entry(key: str, entry: str, out: OutDir, tolerances: Tolerances) -> dict[str, Path]:
     """The file by its name below the stage; every file below a folder."""
-    path, reason = _locate(key, entry, out, tolerances)
+    path, name, reason = _locate(key, entry, out, tolerances)
     if path is None:
         tolerances.add(
             "result_file_dropped", "files that cannot be given to a later job were dropped", TRAINING_RESULT, f"{entry}: {reason}"
         )
         return {}
-    name = _name_below_stage(key, entry, out)
     if stat.S_ISREG(path.lstat().st_mode):
         return {name: path}
     tolerances.add("result_folder_as_file", "a folder is named as a file; all files in it are taken", TRAINING_RESULT, entry)
     return {f"{name}/{inner}": found for inner, found in _folder_files(path)}
 
 
-def _locate(key: str, entry: str, out: OutDir, tolerances: Tolerances) -> tuple[Path | None, str]:
-    """Below the stage first, then below /out/models, last by the base name (contract reference 9)."""
+def _locate(key: str, entry: str, out: OutDir, tolerances: Tolerances) -> tuple[Path | None, str, str]:
+    """The path and the name below the stage, or the reason why there is none.
+
+    Looks below the stage first, then below /out/models, last for the base name (contract reference 9).
+    """
     reason = ""
-    if entry.startswith("/"):
-        found = out.find(entry)
-        if _usable(found.path):
-            tolerances.add("result_absolute_path", "files are named by absolute paths", TRAINING_RESULT, entry)
-            return found.path, ""
-        reason = found.reason
     for name, base in _places(key, entry):
         found = out.find(name, base)
         if _usable(found.path):
-            if name != entry:
+            if name.startswith("/"):
+                tolerances.add("result_absolute_path", "files are named by absolute paths", TRAINING_RESULT, entry)
+            elif name != entry:
                 tolerances.add("result_file_elsewhere", "files were found by their base name only", TRAINING_RESULT, entry)
-            return found.path, ""
+            return found.path, _name_below_stage(key, name, out), ""
         reason = reason if reason.endswith("outside /out") else found.reason or "it is not a file"
-    return None, reason
+    return None, "", reason
 
 
 def _places(key: str, entry: str) -> Iterator[tuple[str, str]]:
     stage_dir = f"{MODELS}/{key}"
+    yield entry, stage_dir
     if not entry.startswith("/"):
-        yield entry, stage_dir
         yield entry, MODELS
     base_name = PurePosixPath(entry).name
     if base_name != entry:

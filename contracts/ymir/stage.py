@@ -83,7 +83,7 @@ def _check_class_names(inputs: JobInputs) -> None:
     twice = sorted(name for name, times in Counter(names).items() if times > 1)
     if twice:
         raise DatasetError(f"class names given more than once: {shorten(twice)}", hint="Name each class once.")
-    if any(not name.strip() or any(unicodedata.category(c) == "Cc" for c in name) for name in names):
+    if any(not name.strip() or any(unicodedata.category(c) in ("Cc", "Cs") for c in name) for name in names):
         raise DatasetError("a class name is empty or has control characters", hint="Rename the class and import the data again.")
 
 

@@ -1,0 +1,1 @@
+weights config/net.py
