@@ -27,14 +27,14 @@ from plugins.formats.run_length import segmentation_bounds
 from plugins.formats.values import BadValueError, read_class_name, read_number
 
 _LARGEST_LABEL_BYTES = 32 * 1024**2
-_LARGEST_YAML_BYTES = 1024**2
+_LARGEST_YAML_BYTES = 256 * 1024  # LVIS names 1,203 classes in 20 KB; the parser takes 8 s for this much
 _LARGEST_LIST_BYTES = 256 * 1024**2
 _HEADER_BYTES = 1024**2
 _NOTHING = ("", "null", "~", "none")
 _NAME_FILES = ("classes.txt", "obj.names")
 _SPLIT_KEYS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "pool": "pool"}
 _ROW = re.compile(rb"\s*\d{1,6}(\.0*)?(\s+[-+0-9.eE]+){4,}\s*(\r?\n|$)")
-_YAML_NAMES = re.compile(rb"^\s*[\"']?names[\"']?\s*:", re.MULTILINE)
+_YAML_NAMES = re.compile(rb"(^|[{,])\s*[\"']?names[\"']?\s*:", re.MULTILINE)
 _NO_LABELS = re.compile(r"(?i)(readme|licen[cs]e|requirements|notes?|classes|labels|obj|predefined_classes)\b.*")
 
 

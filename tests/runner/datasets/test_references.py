@@ -1,0 +1,72 @@
+"""References to datasets and the choice of validation data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.dataset import Asset, Sample
+from contracts.errors import DatasetError
+from runner.datasets import DatasetReference, parse_reference, split_samples
+
+
+@pytest.mark.parametrize(
+    ("text", "reference"),
+    [
+        ("cells", DatasetReference("cells")),
+        ("cells@V002", DatasetReference("cells", 2)),
+        ("cells@v12:val", DatasetReference("cells", 12, "val")),
+        ("a.b-c_9:train", DatasetReference("a.b-c_9", None, "train")),
+    ],
+)
+def test_a_reference_names_dataset_version_and_split(text: str, reference: DatasetReference) -> None:
+    assert parse_reference(text) == reference
+
+
+@pytest.mark.parametrize(
+    "text", ["", "@V001", "cells@", "cells@V0", "cells@latest", "cells:", "cells:a b", "-x", "a/b", "a b", "a" * 65, "../x"]
+)
+def test_what_is_no_reference_is_refused_with_the_grammar(text: str) -> None:
+    with pytest.raises(DatasetError, match="name@V002"):
+        parse_reference(text)
+
+
+@given(
+    st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True), st.none() | st.integers(1, 999_999), st.sampled_from(["", "train"])
+)
+def test_a_reference_is_read_as_it_was_written(name: str, number: int | None, split: str) -> None:
+    reference = DatasetReference(name, number, split)
+    assert parse_reference(str(reference)) == reference
+
+
+def _samples(count: int) -> list[Sample]:
+    return [Sample(Asset(f"{number:040x}", "jpg", 1, 1, 1), Path("x")) for number in range(count)]
+
+
+@given(st.integers(2, 60), st.floats(0.01, 0.99), st.integers())
+def test_the_division_is_complete_and_neither_side_is_empty(count: int, fraction: float, seed: int) -> None:
+    samples = _samples(count)
+    train, val = split_samples(samples, fraction, seed)
+    assert train
+    assert val
+    assert sorted(s.asset.id for s in train + val) == [s.asset.id for s in samples]
+
+
+def test_a_picture_stays_where_it_is_when_others_are_added() -> None:
+    few = {s.asset.id for s in split_samples(_samples(100), 0.2, 7)[1]}
+    many = {s.asset.id for s in split_samples(_samples(200), 0.2, 7)[1]}
+    assert few == {asset for asset in many if int(asset, 16) < 100}
+    assert 25 <= len(many) <= 55
+
+
+def test_another_seed_divides_otherwise() -> None:
+    assert split_samples(_samples(100), 0.2, 1) != split_samples(_samples(100), 0.2, 2)
+
+
+@pytest.mark.parametrize(("count", "fraction"), [(1, 0.5), (0, 0.5), (10, 0.0), (10, 1.0)])
+def test_what_cannot_be_divided_is_refused(count: int, fraction: float) -> None:
+    with pytest.raises(DatasetError):
+        split_samples(_samples(count), fraction, 0)
