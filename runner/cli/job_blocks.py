@@ -64,7 +64,7 @@ def show_blocks(job: Job) -> list[Block]:
     """Everything about one job: what was asked for, where it stands, what it left."""
     blocks: list[Block] = [Facts([*_head_facts(job), *_request_facts(job), *_time_facts(job)])]
     if job["state"] == "failed":
-        blocks += [Line(), *_evidence_blocks(job)]
+        blocks += [Line(), *_evidence_blocks(job), Facts([("next step", _next_step(job))], indent=2)]
     if job["result"]:
         blocks += [Line(), *_result_blocks(job)]
     return blocks + warning_blocks(job["warnings"] or [])
@@ -162,9 +162,12 @@ def _evidence_blocks(job: Job) -> list[Block]:
 
 
 def _what_to_do(job: Job) -> list[Block]:
+    return [Facts([("next step", _next_step(job)), ("all output", f"sluice job logs {job['id']}"), ("run directory", job["run_dir"])])]
+
+
+def _next_step(job: Job) -> str:
     hint = (job["evidence"] or {}).get("hint") or ""
-    next_step = "\n".join(dict.fromkeys(text for text in (hint, job["next_step"]) if text))
-    return [Facts([("next step", next_step), ("all output", f"sluice job logs {job['id']}"), ("run directory", job["run_dir"])])]
+    return "\n".join(dict.fromkeys(text for text in (hint, job["next_step"]) if text))
 
 
 def _result_blocks(job: Job, head: Sequence[tuple[str, Any]] = ()) -> list[Block]:

@@ -34,23 +34,23 @@ def list_(session: Session) -> None:
 
 
 @model.command()
-@click.argument("reference", metavar="MODEL")
+@click.argument("name", metavar="MODEL")
 @pass_session
-def show(session: Session, reference: str) -> None:
+def show(session: Session, name: str) -> None:
     """Show a model: its stages and metrics, its classes, and what it was trained from."""
     with session.open_runner() as runner:
-        shown = runner.get_model(reference)
+        shown = runner.get_model(name)
     session.answer(shown, show_blocks)
 
 
 @model.command()
-@click.argument("reference", metavar="MODEL[@STAGE]")
+@click.argument("name", metavar="MODEL")
 @click.argument("file", type=NEW_FILE)
 @pass_session
-def export(session: Session, reference: str, file: Path) -> None:
-    """Write a stage of a model, with all its files, into one archive."""
+def export(session: Session, name: str, file: Path) -> None:
+    """Write a model, with all its stages, into one archive: a YMIR model package."""
     with session.open_runner() as runner:
-        exported = runner.export_model(reference, file)
+        exported = runner.export_model(name, file)
     session.answer(exported, export_blocks)
 
 

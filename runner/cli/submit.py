@@ -22,6 +22,8 @@ _OPTION_OF = {
     "top_k": "--top",
 }
 
+_MESSAGES = {"string_pattern_mismatch": "use 1 to 64 letters, digits, '.', '_' and '-', beginning with a letter or digit"}
+
 _model_job_options = stack(
     click.argument("image", required=False),
     click.option("--model", required=True, metavar="NAME[@STAGE]", help="The model to use; its best stage unless one is named."),
@@ -114,5 +116,5 @@ def _spec(**request: Any) -> JobSpec:
     except ValidationError as error:
         first = error.errors()[0]
         option = "".join(_OPTION_OF.get(str(place), f"--{place}") for place in first["loc"][:1])
-        message = first["msg"].removeprefix("Value error, ")
-        raise RequestError(f"{option}: {message}" if option else message, hint="`--help` lists the options.") from error
+        message = _MESSAGES.get(first["type"], first["msg"].removeprefix("Value error, "))
+        raise RequestError(f"{option} {first['input']!r}: {message}" if option else message, hint="`--help` lists the options.") from error

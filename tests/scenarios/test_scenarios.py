@@ -8,7 +8,7 @@ A scenario is a folder with
 - ``expected-stdout.txt``, ``expected-stderr.txt``: each command with its answer and its talk; ``[exit 3]`` when it did not end with 0.
 - ``expected-tree.txt``: the files in the folder at the end (optional; what was put there from ``input/`` is left out).
 
-What differs from run to run is replaced: job ids, times, digests, paths, sizes; several spaces become two.
+What differs from run to run is replaced: job ids, times, digests, paths, sizes; several spaces become two; lines of progress are left out.
 After a change that is wanted: ``UPDATE_EXPECTED=1 pytest tests/scenarios``, and read the difference.
 """
 
@@ -30,6 +30,7 @@ import pytest
 
 from runner.cli import LISTING, main
 from runner.cli.commands import load_command
+from runner.cli.job_blocks import STEP_WORDS
 from runner.service import Runner
 from runner.settings import load_settings
 
@@ -123,6 +124,10 @@ def ended(name: str, worlds: dict[str, Path]) -> Path:
     return worlds[name]
 
 
+#: How often a job is looked at decides which of these lines there are.
+PROGRESS = rf"(?m)^<job \d+>  ({'|'.join(STEP_WORDS.values())})(  .*)?\n"
+
+
 def steady(text: str, world: World, cache: Path) -> str:
     """The text with what differs from run to run replaced by its kind in <>."""
     text = text.replace(str(PROBE), "<probe>")
@@ -136,15 +141,18 @@ def steady(text: str, world: World, cache: Path) -> str:
 
 
 VOLATILE = (
+    (PROGRESS, ""),
+    (r"process 3\.\d+\.\d+ \(.*?\)", "process <versions>"),
+    (r"\b\d+ bytes\b", "<size>"),
     (r"sha256:[0-9a-f]{64}", "<digest>"),
+    (r"\b[0-9a-f]{64}\b", "<sha256>"),
     (r"\b[0-9a-f]{40}\b", "<sha1>"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)", "<time>"),
-    (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "<time>"),
+    (r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?", "<time>"),
     (r'"duration_s": [\d.]+', '"duration_s": <seconds>'),
     (r'"(timestamp|size_bytes|shm_bytes|memory_bytes)": \d+', r'"\1": <number>'),
     (r"\b\d+(\.\d+)? (B|KiB|MiB|GiB)\b", "<size>"),
     (r"\b\d+\.\d s\b|\b\d+ s\b", "<duration>"),
-    (r"Python/?\s?3\.\d+(\.\d+)?", "<python>"),
 )
 
 

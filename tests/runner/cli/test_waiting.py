@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from runner.service import Runner
+from runner.settings import load_settings
 
 ROOT = Path(__file__).resolve().parents[3]
 SCENES = ROOT / "tests" / "scenarios" / "first-steps" / "input" / "scenes"
@@ -29,17 +33,26 @@ def document(*arguments: str) -> Any:
     return json.loads(sluice(*arguments, "--json").stdout)
 
 
+@pytest.fixture(scope="module")
+def prepared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("prepared") / "home"
+    with Runner.open(load_settings({"home": str(home), "engine": "process"})) as runner:
+        runner.build_image(PROBE, name="probe")
+        runner.import_dataset("scenes", SCENES)
+    return home
+
+
 @pytest.fixture
-def scenes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def scenes(prepared_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A home with the probe image and a dataset; whatever job still runs at the end is cancelled."""
-    monkeypatch.setenv("SLUICE_ENGINE", "process")
-    monkeypatch.setenv("SLUICE_GPUS", "fake")
-    monkeypatch.setenv("SLUICE_STOP_GRACE_S", "1")
-    assert sluice("image", "build", str(PROBE), "--name", "probe").returncode == 0
-    assert sluice("dataset", "import", "scenes", str(SCENES)).returncode == 0
+    shutil.copytree(prepared_home, tmp_path / "home")
+    given = {"home": str(tmp_path / "home"), "engine": "process", "gpus": "fake", "stop_grace_s": "1", "poll_interval_s": "0.1"}
+    for name, value in given.items():
+        monkeypatch.setenv(f"SLUICE_{name.upper()}", value)
     yield
-    for job in document("job", "list", "--state", "running", "--state", "queued")["jobs"]:
-        sluice("job", "cancel", job["id"])
+    with Runner.open(load_settings()) as runner:
+        for job in runner.list_jobs(states=["running", "queued"])["jobs"]:
+            runner.cancel_job(job["id"])
 
 
 def waiting(*arguments: str) -> subprocess.Popen[str]:
