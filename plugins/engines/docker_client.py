@@ -76,7 +76,7 @@ def _check_socket() -> None:
 
     The SDK (7.1) leaves the socket of a connection that failed open until it is collected; this can go when it closes it.
     """
-    address = parse_host(os.environ.get("DOCKER_HOST"))
+    address = str(parse_host(os.environ.get("DOCKER_HOST")))
     if not address.startswith("http+unix://"):
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:

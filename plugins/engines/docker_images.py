@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from docker.errors import APIError, NotFound
 
-from contracts.errors import EngineError, ImageError, ImageMissingError, PullError
+from contracts.errors import ImageError, ImageMissingError, PullError
 from contracts.image import ImageFacts
 from plugins.engines.archive import read_folder
 from plugins.engines.docker_client import DockerClient
@@ -165,6 +165,7 @@ def _made(client: DockerClient, reference: str, doing: str) -> ImageFacts:
 def read_files(client: DockerClient, reference: str, folder: str, max_bytes: int) -> dict[str, bytes]:
     """From a container that is created, never started and always removed. A folder that is a link is followed inside the image."""
     need(client, reference)
+    remove_leftover_readers(client)
     with translated(f"read {folder} of image {reference}"), _never_started(client, reference) as container_id:
         try:
             # The dot makes the engine resolve a link, within the image, and refuse what is no folder.
@@ -192,12 +193,10 @@ def _never_started(client: DockerClient, reference: str) -> Iterator[str]:
         client.api.remove_container(container_id, v=True, force=True)
 
 
-def remove_leftover_readers(client: DockerClient) -> int:
-    """Removes the containers of ``read_files`` that a kill left behind, older than an hour; returns how many."""
-    with translated("look for leftover containers"):
-        found = client.api.containers(all=True, filters={"label": READER_LABEL, "status": "created"})
-        old = [container["Id"] for container in found if container["Created"] < time.time() - 3600]
-    for container_id in old:
-        with translated("remove a leftover container", EngineError):
-            client.api.remove_container(container_id, v=True, force=True)
-    return len(old)
+def remove_leftover_readers(client: DockerClient, older_than_s: float = 3600.0) -> None:
+    """Removes the containers that a kill in the middle of ``read_files`` left behind; a younger one may be at work."""
+    with translated("remove leftover containers"):
+        for container in client.api.containers(all=True, filters={"label": READER_LABEL, "status": "created"}):
+            if container["Created"] < time.time() - older_than_s:
+                with suppress(APIError):  # another runner removes it too
+                    client.api.remove_container(container["Id"], v=True, force=True)

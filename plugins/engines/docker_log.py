@@ -6,7 +6,8 @@ says how many entries not older than ``since`` were given out.
 
 **Rotation**: the engine keeps five files of 64 MiB. A reader that comes back before its file was dropped misses nothing. One that comes later
 goes on at the oldest file that is left, after one line ``[sluice: output was lost here ...]``; over the API such a loss cannot be seen.
-The engine itself replaces bytes that are not UTF-8 by U+FFFD when it stores them.
+The engine itself replaces bytes that are not UTF-8 by U+FFFD when it stores them, and loses what a container wrote while the engine was down
+(seen with 20.10 and live-restore): no reader can bring that back.
 """
 
 from __future__ import annotations
