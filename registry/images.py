@@ -121,6 +121,8 @@ def replace_image(
     profile: Profile | None = None,
     allow: Iterable[str] | None = None,
     labels: Mapping[str, str] | None = None,
+    engine: str | None = None,
+    dialect: str | None = None,
 ) -> ImageRecord:
     """Pin the name to new content, as after a moved tag; what is None stays. The old digest stays in ``list_digests``.
 
@@ -134,6 +136,8 @@ def replace_image(
     row.profile = row.profile if profile is None else profile.value
     row.allow = row.allow if allow is None else list(allow)
     row.labels = row.labels if labels is None else dict(labels)
+    row.engine = row.engine if engine is None else engine
+    row.dialect = row.dialect if dialect is None else dialect
     row.updated_at = now()
     session.flush()
     if moved:
