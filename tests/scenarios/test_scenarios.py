@@ -142,6 +142,7 @@ def steady(text: str, world: World, cache: Path) -> str:
 
 VOLATILE = (
     (PROGRESS, ""),
+    (r"No such option:? '?(--\w+)'?", r"No such option '\1'"),
     (r"process 3\.\d+\.\d+ \(.*?\)", "process <versions>"),
     (r"\b\d+ bytes\b", "<size>"),
     (r"sha256:[0-9a-f]{64}", "<digest>"),
