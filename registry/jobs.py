@@ -156,6 +156,11 @@ def count_jobs(session: Session, *, states: Sequence[JobState] = (), kinds: Sequ
     return session.scalar(_filtered(select(func.count()).select_from(JobRow), states, kinds)) or 0
 
 
+def list_unfinished(session: Session) -> list[JobRecord]:
+    """Jobs that have not ended, newest first."""
+    return list_jobs(session, states=(JobState.QUEUED, JobState.RUNNING))
+
+
 def list_unclean(session: Session) -> list[JobRecord]:
     """Jobs that ended but whose container or lease may still be there, oldest first."""
     query = select(JobRow).where(JobRow.end_reason.is_not(None), JobRow.cleaned_at.is_(None)).order_by(JobRow.created_at)

@@ -72,7 +72,7 @@ def _gpus(installation: Installation) -> dict[str, Any]:
 
 def _jobs(installation: Installation) -> dict[str, Any]:
     with installation.database.reading() as session:
-        unfinished = [job for job in jobs.list_jobs(session, limit=1000) if not job.state.ended]
+        unfinished = jobs.list_unfinished(session)
     left = [job.id for job in unfinished if not installation.run_dir(job.id).is_driven()]
     if left:
         return _finding("warning", f"no process drives {', '.join(left)}", f"Carry on with: sluice job wait {left[0]}")
@@ -82,7 +82,7 @@ def _jobs(installation: Installation) -> dict[str, Any]:
 def _leftovers(installation: Installation) -> dict[str, Any]:
     containers = installation.engine.list_containers({"sluice.installation": installation.id})
     with installation.database.reading() as session:
-        unfinished = {job.id for job in jobs.list_jobs(session, limit=1000) if not job.state.ended}
+        unfinished = {job.id for job in jobs.list_unfinished(session)}
     left = [container.name for container in containers if container.labels.get("sluice.job") not in unfinished]
     if left:
         return _finding("warning", f"containers of ended jobs: {', '.join(left)}", "The next job removes them; or: sluice job wait JOB.")

@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from contracts.dataset import JobInputs, ModelInput, Sample
-from contracts.errors import EngineError, EngineGoneError, ImageMissingError, NoGpuError, ResultError
+from contracts.errors import EngineError, EngineGoneError, GpuSourceError, ImageMissingError, NoGpuError, ResultError
 from contracts.image import Kind, ObjectType, Permissions
 from contracts.job import EndReason, Evidence, JobSpec, JobWarning, Step
 from contracts.results import Progress
@@ -94,7 +94,7 @@ class Attempt:
                 uuids = self._installation.gpus.lease(self._job.id, self._job.attempt, self._spec.gpu_count)
                 self._update(gpu_uuids=list(uuids))
                 return
-            except NoGpuError as busy:
+            except (NoGpuError, GpuSourceError, EngineGoneError) as busy:
                 if time.monotonic() > deadline:
                     raise
                 self._update(progress={"fraction": 0.0, "state": "pending", "message": f"waiting: {busy.message}"})
@@ -375,7 +375,6 @@ def clean_up(installation: Installation, job: JobRecord) -> None:
     except EngineGoneError:
         log.warning("job %s: the engine is away; its container stays until the next sweep", job.id)
         return
-    if job.gpu_uuids:
-        installation.gpus.release(job.id, job.attempt)
+    installation.gpus.release(job.id, job.attempt)
     with installation.database.writing() as session:
         jobs.update_job(session, job.id, cleaned_at=datetime.now(timezone.utc))

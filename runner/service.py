@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from contracts.errors import ConflictError, DatasetError, InternalError, RequestError
+from contracts.errors import ConflictError, DatasetError, EngineError, InternalError, RequestError
 from contracts.image import Kind, Profile
 from contracts.job import JobSpec, JobState
 from registry import datasets, images, jobs, links, models
@@ -32,6 +33,7 @@ from runner.samples import make_digits
 from runner.settings import Settings, environment_of
 from runner.views import job_view, link_view, model_view, time_view
 
+log = logging.getLogger(__name__)
 Say = Callable[[str], None]
 Count = Callable[[int, "int | None"], None]
 
@@ -262,9 +264,9 @@ class Runner:
         file = self._installation.run_dir(job.id).log_file
         if not file.exists():
             return b"", offset, job.state.ended
-        with file.open("rb") as log:
-            log.seek(offset)
-            data = log.read(max_bytes)
+        with file.open("rb") as output:
+            output.seek(offset)
+            data = output.read(max_bytes)
         return data, offset + len(data), job.state.ended and not data
 
     def cancel_job(self, reference: str) -> dict[str, Any]:
@@ -304,6 +306,12 @@ class Runner:
         """Finishes what a runner that was killed after a job's end left: containers and leases of ended jobs. May be repeated."""
         for job in self._unclean_jobs():
             clean_up(self._installation, job)
+        with self._installation.database.reading() as session:
+            unfinished = {job.id for job in jobs.list_unfinished(session)}
+        try:
+            self._installation.gpus.reclaim(unfinished.__contains__)
+        except EngineError as away:
+            log.warning("leases of ended jobs stay until the engine answers: %s", away.message)
 
     def _unclean_jobs(self) -> list[JobRecord]:
         with self._installation.database.reading() as session:
