@@ -121,18 +121,17 @@ def add_job(
 
 
 def get_job(session: Session, reference: str) -> JobRecord:
-    """A job by id, by name, or by the first three or more characters of its id, in this order.
+    """A job by id, by name (the newest of that name), or by the first three or more characters of its id, in this order.
 
     Raises ``NotFoundError``, and ``RequestError`` listing the jobs when the reference fits several.
     """
     row = session.get(JobRow, reference)
     if row is not None:
         return _record(row)
-    for rows in (_rows_named(session, reference), _rows_beginning(session, reference)):
-        if len(rows) > 1:
+    if rows := _rows_named(session, reference) or _rows_beginning(session, reference):
+        if len(rows) > 1 and rows[0].name != reference:
             raise _ambiguous(reference, rows)
-        if rows:
-            return _record(rows[0])
+        return _record(rows[0])
     known = [word for pair in session.execute(select(JobRow.id, JobRow.name)) for word in pair if word]
     raise not_found("job", reference, known, "sluice job list")
 

@@ -63,12 +63,11 @@ def test_a_beginning_that_fits_several_jobs_lists_them(session: Session, new_job
     assert not isinstance(caught.value, NotFoundError)
 
 
-def test_a_job_is_found_by_its_name_when_only_one_has_it(session: Session, new_job: Callable) -> None:
+def test_a_name_means_the_newest_job_that_has_it(session: Session, new_job: Callable) -> None:
     new_job(session, "t1111111", name="nightly")
     assert get_job(session, "nightly").id == "t1111111"
     new_job(session, "t2222222", name="nightly")
-    with pytest.raises(RequestError, match=r"'nightly' fits 2 jobs: t2222222 .*, t1111111 "):
-        get_job(session, "nightly")
+    assert get_job(session, "nightly").id == "t2222222"
 
 
 def test_an_id_goes_before_a_name_and_a_name_before_a_beginning(session: Session, new_job: Callable) -> None:
