@@ -292,7 +292,8 @@ def _enter(found: _Import, image: ImportedImage, result: tuple[Asset, int] | Dat
         found.note(*checked.notes)
         found.edge_count += checked.edge_count
         boxes = checked.kept
-    entry = Entry(asset, image.name, _one_split(found, image), boxes)
+    name = image.name.encode("utf-8", "backslashreplace").decode()
+    entry = Entry(asset, name, _one_split(found, image), boxes)
     known = found.entries.setdefault(asset.id, entry)
     if known is not entry:
         _join(found, known, entry)
