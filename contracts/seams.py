@@ -38,7 +38,8 @@ class ContainerSpec:
 
     ``image`` is a digest, so that a moved tag cannot change what runs; ``reference`` is the name it was registered under, for messages and
     for engines whose digests cannot be looked up (a folder of the process engine). ``gpu_uuids`` empty means that the container must see no GPU at
-    all. ``memory_bytes`` None means no limit. ``labels`` and ``name`` identify the container after a restart of the runner.
+    all. ``read_only_files`` maps container paths to host files that the container may watch but not change; an engine without isolation leaves
+    them out. ``memory_bytes`` None means no limit. ``labels`` and ``name`` identify the container after a restart of the runner.
     """
 
     name: str
@@ -48,6 +49,7 @@ class ContainerSpec:
     reference: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     permissions: Permissions = Permissions()
+    read_only_files: Mapping[str, Path] = field(default_factory=dict)
     gpu_uuids: tuple[str, ...] = ()
     shm_bytes: int = 64 * 1024**2
     memory_bytes: int | None = None
@@ -328,6 +330,8 @@ class Dialect(ABC):
     name: ClassVar[str]
     #: The folder of the image that ``read_metadata`` wants the files of.
     metadata_folder: ClassVar[str]
+    #: Where the image may read its own output so far; '' when the contract has no such place.
+    output_log: ClassVar[str] = ""
 
     @abstractmethod
     def read_metadata(self, files: Mapping[str, bytes]) -> ImageMetadata:

@@ -118,6 +118,7 @@ class Attempt:
             )
 
     def _create(self) -> None:
+        self._run_dir.log_file.touch()
         self._update(container_id=self._engine.create(self._container_spec()))
 
     def _start_and_follow(self) -> ContainerStatus:
@@ -238,6 +239,7 @@ class Attempt:
             out_dir=self._run_dir.out_dir,
             labels=labels_of(self._installation, self._job),
             permissions=Permissions(**plan["permissions"]),
+            read_only_files={self._dialect.output_log: self._run_dir.log_file} if self._dialect.output_log else {},
             gpu_uuids=tuple(self._job.gpu_uuids),
             shm_bytes=plan["shm_bytes"],
             memory_bytes=plan["memory_bytes"],

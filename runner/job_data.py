@@ -58,11 +58,16 @@ def _with_default_split(data: PinnedData, split: str) -> PinnedData:
     return PinnedData(replace(data.reference, split=split), data.version)
 
 
-def read(installation: Installation, data: PinnedData) -> list[Sample]:
-    """The samples of the split, in the order of asset ids. Raises ``DatasetError`` for an empty one or a missing asset."""
-    samples = read_samples(installation.folder(data.version.folder), installation.store, data.reference.split or None)
+def read(installation: Installation, data: PinnedData, *, annotated_only: bool = False) -> list[Sample]:
+    """The samples of the split, in the order of asset ids. Raises ``DatasetError`` for an empty one or a missing asset.
+
+    ``annotated_only`` leaves out pictures that nobody has labelled: to a training they would say that there is nothing in them.
+    """
+    folder = installation.folder(data.version.folder)
+    samples = read_samples(folder, installation.store, data.reference.split or None, annotated_only=annotated_only)
     if not samples:
-        raise DatasetError(f"{data} has no images", hint="Import some, or name another split.")
+        what = "labelled images" if annotated_only else "images"
+        raise DatasetError(f"{data} has no {what}", hint="Import some, or name another split.")
     return samples
 
 
@@ -70,11 +75,11 @@ def read_training(
     installation: Installation, train: PinnedData, val: PinnedData | None, fraction: float, seed: int
 ) -> tuple[list[Sample], list[Sample]]:
     """Training and validation samples. Raises ``DatasetError`` when a picture is in both or when nothing is annotated."""
-    samples = read(installation, train)
+    samples = read(installation, train, annotated_only=True)
     if val is None:
         train_samples, val_samples = split_samples(samples, fraction, seed)
     else:
-        train_samples, val_samples = samples, read(installation, val)
+        train_samples, val_samples = samples, read(installation, val, annotated_only=True)
     _refuse_overlap(train_samples, val_samples)
     if not any(sample.annotations for sample in train_samples):
         raise DatasetError(f"{train} has no annotations to learn from", hint="Label some of its pictures and import them again.")

@@ -19,6 +19,7 @@ class YmirDialect(Dialect):
 
     name = "ymir"
     metadata_folder = ymir.METADATA_FOLDER
+    output_log = "/out/ymir-executor-out.log"
 
     def read_metadata(self, files: Mapping[str, bytes]) -> ImageMetadata:
         return ymir.read_metadata(files)

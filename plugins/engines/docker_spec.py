@@ -54,7 +54,11 @@ def _environment(spec: ContainerSpec) -> list[str]:
 def _host_config(spec: ContainerSpec) -> dict[str, Any]:
     allowed = spec.permissions
     config: dict[str, Any] = {
-        "Mounts": [_bind(str(spec.in_dir.resolve()), "/in", read_only=True), _bind(str(spec.out_dir.resolve()), "/out")],
+        "Mounts": [
+            _bind(str(spec.in_dir.resolve()), "/in", read_only=True),
+            _bind(str(spec.out_dir.resolve()), "/out"),
+            *(_bind(str(file.resolve()), place, read_only=True) for place, file in sorted(spec.read_only_files.items())),
+        ],
         "ShmSize": spec.shm_bytes,
         "IpcMode": "private",
         "Init": True,  # reaps orphans and passes SIGTERM on

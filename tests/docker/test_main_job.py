@@ -52,6 +52,11 @@ class TestMainJobOnDocker(MainJobConformance):
         assert [warning["code"] for warning in job["warnings"]] == ["tag_moved"]
         assert (job["state"], job["image"]["digest"]) == ("succeeded", registered["digest"])
 
+    def test_the_image_can_read_its_own_output_but_not_change_it(self, runner: Runner) -> None:
+        job = self._train(runner, parameters={"behaviour": "own-log"})
+        seen = json.loads((Path(job["run_dir"]) / "out" / "own-log.json").read_text())
+        assert seen == {"text": "probe: one line\n", "writable": False}
+
     def test_a_cpu_job_sees_no_gpu(self, runner: Runner) -> None:
         job = self._train(runner, parameters={"behaviour": "print-env"})
         started = json.loads((Path(job["run_dir"]) / "out" / "env.json").read_text())

@@ -218,6 +218,23 @@ def first_process():
     return Path("/proc/1/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
 
 
+def own_log(job, argument):
+    """Says a line, waits until it can be read in the log, then writes /out/own-log.json."""
+    print("probe: one line", flush=True)
+    log = job.output("executor_log_file")
+    for _ in range(100):
+        lines = log.read_text(encoding="utf-8").splitlines(keepends=True) if log.exists() else []
+        if "probe: one line\n" in lines:
+            break
+        time.sleep(0.1)
+    try:
+        log.open("a").close()
+        writable = True
+    except OSError:
+        writable = False
+    (job.output("root_dir") / "own-log.json").write_text(json.dumps({"text": lines[-1], "writable": writable}), encoding="utf-8")
+
+
 def make_links(job, argument):
     """Leaves a folder full of traps for whoever copies it out: links up and out, a fifo, odd names."""
     folder = job.output("root_dir") / "traps"
@@ -261,6 +278,7 @@ BEHAVIOURS = {
     "orphans": orphans,
     "print-env": print_env,
     "look-around": look_around,
+    "own-log": own_log,
     "make-links": make_links,
     "fill-disk": fill_disk,
 }
