@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -40,11 +40,12 @@ def wait(runner: Runner, job_id: str) -> Job:
     """The job when it has ended, its progress shown meanwhile."""
     job: Job = {}
     try:
-        with _hangup_interrupts(), _display() as display:
+        with _handled(_interrupt, signal.SIGHUP, signal.SIGTERM), _display() as display:
             for job in runner.watch(job_id):
                 display.update(job)
     except KeyboardInterrupt:
-        runner.attend(job_id)
+        with _handled(_not_now, signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+            runner.attend(job_id)
         raise Detached(job_id) from None
     return job
 
@@ -57,18 +58,26 @@ def job_failed(job: Job) -> JobFailedError:
 
 
 @contextmanager
-def _hangup_interrupts() -> Iterator[None]:
-    """A closed terminal or a polite kill is treated as Ctrl-C: the job goes on."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGHUP, signal.SIGTERM)}
+def _handled(handler: Callable[[int, FrameType | None], None], *numbers: signal.Signals) -> Iterator[None]:
+    """The signals go to the handler, but for those that the caller of this process ignores, as nohup does."""
+    before = {number: signal.getsignal(number) for number in numbers}
+    taken = [number for number, former in before.items() if former not in (signal.SIG_IGN, None)]
+    for number in taken:
+        signal.signal(number, handler)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in taken:
+            signal.signal(number, before[number])
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """A closed terminal or a polite kill is treated as Ctrl-C: the job goes on."""
+    raise KeyboardInterrupt
+
+
+def _not_now(_number: int, _frame: FrameType | None) -> None:
+    """Handing the job over is short and must not be broken off by an impatient second Ctrl-C."""
 
 
 class LineDisplay(AbstractContextManager["LineDisplay"]):

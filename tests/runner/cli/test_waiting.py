@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -11,11 +12,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runner.cli import main
 from runner.service import Runner
 from runner.settings import load_settings
 
@@ -25,12 +28,12 @@ PROBE = ROOT / "tests" / "images" / "probe"
 SLUICE = (sys.executable, "-c", "import sys; from runner.cli import main; sys.exit(main())")
 
 
-def sluice(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*SLUICE, *arguments], capture_output=True, text=True, timeout=120)
-
-
 def document(*arguments: str) -> Any:
-    return json.loads(sluice(*arguments, "--json").stdout)
+    """What a command answers with --json. In this process, which has imported everything already."""
+    out = io.StringIO()
+    with redirect_stdout(out), redirect_stderr(io.StringIO()):
+        main([*arguments, "--json"])
+    return json.loads(out.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +58,12 @@ def scenes(prepared_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             runner.cancel_job(job["id"])
 
 
-def waiting(*arguments: str) -> subprocess.Popen[str]:
+def waiting(*arguments: str, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
     """A command that waits for a hanging job, once the job runs."""
     hanging = ("train", "probe", "--data", "scenes", "--name", "slow", "--set", "behaviour=hang")
-    process = subprocess.Popen([*SLUICE, *hanging, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*before, *SLUICE, *hanging, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stderr is not None
     for line in process.stderr:
         if line.endswith("  running\n"):
@@ -78,6 +83,13 @@ def test_who_leaves_hears_how_to_come_back_and_the_job_goes_on(scenes: None, num
     assert document("job", "cancel", "slow")["state"] == "cancelled"
 
 
+def test_who_ignores_hangups_goes_on_waiting(scenes: None) -> None:
+    process = waiting(before=("nohup",))
+    process.send_signal(signal.SIGHUP)
+    assert document("job", "cancel", "slow")["state"] == "cancelled"
+    assert "was cancelled" in process.communicate(timeout=60)[1]
+
+
 def test_with_json_who_leaves_gets_one_document(scenes: None) -> None:
     process = waiting("--json")
     process.send_signal(signal.SIGINT)
@@ -87,7 +99,7 @@ def test_with_json_who_leaves_gets_one_document(scenes: None) -> None:
 
 def test_who_waits_for_a_job_that_another_cancels_gets_the_reason(scenes: None) -> None:
     process = waiting()
-    assert sluice("job", "cancel", "slow").returncode == 0
+    assert document("job", "cancel", "slow")["state"] == "cancelled"
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "was cancelled" in err
@@ -95,7 +107,7 @@ def test_who_waits_for_a_job_that_another_cancels_gets_the_reason(scenes: None) 
 
 def test_a_detached_job_runs_by_itself_and_can_be_followed(scenes: None) -> None:
     job = document("train", "probe", "--data", "scenes", "--name", "away", "--set", "behaviour=talk:30", "--detach")
-    followed = sluice("job", "logs", "-f", "away")
+    followed = subprocess.run([*SLUICE, "job", "logs", "-f", "away"], capture_output=True, text=True, timeout=120)
     assert job["state"] in ("queued", "running")
     assert followed.stdout.endswith("line 28\nline 29\n")
     assert document("job", "wait", "away")["error"]["fields"]["job"]["end_reason"] == "result_missing"
@@ -103,13 +115,16 @@ def test_a_detached_job_runs_by_itself_and_can_be_followed(scenes: None) -> None
 
 def test_a_followed_log_is_one_document_per_line(scenes: None) -> None:
     document("train", "probe", "--data", "scenes", "--name", "away", "--set", "behaviour=talk:30", "--detach")
-    lines = sluice("job", "logs", "--follow", "away", "--json").stdout.splitlines()
+    out = io.StringIO()
+    with redirect_stdout(out):
+        main(["job", "logs", "--follow", "away", "--json"])
+    lines = out.getvalue().splitlines()
     text = "".join(json.loads(line)["data"] for line in lines)
     assert text.endswith("line 28\nline 29\n")
 
 
 def test_a_reader_that_stops_reading_ends_the_command_quietly(scenes: None) -> None:
-    sluice("train", "probe", "--data", "scenes", "--name", "loud", "--set", "behaviour=flood:2000000")
+    document("train", "probe", "--data", "scenes", "--name", "loud", "--set", "behaviour=flood:2000000")
     process = subprocess.Popen([*SLUICE, "job", "logs", "loud"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.read(100)
