@@ -94,6 +94,13 @@ def read_parameters(config: dict[str, Any], form: type[Parameters]) -> Parameter
     return form(**given)
 
 
+def require_positive(parameters: Any, *names: str) -> None:
+    """Raises ImageError (300001) naming the parameter that is not above 0."""
+    for name in names:
+        if not getattr(parameters, name) > 0:
+            raise ImageError(CONFIG_ERROR, f"{name} must be above 0, not {getattr(parameters, name)}")
+
+
 def read_class_names(config: dict[str, Any]) -> list[str]:
     """``class_names`` of config.yaml: the position is the class id."""
     names = config.get("class_names") or []

@@ -107,10 +107,10 @@ def choose_image_size(samples: Sequence[Sample]) -> int:
 
 
 def canvas_for(samples: Sequence[Sample], image_size: int) -> tuple[int, int]:
-    """(height, width), multiples of 32, that holds every picture at this size."""
+    """(height, width), multiples of 32 and at least 64, that holds every picture at this size."""
     sizes = [scaled_size(sample.size, image_size) for sample in samples]
     width, height = max(size[0] for size in sizes), max(size[1] for size in sizes)
-    return -(-height // GRID) * GRID, -(-width // GRID) * GRID
+    return max(-(-height // GRID), 2) * GRID, max(-(-width // GRID), 2) * GRID
 
 
 class PictureStore:
@@ -249,11 +249,12 @@ def _read_ark(path: Path, class_count: int) -> list[list[float]]:
 
 
 def _read_voc(path: Path, class_names: Sequence[str]) -> list[list[float]]:
+    ids = {name.strip().lower(): float(index) for index, name in enumerate(class_names)}
     rows = []
     for thing in ET.parse(path).getroot().iter("object"):
         name = (thing.findtext("name") or "").strip().lower()
         box = thing.find("bndbox")
-        if name in class_names and box is not None:
+        if name in ids and box is not None:
             corners = [float(box.findtext(side) or "nan") for side in ("xmin", "ymin", "xmax", "ymax")]
-            rows.append([float(class_names.index(name)), *corners])
+            rows.append([ids[name], *corners])
     return rows

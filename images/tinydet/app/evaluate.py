@@ -47,12 +47,12 @@ def iou_matrix(first: FloatArray, second: FloatArray) -> FloatArray:
     opposite = np.minimum(first[:, None, 2:], second[None, :, 2:])
     shared = np.prod(np.clip(opposite - corner, 0, None), axis=2)
     union = area(first)[:, None] + area(second)[None, :] - shared
-    return np.where(union > 0, shared / np.maximum(union, 1e-12), 0.0)
+    return np.asarray(np.where(union > 0, shared / np.maximum(union, 1e-12), 0.0))
 
 
 def area(boxes: FloatArray) -> FloatArray:
     """(n,) area in square pixels; 0 for inverted boxes."""
-    return np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None), axis=1)
+    return np.asarray(np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None), axis=1))
 
 
 def evaluate(found: list[Boxes], truth: list[Boxes], class_count: int, iou_thr: float = 0.5, conf_thr: float = 0.3) -> Metrics:
@@ -85,7 +85,8 @@ def average_precision(scores: FloatArray, correct: NDArray[np.bool_], truth_coun
 
 def _match_class(found: list[Boxes], truth: list[Boxes], label: int, iou_thr: float) -> tuple[FloatArray, NDArray[np.bool_], int]:
     """Scores (n,), correctness (n,) and the number of true boxes of one class over all pictures."""
-    scores, correct, truth_count = [np.zeros(0)], [np.zeros(0, bool)], 0
+    scores: list[FloatArray] = [np.zeros(0)]
+    correct, truth_count = [np.zeros(0, bool)], 0
     for one_found, one_truth in zip(found, truth, strict=True):
         mine = np.flatnonzero(one_found.labels == label)
         mine = mine[np.argsort(-one_found.scores[mine], kind="mergesort")][:MAX_BOXES_PER_CLASS]

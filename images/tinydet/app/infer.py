@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from checkpoint import load, reported_classes
-from contract import Env, ImageError, Monitor, read_class_names, read_index, read_parameters, write_detections
+from contract import Env, ImageError, Monitor, read_class_names, read_index, read_parameters, require_positive, write_detections
 from data import ByteArray, chunks, log, pad_together, read_picture
 from device import as_input, choose_device, precision
 from evaluate import Boxes, FloatArray, IntArray, iou_matrix
 from model import Detector, decode
-
-
-@dataclass(frozen=True)
-class InferParameters:
-    """img-man/infer-template.yaml; the help texts are there."""
-
-    batch_size: int = 16
-    image_size: int = 0
-    conf_thres: float = 0.1
-    nms_thres: float = 0.5
-    max_boxes: int = 100
+from parameters import InferParameters
 
 
 def infer(env: Env, config: dict[str, Any], monitor: Monitor) -> None:
     """Writes infer-result.json for the candidates of the job."""
     parameters = read_parameters(config, InferParameters)
+    require_positive(parameters, "batch_size", "max_boxes")
     model, facts = load(list(config.get("model_params_path") or []), choose_device(config))
     wanted = reported_classes(facts, read_class_names(config))
     paths = [Path(row[0]) for row in read_index(env.input("candidate_index_file"))]

@@ -17,12 +17,12 @@ def detection_loss(logits: Tensor, distances: Tensor, heat: Tensor, box: Tensor,
 
 
 def heatmap_loss(logits: Tensor, heat: Tensor) -> Tensor:
-    """Focal loss of CenterNet (arXiv 1904.07850), summed: centres count fully, their surroundings the less the nearer."""
-    probability = logits.sigmoid()
-    at_centre = heat >= 1
-    hit = functional.softplus(-logits) * (1 - probability) ** 2
-    miss = functional.softplus(logits) * probability**2 * (1 - heat) ** 4
-    return torch.where(at_centre, hit, miss).sum()
+    """Quality focal loss (arXiv 2006.04388), summed: cross entropy towards the bell, weighted by how far off the answer is.
+
+    It learns faster from few pictures than CenterNet's loss, in which only the one centre cell of a box counts as a hit.
+    """
+    cross_entropy = functional.softplus(logits) - heat * logits
+    return ((heat - logits.sigmoid()) ** 2 * cross_entropy).sum()
 
 
 def box_loss(distances: Tensor, box: Tensor, weight: Tensor) -> Tensor:

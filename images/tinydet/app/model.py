@@ -13,9 +13,7 @@ class Conv(nn.Sequential):
     """Convolution, batch norm, ReLU; keeps the size or halves it (stride 2)."""
 
     def __init__(self, inputs: int, outputs: int, size: int = 3, stride: int = 1) -> None:
-        super().__init__(
-            nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
-        )
+        super().__init__(nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
 class Residual(nn.Module):
@@ -38,7 +36,7 @@ class Detector(nn.Module):
 
     def __init__(self, class_count: int, width: int = 32) -> None:
         super().__init__()
-        w = width
+        self.width = w = width
         self.stem = nn.Sequential(Conv(3, w // 2, 3, 2), Conv(w // 2, w, 3, 2))
         self.stage4 = Residual(w)
         self.stage8 = nn.Sequential(Conv(w, 2 * w, 3, 2), Residual(2 * w))

@@ -35,13 +35,9 @@ def run(env: Env, monitor: Monitor) -> int:
     config: dict[str, Any] = read_mapping(Path(env.input("config_file")))
     check_object_type(config)
     if env.run_training:
-        from train import Stopped, train
+        from train import train
 
-        try:
-            train(env, config, monitor)
-        except Stopped:
-            return STOPPED_EXIT_CODE
-        return 0
+        return 0 if train(env, config, monitor) else STOPPED_EXIT_CODE
     if not (env.run_mining or env.run_infer):
         raise ImageError(CONFIG_ERROR, "env.yaml asks for none of run_training, run_mining, run_infer")
     both = env.run_mining and env.run_infer

@@ -8,19 +8,31 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import checkpoint
 import numpy as np
 import torch
-from contract import CONFIG_ERROR, DATASET_ERROR, NOT_A_NUMBER_ERROR, Env, ImageError, Monitor, read_class_names, read_index, read_parameters
+from contract import (
+    CONFIG_ERROR,
+    DATASET_ERROR,
+    NOT_A_NUMBER_ERROR,
+    Env,
+    ImageError,
+    Monitor,
+    read_class_names,
+    read_index,
+    read_parameters,
+    require_positive,
+)
 from data import Augmentation, PictureStore, Sample, choose_image_size, chunks, log, read_samples
 from device import as_input, choose_device, precision
 from evaluate import Boxes, Metrics, evaluate
-from infer import InferParameters, detect_batch
+from events import EventFile
+from infer import detect_batch
 from loss import detection_loss
 from model import STRIDE, Detector
+from parameters import InferParameters, TrainingParameters
 from stages import Stages
 from targets import build_targets
 from torch import Tensor
@@ -28,37 +40,10 @@ from torch import Tensor
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
-@dataclass(frozen=True)
-class TrainingParameters:
-    """img-man/training-template.yaml; the help texts are there."""
-
-    epochs: int = 40
-    max_minutes: float = 0.0
-    image_size: int = 0
-    batch_size: int = 16
-    learning_rate: float = 0.002
-    weight_decay: float = 0.02
-    width: int = 32
-    seed: int = 0
-    save_period: int = 10
-    eval_period: int = 5
-    scale: float = 0.3
-    shift: float = 0.1
-    mosaic: float = 0.0
-    colour: float = 0.3
-    flip_horizontal: bool = False
-    flip_vertical: bool = False
-    conf_thres: float = 0.3
-    nms_thres: float = 0.5
-
-
-class Stopped(Exception):
-    """The job was asked to end; its stages are saved."""
-
-
-def train(env: Env, config: dict[str, Any], monitor: Monitor) -> None:
-    """Trains on the job's data and writes stages and result.yaml."""
+def train(env: Env, config: dict[str, Any], monitor: Monitor) -> bool:
+    """Trains on the job's data and writes stages and result.yaml; whether it came to its end (False: it was asked to stop)."""
     parameters = read_parameters(config, TrainingParameters)
+    require_positive(parameters, "epochs", "batch_size", "learning_rate", "width")
     device = choose_device(config)
     class_names = read_class_names(config)
     samples, val_samples = read_split(env, "training_index_file", class_names), read_split(env, "val_index_file", class_names)
@@ -68,7 +53,7 @@ def train(env: Env, config: dict[str, Any], monitor: Monitor) -> None:
     model = build_model(config, parameters, class_names).to(device)
     count = sum(weights.numel() for weights in model.parameters())
     log(f"training on {len(store)} pictures, validating on {len(val_store)}, size {image_size}, {count} weights, {device}")
-    Trainer(env, parameters, class_names, store, val_store, model, monitor).run()
+    return Trainer(env, parameters, class_names, store, val_store, model, monitor).run()
 
 
 def read_split(env: Env, index: str, class_names: list[str]) -> list[Sample]:
@@ -113,19 +98,26 @@ class Trainer:
         self.stages = Stages(
             env.output("models_dir"), env.output("training_result_file"), {"iou_thr": 0.5, "conf_thr": parameters.conf_thres}
         )
+        self.events = EventFile(env.output("tensorboard_dir"))
         self.batches_per_epoch = max(len(store) // parameters.batch_size, 1)
         self.iteration, self.started, self.best, self.stop = 0, time.monotonic(), -1.0, False
 
-    def run(self) -> None:
-        """All epochs. SIGTERM ends it after the iteration: the stage ``last`` is saved, then Stopped is raised."""
+    def run(self) -> bool:
+        """All epochs, then True. SIGTERM ends it after the iteration: the stage ``last`` is saved, then False."""
         signal.signal(signal.SIGTERM, self._ask_to_stop)
         epoch = 0
         while self.fraction() < 1:
             epoch += 1
             began, loss = time.monotonic(), self._run_epoch(epoch)
+            if self.stop:
+                self._save("last", epoch, {})
+                log(f"asked to stop in epoch {epoch}: stage last is saved, not evaluated")
+                return False
+            self.events.add(epoch, {"train/loss": loss, "train/learning_rate": self.optimizer.param_groups[0]["lr"]})
             note = self._finish_epoch(epoch)
             log(f"epoch {epoch}: loss {loss:.3f}, {time.monotonic() - began:.1f} s{note}")
         self.monitor.progress(1.0)
+        return True
 
     def fraction(self) -> float:
         """How much of the training is done, by iterations or by the clock, whichever is further."""
@@ -140,10 +132,7 @@ class Trainer:
             losses.append(self._step(batch))
             self.iteration += 1
             self.monitor.progress(0.98 * self.fraction())
-            if self.stop:
-                self._save("last", epoch, {})
-                raise Stopped
-            if self.fraction() >= 1:
+            if self.stop or self.fraction() >= 1:
                 break
         return float(np.mean(losses))
 
@@ -160,7 +149,7 @@ class Trainer:
         if not math.isfinite(value):
             raise ImageError(NOT_A_NUMBER_ERROR, f"the loss became {value} in iteration {self.iteration}; lower learning_rate")
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 10.0)
         self.optimizer.step()
         self._follow_average()
@@ -183,6 +172,7 @@ class Trainer:
             return ""
         metrics = self.evaluate()
         numbers = {"mAP": metrics.mean_ap, "mAR": metrics.mean_ar, "tp": metrics.tp, "fp": metrics.fp, "fn": metrics.fn}
+        self.events.add(epoch, {f"val/{name}": float(value) for name, value in numbers.items()})
         if periodic:
             self._save(f"epoch_{epoch}", epoch, numbers)
         self._save("last", epoch, numbers)
@@ -202,7 +192,7 @@ class Trainer:
         return evaluate(found, truth, len(self.class_names), 0.5, self.parameters.conf_thres)
 
     def _save(self, stage: str, epoch: int, metrics: dict[str, float]) -> None:
-        facts = checkpoint.ModelFacts(self.class_names, self.store.image_size, self.model.stem[1][0].out_channels, epoch)
+        facts = checkpoint.ModelFacts(self.class_names, self.store.image_size, self.model.width, epoch)
         self.stages.add(stage, checkpoint.save(self.stages.folder(stage), self.average, facts), metrics)
 
     def _batches(self, epoch: int) -> Iterator[Batch]:

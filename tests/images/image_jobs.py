@@ -1,0 +1,70 @@
+"""Image folders of ours run as a job runs them: staged by the contract, started as a process, collected by the contract."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from contracts.dataset import Annotation, Asset, JobInputs, ModelInput, Sample
+from contracts.image import Kind, ObjectType
+from contracts.results import StageResult
+from contracts.ymir import read_metadata
+
+IMAGES = Path(__file__).resolve().parents[2] / "images"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A job of an image folder that has ended."""
+
+    out_dir: Path
+    exit_code: int
+    log: str
+    inputs: JobInputs
+
+
+def make_samples(folder: Path, count: int, class_names: Sequence[str], seed: int = 0) -> list[Sample]:
+    """Real pictures of 96x64 pixels with one bright box each, in a colour that tells the class."""
+    random = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    return [_make_sample(folder, random, index % len(class_names), class_names) for index in range(count)]
+
+
+def _make_sample(folder: Path, random: np.random.Generator, label: int, class_names: Sequence[str]) -> Sample:
+    pixels = random.integers(0, 60, (64, 96, 3)).astype(np.uint8)
+    (width, height), (x, y) = random.integers(16, 32, 2).tolist(), random.integers(0, 32, 2).tolist()
+    pixels[y : y + height, x : x + width, label % 3] = 230
+    Image.fromarray(pixels).save(folder / "new.png")
+    digest = hashlib.sha1((folder / "new.png").read_bytes()).hexdigest()
+    path = (folder / "new.png").rename(folder / f"{digest}.png")
+    box = Annotation(class_names[label], x, y, width, height)
+    return Sample(Asset(digest, "png", 96, 64, path.stat().st_size), path, (box,))
+
+
+def model_input(stage_result: StageResult, class_names: Sequence[str]) -> ModelInput:
+    """A trained stage as the input of the next job."""
+    return ModelInput("model", stage_result.name, stage_result.files, tuple(class_names), ObjectType.DETECTION)
+
+
+def template_defaults(name: str, kind: Kind) -> dict[str, Any]:
+    """The defaults of an image folder's templates; mining overlays inference where one job does both."""
+    folder = IMAGES / name / "img-man"
+    metadata = read_metadata({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert metadata.warnings == ()
+    templates = [metadata.find_template(part, ObjectType.DETECTION) for part in reversed(kind.parts)]
+    return {key: value for template in templates if template for key, value in template.defaults().items()}
+
+
+def start(app_dir: Path, job_dir: Path) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    env = {**os.environ, "DEFAULT_ENV_FILE_PATH": str(job_dir / "in" / "env.yaml"), "PATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(["bash", "start.sh"], cwd=app_dir, env=env, capture_output=True, text=True, timeout=300, check=False)
