@@ -13,7 +13,7 @@ from contracts.errors import ResultMalformedError
 from contracts.ymir import rle
 from contracts.ymir.candidates import Candidates
 from contracts.ymir.numbers import MAX_PIXEL, json_number
-from contracts.ymir.tolerances import Tolerances
+from contracts.ymir.tolerances import Tolerances, printable
 
 _MISSING = object()
 
@@ -92,7 +92,7 @@ def _categories(listed: Iterable[Mapping[str, Any]], reading: _Reading) -> dict[
     for number, entry in _unique(list(listed), "categories", reading):
         if not isinstance(entry.get("name"), str):
             raise _malformed(reading.place, f"categories[{number}].name is not a text")
-        categories[entry["id"]] = entry["name"].strip().lower()
+        categories[entry["id"]] = printable(entry["name"].strip().lower())[:200]
     return categories
 
 

@@ -17,7 +17,7 @@ from contracts.ymir.documents import decode, parse_json
 from contracts.ymir.layout import INFERENCE_RESULT, OLD_COCO_RESULT
 from contracts.ymir.numbers import MAX_PIXEL, json_number, unit_score
 from contracts.ymir.out_dir import OutDir
-from contracts.ymir.tolerances import Tolerances, shorten
+from contracts.ymir.tolerances import Tolerances, printable, shorten
 
 _MAX_BYTES = 512 * 1024**2
 _BOX_FIELDS = frozenset({"x", "y", "w", "h", "rotate_angle"})
@@ -134,6 +134,7 @@ def _prediction(entry: Any, place: str, classes: frozenset[str], tolerances: Tol
     x, y, w, h, angle = (_coordinate(box, field, place, tolerances) for field in ("x", "y", "w", "h", "rotate_angle"))
     score = unit_score(entry.get("score"), INFERENCE_RESULT, tolerances)
     name = class_name.strip().lower()
+    name = name if name in classes else printable(name)[:200]
     if score is None or not _is_kept(name, (x, y, w, h), classes, tolerances):
         return None
     return Annotation(name, x, y, w, h, score=score, angle=angle if math.isfinite(angle) else 0.0)

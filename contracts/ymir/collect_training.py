@@ -23,7 +23,7 @@ from contracts.ymir.layout import ATTACHMENTS, MODELS, TRAINING_RESULT
 from contracts.ymir.model_info import COUNT_METRICS, FLOAT_METRICS
 from contracts.ymir.out_dir import OutDir
 from contracts.ymir.python_tags import ResultLoader, has_python_tags
-from contracts.ymir.tolerances import Tolerances, shorten
+from contracts.ymir.tolerances import Tolerances, printable, shorten
 
 OLD_FORM_STAGE = "default_best_stage"
 
@@ -128,7 +128,7 @@ def _new_form(document: Mapping[Any, Any], out: OutDir, tolerances: Tolerances) 
 
 def _stage_name(key: str, taken: Iterable[str], tolerances: Tolerances) -> str:
     """The name as it can be a folder: other characters become ``_``."""
-    name = key if _NAME.fullmatch(key) else (re.sub(r"[^A-Za-z0-9_.+=-]", "_", key).lstrip(".-+=")[:90] or "stage")
+    name = _folder_name(key)
     number = 2
     while name in taken:
         name, number = f"{name.rsplit('__', 1)[0]}__{number}", number + 1
@@ -137,6 +137,11 @@ def _stage_name(key: str, taken: Iterable[str], tolerances: Tolerances) -> str:
             "result_stage_renamed", "stages whose names cannot be folders were renamed", TRAINING_RESULT, f"{key!r} is now {name!r}"
         )
     return name
+
+
+def _folder_name(key: str) -> str:
+    """SECURITY: stages and attachments become folders of the registry and members of archives."""
+    return key if _NAME.fullmatch(key) else (re.sub(r"[^A-Za-z0-9_.+=-]", "_", key).lstrip(".-+=")[:90] or "unnamed")
 
 
 def _stage(
@@ -228,11 +233,7 @@ def _name_below_stage(key: str, entry: str, out: OutDir) -> str:
         name = inner.removeprefix(f"{MODELS}/")
     path = PurePosixPath(name.removeprefix(f"{key}/"))
     plain = ".." not in path.parts and not path.is_absolute() and path.parts
-    return _printable(str(path) if plain else path.name or "file")
-
-
-def _printable(name: str) -> str:
-    return "".join(c if c.isprintable() else "_" for c in name)
+    return printable(str(path) if plain else path.name or "file")
 
 
 def _folder_files(folder: Path) -> list[tuple[str, Path]]:
@@ -242,7 +243,7 @@ def _folder_files(folder: Path) -> list[tuple[str, Path]]:
         for name in sorted(names):
             path = Path(directory, name)
             if stat.S_ISREG(path.lstat().st_mode) and len(found) < _MAX_FILES:
-                found.append((_printable(path.relative_to(folder).as_posix()), path))
+                found.append((printable(path.relative_to(folder).as_posix()), path))
     return sorted(found)
 
 
@@ -314,7 +315,7 @@ def _attachments(document: Mapping[Any, Any], out: OutDir, tolerances: Tolerance
     if not isinstance(listed, dict):
         tolerances.add("result_attachments", f"attachments is {_kind(listed)}, not a mapping; it is left out", TRAINING_RESULT)
         return {}
-    found = {str(section): tuple(_attached(str(section), names, out, tolerances)) for section, names in listed.items()}
+    found = {_folder_name(str(section)): tuple(_attached(str(section), names, out, tolerances)) for section, names in listed.items()}
     return {section: paths for section, paths in found.items() if paths}
 
 
@@ -332,7 +333,7 @@ def _attached(section: str, names: Any, out: OutDir, tolerances: Tolerances) -> 
 
 def _evaluate_config(document: Mapping[Any, Any], tolerances: Tolerances) -> dict[str, float]:
     listed = document.get("evaluate_config") or {}
-    numbers = {str(name): _number(value) for name, value in listed.items()} if isinstance(listed, dict) else {"": None}
+    numbers = {printable(str(name))[:100]: _number(value) for name, value in listed.items()} if isinstance(listed, dict) else {"": None}
     if None in numbers.values():
         tolerances.add("result_evaluate_config", "values of evaluate_config that are not numbers were left out", TRAINING_RESULT)
     return {name: number for name, number in numbers.items() if number is not None}

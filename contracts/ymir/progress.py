@@ -11,7 +11,7 @@ from pathlib import Path
 from contracts.results import Progress
 from contracts.ymir.layout import MONITOR
 from contracts.ymir.out_dir import OutDir
-from contracts.ymir.tolerances import Tolerances
+from contracts.ymir.tolerances import Tolerances, printable
 
 _MAX_BYTES = 64 * 1024
 _MAX_TRACE_LINES = 99  # lines 2 to 100, as YMIR keeps them
@@ -42,7 +42,8 @@ def read_progress(out_dir: Path) -> Progress | None:
 
 def parse_progress(content: bytes, modified_at: float) -> Progress | None:
     """The progress in the bytes of monitor.txt; ``modified_at`` (Unix seconds) stands in for an unreadable time."""
-    lines = content.decode("utf-8-sig", errors="replace").replace("\x00", "").strip().split("\n")
+    text = content.decode("utf-8-sig", errors="replace").replace("\x00", "").replace("\r\n", "\n")
+    lines = printable(text, keep="\t\n").strip().split("\n")
     tolerances = Tolerances()
     fields = _fields(lines[0].strip(), tolerances)
     fraction = _fraction(fields[2], tolerances) if len(fields) >= 4 else None
@@ -55,7 +56,7 @@ def parse_progress(content: bytes, modified_at: float) -> Progress | None:
         code=code,
         message=message,
         timestamp=_timestamp(fields[1], modified_at, tolerances),
-        trace="\n".join(line.rstrip("\r") for line in lines[1 : 1 + _MAX_TRACE_LINES]).strip(),
+        trace="\n".join(lines[1 : 1 + _MAX_TRACE_LINES]).strip(),
         warnings=tolerances.warnings(),
     )
 

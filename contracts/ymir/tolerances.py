@@ -43,12 +43,12 @@ def shorten(texts: Iterable[object], limit: int = 5) -> str:
     return ", ".join(items[:limit]) + more
 
 
+def printable(text: str, keep: str = "") -> str:
+    """The image's own words may hold anything; what is kept of them is shown on terminals and stored as UTF-8."""
+    return "".join(c if c.isprintable() or c in keep else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def _sentence(tally: _Tally) -> str:
     times = f" ({tally.count} times)" if tally.count > 1 else ""
     such_as = f": {', '.join(tally.examples)}" if tally.examples else ""
-    return _printable(tally.message + times + such_as)[:_MAX_TEXT]
-
-
-def _printable(text: str) -> str:
-    """The image's own words may hold anything; a warning is shown on terminals and kept in a database."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return printable(tally.message + times + such_as)[:_MAX_TEXT]

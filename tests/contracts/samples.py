@@ -43,7 +43,9 @@ def make_sample(folder: Path, content: str, annotations: tuple[Annotation, ...] 
     return Sample(asset, path, annotations, f"{content}.jpg")
 
 
-def make_model(folder: Path, object_type: ObjectType = ObjectType.DETECTION, names: tuple[str, ...] = ("best.pt", "config/net.py")) -> ModelInput:
+def make_model(
+    folder: Path, object_type: ObjectType = ObjectType.DETECTION, names: tuple[str, ...] = ("best.pt", "config/net.cfg")
+) -> ModelInput:
     """Stage epoch_2 of a model, with a file in a sub-folder."""
     files = {name: folder / "models" / "m1" / "epoch_2" / name for name in names}
     for age, (name, path) in enumerate(files.items()):
@@ -55,7 +57,7 @@ def make_model(folder: Path, object_type: ObjectType = ObjectType.DETECTION, nam
         "task_context": {"executor": "trainer", "mAP": 0.7},
         "stages": {
             "epoch_1": {"stage_name": "epoch_1", "files": ["best.pt"], "timestamp": 1_599_999_000, "mAP": 0.5},
-            "epoch_2": {"stage_name": "epoch_2", "files": ["best.pt", "config/net.py"], "timestamp": 1_600_000_000, "mAP": 0.7},
+            "epoch_2": {"stage_name": "epoch_2", "files": ["best.pt", "config/net.cfg"], "timestamp": 1_600_000_000, "mAP": 0.7},
         },
         "best_stage_name": "epoch_2",
     }

@@ -85,7 +85,18 @@ def test_lines_2_to_100_are_the_trace() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "\n", "  \t ", "id", "id\t1663934682\t0.5", "id\t1\thalf\t2", "id\t1\tnan\t2", "id\t1\t\t2\t0", "Traceback (most recent call last):", "\x00" * 9],
+    [
+        "",
+        "\n",
+        "  \t ",
+        "id",
+        "id\t1663934682\t0.5",
+        "id\t1\thalf\t2",
+        "id\t1\tnan\t2",
+        "id\t1\t\t2\t0",
+        "Traceback (most recent call last):",
+        "\x00" * 9,
+    ],
 )
 def test_what_cannot_be_read_now_is_no_progress(text: str) -> None:
     assert parse_progress(text.encode(), MODIFIED_AT) is None

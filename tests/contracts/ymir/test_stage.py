@@ -16,7 +16,17 @@ from contracts.errors import DatasetError
 from contracts.image import Kind, ObjectType
 from contracts.ymir import read_progress, reserved_parameters, stage
 from tests.contracts import samples
-from tests.contracts.samples import CLASSES, GOLDEN, candidate_inputs, golden_cases, make_model, make_sample, stage_tree, training_inputs, tree
+from tests.contracts.samples import (
+    CLASSES,
+    GOLDEN,
+    candidate_inputs,
+    golden_cases,
+    make_model,
+    make_sample,
+    stage_tree,
+    training_inputs,
+    tree,
+)
 
 CASES = sorted(path.name for path in GOLDEN.iterdir())
 
@@ -105,7 +115,9 @@ def test_gpu_ids_count_from_zero_in_the_container_and_are_empty_without_gpus(tmp
     assert (without["gpu_id"], without["gpu_count"]) == ("", 0)
 
 
-@pytest.mark.parametrize(("kind", "flags"), [(Kind.MINING, (True, False)), (Kind.INFERENCE, (False, True)), (Kind.MINING_INFERENCE, (True, True))])
+@pytest.mark.parametrize(
+    ("kind", "flags"), [(Kind.MINING, (True, False)), (Kind.INFERENCE, (False, True)), (Kind.MINING_INFERENCE, (True, True))]
+)
 def test_run_flags_are_booleans_that_agree_with_env_yaml(kind: Kind, flags: tuple[bool, bool], tmp_path: Path) -> None:
     config = config_of(candidate_inputs(tmp_path, kind, {"run_mining": 0, "run_infer": 0}), tmp_path)
     env = yaml.safe_load((tmp_path / "in" / "env.yaml").read_text())
@@ -113,7 +125,19 @@ def test_run_flags_are_booleans_that_agree_with_env_yaml(kind: Kind, flags: tupl
 
 
 def test_yaml_types_of_the_parameters_survive(tmp_path: Path) -> None:
-    parameters = {"a": 1, "b": 1.0, "c": False, "d": "", "e": "yes", "f": "012", "g": None, "h": ["1", 1], "i": "1e-3", "j": "a: b # c", "k": "long " * 60}
+    parameters = {
+        "a": 1,
+        "b": 1.0,
+        "c": False,
+        "d": "",
+        "e": "yes",
+        "f": "012",
+        "g": None,
+        "h": ["1", 1],
+        "i": "1e-3",
+        "j": "a: b # c",
+        "k": "long " * 60,
+    }
     config = config_of(training_inputs(tmp_path, parameters), tmp_path)
     assert repr({name: config[name] for name in parameters}) == repr(parameters)
 
@@ -126,7 +150,9 @@ def test_a_value_that_stands_in_two_places_gets_no_yaml_anchor(tmp_path: Path) -
 
 def test_everything_that_staging_sets_is_reserved(tmp_path: Path) -> None:
     for kind in Kind:
-        inputs = training_inputs(tmp_path, {}, model=make_model(tmp_path)) if kind is Kind.TRAINING else candidate_inputs(tmp_path, kind, {})
+        inputs = (
+            training_inputs(tmp_path, {}, model=make_model(tmp_path)) if kind is Kind.TRAINING else candidate_inputs(tmp_path, kind, {})
+        )
         assert set(config_of(inputs, tmp_path)) == reserved_parameters(kind)
 
 
@@ -274,10 +300,12 @@ def test_assets_and_model_files_are_hard_links(tmp_path: Path) -> None:
     assert inputs.model
     for sample in inputs.candidates:
         assert (tmp_path / "in" / "assets" / sample.asset.relative_path).samefile(sample.path)
-    assert (tmp_path / "in/models/epoch_2/config/net.py").samefile(inputs.model.files["config/net.py"])
+    assert (tmp_path / "in/models/epoch_2/config/net.cfg").samefile(inputs.model.files["config/net.cfg"])
 
 
-@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK) or Path("/dev/shm").stat().st_dev == Path("/tmp").stat().st_dev, reason="one file system only")
+@pytest.mark.skipif(
+    not os.access("/dev/shm", os.W_OK) or Path("/dev/shm").stat().st_dev == Path("/tmp").stat().st_dev, reason="one file system only"
+)
 def test_what_lies_on_another_file_system_is_copied_with_one_warning(tmp_path: Path) -> None:
     import tempfile
 
@@ -366,7 +394,9 @@ def test_host_paths_are_written_where_the_image_sees_host_paths(tmp_path: Path) 
 
 
 def test_boxes_without_an_area_are_left_out_with_a_warning(tmp_path: Path) -> None:
-    sample = make_sample(tmp_path, "first", (Annotation("cat", 1, 1, 0, 5), Annotation("cat", float("nan"), 1, 2, 2), Annotation("cat", 1, 1, 2, 2)))
+    sample = make_sample(
+        tmp_path, "first", (Annotation("cat", 1, 1, 0, 5), Annotation("cat", float("nan"), 1, 2, 2), Annotation("cat", 1, 1, 2, 2))
+    )
     inputs = training_inputs(tmp_path, {"export_format": "ark:raw"}, train=[sample])
     warnings = stage(inputs, tmp_path / "in", tmp_path / "out")
     assert [w.code for w in warnings] == ["box_without_area"]
