@@ -1,9 +1,9 @@
-"""A contact sheet: the pictures of a job in a grid, with what the model found drawn over them."""
+"""A contact sheet: the pictures of a job in a grid, with what the model found drawn over them, and what people drew in thin white."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -17,6 +17,9 @@ from runner import job_data
 from runner.dataset_files import read_predictions
 from runner.installation import Installation
 
+Colour = tuple[int, int, int]
+# Images leave faint boxes too, for honest precision-recall curves; a person wants to see the ones to believe.
+_LEAST_SCORE = 0.3
 _CELL = 220
 _CAPTION = 18
 _GAP = 6
@@ -28,14 +31,18 @@ _PALETTE = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 11
 
 
 def write(installation: Installation, job: JobRecord, file: Path, *, limit: int, columns: int) -> dict[str, Any]:
-    """Writes the PNG: for mining the selected pictures in rank order, for inference those with most boxes first."""
+    """Writes the PNG: for mining the selected pictures in rank order, for inference those with most boxes first.
+
+    Boxes with a score below 0.3 are not drawn.
+    """
     result = job.result or {}
     if job.kind is Kind.TRAINING or not result:
         raise RequestError(f"the job {job.id} has no pictures to show", hint="Only mining and inference jobs that succeeded have.")
     samples = {sample.asset.id: sample for sample in _samples(installation, job)}
     predictions = _predictions(result)
     chosen = _chosen(result, predictions, samples, limit)
-    sheet = _grid([_cell(samples[asset], predictions.get(asset, ()), caption) for asset, caption in chosen], columns)
+    colours = {name: _PALETTE[index % len(_PALETTE)] for index, name in enumerate(job.plan["class_names"])}
+    sheet = _grid([_cell(samples[asset], predictions.get(asset, ()), caption, colours) for asset, caption in chosen], columns)
     file.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(file, "PNG")
     return {"file": str(file), "images": len(chosen)}
@@ -49,7 +56,8 @@ def _samples(installation: Installation, job: JobRecord) -> list[Sample]:
 
 def _predictions(result: dict[str, Any]) -> dict[str, tuple[Annotation, ...]]:
     found = result.get("inference", result).get("predictions_file")
-    return dict(read_predictions(Path(found))) if found else {}
+    by_asset = read_predictions(Path(found)) if found else {}
+    return {asset: tuple(box for box in boxes if (box.score or 0.0) >= _LEAST_SCORE) for asset, boxes in by_asset.items()}
 
 
 def _chosen(
@@ -61,14 +69,18 @@ def _chosen(
         rows = pq.read_table(ranking).slice(0, limit).to_pylist()
         return [(row["asset"], f"#{row['rank']}  {_score(row['score'])}") for row in rows]
     by_count = sorted(samples, key=lambda asset: (-len(predictions.get(asset, ())), asset))[:limit]
-    return [(asset, f"{samples[asset].name or asset[:12]}  {len(predictions.get(asset, ()))} boxes") for asset in by_count]
+    return [(asset, f"{PurePath(samples[asset].name or asset[:12]).name}  {_count(predictions.get(asset, ()))}") for asset in by_count]
+
+
+def _count(boxes: Sequence[Annotation]) -> str:
+    return f"{len(boxes)} box" + ("" if len(boxes) == 1 else "es")
 
 
 def _score(score: float | None) -> str:
     return "" if score is None else f"{score:.4g}"
 
 
-def _cell(sample: Sample, boxes: Sequence[Annotation], caption: str) -> Image.Image:
+def _cell(sample: Sample, boxes: Sequence[Annotation], caption: str, colours: Mapping[str, Colour]) -> Image.Image:
     cell = Image.new("RGB", (_CELL, _CELL + _CAPTION), _BACKGROUND)
     with Image.open(sample.path) as opened:
         picture = opened.convert("RGB")
@@ -78,14 +90,13 @@ def _cell(sample: Sample, boxes: Sequence[Annotation], caption: str) -> Image.Im
     for box in sample.annotations:
         draw.rectangle(_corners(box, scale), outline=_TRUTH, width=1)
     for box in sorted(boxes, key=lambda found: found.score or 0.0):
-        _draw_prediction(draw, box, scale)
+        _draw_prediction(draw, box, scale, colours.get(box.class_name, _PALETTE[0]))
     cell.paste(picture, ((_CELL - picture.width) // 2, (_CELL - picture.height) // 2))
     ImageDraw.Draw(cell).text((2, _CELL + 2), _fitting(caption), fill=_INK, font=_font())
     return cell
 
 
-def _draw_prediction(draw: ImageDraw.ImageDraw, box: Annotation, scale: float) -> None:
-    colour = _PALETTE[sum(box.class_name.encode()) % len(_PALETTE)]
+def _draw_prediction(draw: ImageDraw.ImageDraw, box: Annotation, scale: float, colour: Colour) -> None:
     left, top, right, bottom = _corners(box, scale)
     draw.rectangle((left, top, right, bottom), outline=colour, width=2)
     label = f"{box.class_name} {box.score:.2f}" if box.score is not None else box.class_name
