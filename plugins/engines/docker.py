@@ -21,6 +21,7 @@ from plugins.engines import docker_images, docker_log, docker_spec, docker_statu
 from plugins.engines.archive import extract
 from plugins.engines.docker_client import DockerClient
 from plugins.engines.docker_errors import start_hint, translated
+from plugins.engines.docker_log import ApiReader
 from plugins.engines.docker_watch import DockerWatch
 
 
@@ -33,9 +34,11 @@ class DockerEngine(Engine):
     def __init__(self, state_dir: Path = Path()) -> None:
         super().__init__(state_dir)  # keeps no state: the daemon does
         self._client = DockerClient()
+        self._api_log = ApiReader(self._log_stream)
 
     def close(self) -> None:
         """Let go of this thread's connections. Not needed before the end of a process; the next call connects again."""
+        self._api_log.close()
         self._client.close()
 
     def info(self) -> EngineInfo:
@@ -149,7 +152,7 @@ class DockerEngine(Engine):
             path = inspected.get("LogPath") or ""
             if docker_log.can_read_files(path):
                 return docker_log.read_files(Path(path), cursor)
-            return docker_log.read_api(lambda since: self._log_stream(container_id, since), cursor)
+            return self._api_log.read(container_id, cursor)
 
     def _log_stream(self, container_id: str, since: str) -> Iterator[bytes]:
         params = {"stdout": "1", "stderr": "1", "timestamps": "1", "follow": "0", "tail": "all", "since": since}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from contracts.seams import ContainerStats, ContainerStatus, EngineInfo
@@ -94,7 +95,10 @@ def unix_ns(text: str) -> int:
     match = _TIME.fullmatch(text)
     if not match:
         return 0
-    seconds = datetime.fromisoformat(match[1] + match[3].replace("Z", "+00:00"))
-    if seconds.year < 1970:
-        return -1
-    return int(seconds.timestamp()) * 10**9 + int((match[2] or "0").ljust(9, "0"))
+    seconds = _unix_seconds(match[1], match[3])
+    return -1 if seconds < 0 else seconds * 10**9 + int((match[2] or "0").ljust(9, "0"))
+
+
+@lru_cache(maxsize=16)  # log entries share their second with thousands of others
+def _unix_seconds(local: str, zone: str) -> int:
+    return int(datetime.fromisoformat(local + zone.replace("Z", "+00:00")).timestamp())

@@ -178,9 +178,12 @@ class TestDockerEngine(EngineConformance):
     def test_both_ways_to_read_the_log_give_the_same_bytes(self, engine: DockerEngine, job: Job) -> None:
         status = job.ask("flood:3000000").run()
         by_file, _ = read_all(engine, status.id)
-        by_api, cursor = b"", ""
-        while (chunk := docker_log.read_api(lambda since: engine._log_stream(status.id, since), cursor)).cursor != cursor:
+        reader, by_api, cursor = docker_log.ApiReader(engine._log_stream), b"", ""
+        while (chunk := reader.read(status.id, cursor)).cursor != cursor:
             assert len(chunk.data) <= 1.2 * MIB
+            again = docker_log.ApiReader(engine._log_stream)
+            assert again.read(status.id, cursor) == chunk, "another process reads something else at the same place"
+            again.close()
             by_api, cursor = by_api + chunk.data, chunk.cursor
         assert by_api == by_file
 
