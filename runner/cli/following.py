@@ -130,7 +130,7 @@ def _make_progress() -> Progress:
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=30),
-        TaskProgressColumn(markup=False),
+        TaskProgressColumn(),
         TimeElapsedColumn(),
         TextColumn("{task.fields[message]}", markup=False),
         console=make_console(sys.stderr),

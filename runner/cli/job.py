@@ -14,6 +14,7 @@ from runner.cli.blocks import Line
 from runner.cli.commands import Group
 from runner.cli.options import NEW_FILE
 from runner.cli.session import Session, json_text, pass_session
+from runner.cli.units import count_text
 
 if TYPE_CHECKING:
     from runner.service import Runner
@@ -119,7 +120,7 @@ def sheet(session: Session, reference: str, file: Path, limit: int, columns: int
     """Draw a job's pictures with its predicted boxes, or its ranking, into one PNG file."""
     with session.open_runner() as runner:
         drawn = runner.contact_sheet(reference, file, limit=limit, columns=columns)
-    session.answer(drawn, lambda document: [Line(f"{document['file']}: {document['images']} images")])
+    session.answer(drawn, lambda document: [Line(f"{document['file']}: {count_text(document['images'], 'picture')}")])
 
 
 def _cancel_text(cancelled: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runner.cli.blocks import Block, Facts, Line, Table, numbers
-from runner.cli.units import duration_text, metric_text, time_text
+from runner.cli.units import count_text, duration_text, metric_text, time_text
 
 Job = Mapping[str, Any]
 
@@ -200,7 +200,9 @@ def stage_table(stages: list[Mapping[str, Any]], best: str) -> Table:
 
 
 def _mining_blocks(result: Mapping[str, Any], head: Sequence[tuple[str, Any]]) -> list[Block]:
-    facts = Facts([*head, ("ranked", f"{result['ranked']} images"), ("kept", result["top_k"]), ("ranking file", result["ranking_file"])])
+    facts = Facts(
+        [*head, ("ranked", count_text(result["ranked"], "image")), ("kept", result["top_k"]), ("ranking file", result["ranking_file"])]
+    )
     rows = [(rank, row["name"], score_text(row["score"]), row["asset"]) for rank, row in enumerate(result["top"], start=1)]
     return [facts, Line(), Table(("rank", "name", "score", "asset"), rows, numbers("rank", "score"))]
 

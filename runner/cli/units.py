@@ -68,3 +68,8 @@ def metric_text(value: float | None) -> str:
     if value is None:
         return ""
     return str(int(value)) if float(value).is_integer() and abs(value) > 1 else f"{value:.4f}"
+
+
+def count_text(count: int, noun: str) -> str:
+    """``1 picture``, ``2 pictures``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.cli.units import duration_text, metric_text, parse_duration, parse_size, size_text, time_text
+from runner.cli.units import count_text, duration_text, metric_text, parse_duration, parse_size, size_text, time_text
 
 GIB = 1024**3
 
@@ -99,3 +99,7 @@ def test_what_is_no_time_is_shown_as_it_is() -> None:
 @pytest.mark.parametrize(("value", "text"), [(0.81234, "0.8123"), (1, "1.0000"), (0, "0.0000"), (120, "120"), (None, "")])
 def test_a_metric_is_a_share_with_four_decimals_or_a_count(value: float | None, text: str) -> None:
     assert metric_text(value) == text
+
+
+def test_one_thing_is_not_several() -> None:
+    assert (count_text(0, "image"), count_text(1, "image"), count_text(2, "image")) == ("0 images", "1 image", "2 images")

@@ -140,6 +140,8 @@ def test_a_terminal_sees_a_bar_that_is_gone_at_the_end(scenes: None) -> None:
     assert status == 0
     assert "running" in seen
     assert "━" in seen
+    assert "100%" in seen
+    assert "[progress" not in seen
     assert "best stage" in out
 
 
