@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts.dataset import Annotation, Asset
-from contracts.errors import ResultMalformedError
 from contracts.ymir import rle
 from contracts.ymir.candidates import Candidates
+from contracts.ymir.malformed import malformed
 from contracts.ymir.numbers import MAX_PIXEL, json_number
 from contracts.ymir.tolerances import Tolerances, printable
 
@@ -64,10 +64,10 @@ def coco_predictions(
 def _objects(document: Mapping[str, Any], name: str, place: str) -> list[dict[str, Any]]:
     listed = document.get(name, [] if name == "categories" and not document.get("annotations") else None)
     if not isinstance(listed, list):
-        raise _malformed(place, f"{name} is {'missing' if name not in document else 'not a list'}")
+        raise malformed(place, f"{name} is {'missing' if name not in document else 'not a list'}")
     for number, entry in enumerate(listed):
         if not isinstance(entry, dict):
-            raise _malformed(place, f"{name}[{number}] is not an object")
+            raise malformed(place, f"{name}[{number}] is not an object")
     return listed
 
 
@@ -76,7 +76,7 @@ def _images(listed: Iterable[Mapping[str, Any]], candidates: Candidates, reading
     for number, entry in _unique(list(listed), "images", reading):
         file_name = entry.get("file_name")
         if not isinstance(file_name, str):
-            raise _malformed(reading.place, f"images[{number}].file_name is not a text")
+            raise malformed(reading.place, f"images[{number}].file_name is not a text")
         match = candidates.find(file_name)
         if match is None:
             reading.note("infer_unknown_image", "images that are no candidates were dropped", file_name)
@@ -91,7 +91,7 @@ def _categories(listed: Iterable[Mapping[str, Any]], reading: _Reading) -> dict[
     categories: dict[Any, str] = {}
     for number, entry in _unique(list(listed), "categories", reading):
         if not isinstance(entry.get("name"), str):
-            raise _malformed(reading.place, f"categories[{number}].name is not a text")
+            raise malformed(reading.place, f"categories[{number}].name is not a text")
         categories[entry["id"]] = printable(entry["name"].strip().lower())[:200]
     return categories
 
@@ -100,7 +100,7 @@ def _unique(listed: Sequence[Mapping[str, Any]], name: str, reading: _Reading) -
     """The entries whose id no other has: of an id that stands twice nobody can say which one is meant."""
     for number, entry in enumerate(listed):
         if not _is_id(entry.get("id")):
-            raise _malformed(reading.place, f"{name}[{number}].id is not a number or a text")
+            raise malformed(reading.place, f"{name}[{number}].id is not a number or a text")
     counts = Counter(entry["id"] for entry in listed)
     for entry_id in (entry_id for entry_id, count in counts.items() if count > 1):
         reading.note(f"infer_{name}_same_id", f"{name} that share their id with others were dropped", str(entry_id))
@@ -212,9 +212,3 @@ def _ring(value: Any) -> list[float] | None:
     numbers = [json_number(v) for v in value] if isinstance(value, list) and len(value) >= 6 and len(value) % 2 == 0 else [None]
     ring = [n for n in numbers if n is not None and math.isfinite(n) and abs(n) <= MAX_PIXEL]
     return ring if len(ring) == len(numbers) else None
-
-
-def _malformed(place: str, reason: str) -> ResultMalformedError:
-    return ResultMalformedError(
-        f"/out/{place} cannot be used: {reason}", hint="The image must write it as the contract says (docs/2-contract.md).", place=place
-    )

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from contracts.dataset import Annotation, Asset
-from contracts.errors import ResultMalformedError, ResultMissingError
+from contracts.errors import ResultMissingError
 from contracts.image import ObjectType
 from contracts.results import InferenceResult
 from contracts.ymir.candidates import Candidates
 from contracts.ymir.coco_result import coco_predictions, is_coco
 from contracts.ymir.documents import decode, parse_json
 from contracts.ymir.layout import INFERENCE_RESULT, OLD_COCO_RESULT
+from contracts.ymir.malformed import kind_of, malformed
 from contracts.ymir.numbers import MAX_PIXEL, json_number, unit_score
 from contracts.ymir.out_dir import OutDir
 from contracts.ymir.tolerances import Tolerances, printable, shorten
@@ -171,18 +172,3 @@ def _is_kept(name: str, box: Sequence[float], classes: frozenset[str], tolerance
     else:
         return True
     return False
-
-
-def kind_of(value: Any) -> str:
-    """The value's kind in JSON's words."""
-    if value is None:
-        return "missing or null"
-    names = {dict: "an object", list: "a list", str: "a text", bool: "a boolean", int: "a number", float: "a number"}
-    return names.get(type(value), type(value).__name__)
-
-
-def malformed(name: str, reason: str) -> ResultMalformedError:
-    """The one error for a result file whose content has the wrong form."""
-    return ResultMalformedError(
-        f"/out/{name} cannot be used: {reason[:500]}", hint="The image must write it as the contract says (docs/2-contract.md).", place=name
-    )
