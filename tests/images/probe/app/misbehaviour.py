@@ -137,7 +137,7 @@ def spawn_child(job, argument):
 
 
 def orphans(job, argument):
-    """Makes orphans that end at once, then counts the zombies that first processes must reap."""
+    """Makes orphans that end at once, then counts those that its own parent, the first process, has not reaped."""
     for _ in range(20):
         subprocess.call(["bash", "-c", "(sleep 0.05 &)"])
     time.sleep(1.0)
@@ -151,7 +151,7 @@ def count_zombies():
             fields = stat.read_text(encoding="utf-8").rpartition(")")[2].split()
         except OSError:
             continue
-        count += fields[0] == "Z" and fields[1] in ("1", str(os.getpid()))
+        count += fields[0] == "Z" and int(fields[1]) in (os.getppid(), os.getpid())
     return count
 
 
