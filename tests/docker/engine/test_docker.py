@@ -120,7 +120,7 @@ class TestDockerEngine(EngineConformance):
 
     def test_dockerignore_is_honoured_and_a_failing_step_shows_its_last_lines(self, engine: Engine, tmp_path: Path) -> None:
         (tmp_path / "Dockerfile").write_text(
-            "ARG BASE\nFROM ${BASE}\nCOPY . /here/\nRUN ls /here; for n in $(seq 50); do echo word $n; done; exit 9\n"
+            "ARG BASE\nFROM ${BASE}\nLABEL sluice.test=fails\nCOPY . /here/\nRUN ls /here; for n in $(seq 50); do echo word $n; done; exit 9\n"
         )
         (tmp_path / ".dockerignore").write_text("secret*\n")
         (tmp_path / "secret.txt").write_text("x")
@@ -132,6 +132,7 @@ class TestDockerEngine(EngineConformance):
         assert "secret.txt" not in lines
         assert len(caught.value.fields["lines"]) <= 20
         assert engine.find_image("sluice-test/fails:latest") is None
+        _remove_half_built_images()
 
     def test_links_in_the_metadata_are_followed_inside_it_only_and_nothing_is_left(self, engine: Engine, tmp_path: Path) -> None:
         (tmp_path / "Dockerfile").write_text(
@@ -270,6 +271,14 @@ def _small_log_container(job: Job, max_files: int, lines: int = 500_000) -> str:
         return client.create_container_from_config(config, job.spec.name)["Id"]
     finally:
         client.close()
+
+
+def _remove_half_built_images() -> None:
+    """The steps before a failed one stay on the engine as nameless images."""
+    client = docker.APIClient(version="auto")
+    for image in client.images(filters={"dangling": True, "label": "sluice.test=fails"}):
+        client.remove_image(image["Id"])
+    client.close()
 
 
 @pytest.mark.parametrize(
