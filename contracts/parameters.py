@@ -49,7 +49,7 @@ def complete_parameters(
     ``reserved`` names are set by the runner: they are refused when given and left out of the answer. ``also`` are parameters that may be
     given although the template lacks them; they have no default. Raises ``ParameterError``.
     """
-    known = {p.name: p for p in (*also, *template.parameters) if p.name not in reserved}
+    known = _known(template, also, reserved)
     for name in given:
         _refuse_unknown(name, known, reserved)
     defaults = {name: value for name, value in template.defaults().items() if name not in reserved}
@@ -82,9 +82,16 @@ def parse_parameter(parameter: Parameter, text: str) -> Any:
 
 def find_parameter(template: Template, name: str, reserved: Collection[str] = (), also: Iterable[Parameter] = ()) -> Parameter:
     """The parameter of that name, for a door that must parse its text. Raises ``ParameterError`` naming the known ones."""
-    known = {p.name: p for p in (*also, *template.parameters) if p.name not in reserved}
+    known = _known(template, also, reserved)
     _refuse_unknown(name, known, reserved)
     return known[name]
+
+
+def _known(template: Template, also: Iterable[Parameter], reserved: Collection[str]) -> dict[str, Parameter]:
+    """By name, the template's first; what the template says of a name wins over ``also``."""
+    own = {parameter.name: parameter for parameter in template.parameters}
+    known = own | {parameter.name: parameter for parameter in also if parameter.name not in own}
+    return {name: parameter for name, parameter in known.items() if name not in reserved}
 
 
 _PYTHON_TYPE = {

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from contracts.dataset import Annotation, Asset, ContainerPaths, JobInputs
 from contracts.errors import ImageError
 from contracts.gpu import Gpu
-from contracts.image import ImageFacts, ImageMetadata, Kind, ObjectType, Permissions
+from contracts.image import ImageFacts, ImageMetadata, Kind, ObjectType, Parameter, Permissions
 from contracts.job import JobWarning
 from contracts.results import InferenceResult, MiningResult, Progress, TrainingResult
 
@@ -369,3 +369,7 @@ class Dialect(ABC):
     @abstractmethod
     def reserved_parameters(self, kind: Kind) -> frozenset[str]:
         """Names that the runner sets itself: refused as a user's parameter."""
+
+    def extra_parameters(self, metadata: ImageMetadata) -> tuple[Parameter, ...]:  # noqa: ARG002 - for dialects that have some
+        """What a user may set beside the template's parameters: requests to the platform. They have no default."""
+        return ()

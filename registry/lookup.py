@@ -38,7 +38,7 @@ def not_found(noun: str, name: str, known: Iterable[str], list_command: str) -> 
     if close:
         hint = f"Did you mean {' or '.join(close)}? `{list_command}` shows all."
     elif names:
-        hint = f"`{list_command}` shows all {len(names)}."
+        hint = f"`{list_command}` shows the {len(names)} there are." if len(names) > 1 else f"There is only {names[0]}."
     else:
         hint = f"There is no {noun} yet; `{list_command}` shows them once there is."
     return NotFoundError(f"there is no {noun} {name!r}", hint=hint, noun=noun, name=name, close=close)

@@ -1,16 +1,15 @@
-"""Datasets: references to them, their import as a new version, and the choice of validation data.
+"""Imports folders and archives as dataset versions: the way of an import is ``import_dataset``.
 
-The tables of a version are described in ``runner/dataset_files.py``; the way of an import is ``import_dataset``.
+The tables of a version are described in ``runner/dataset_files.py``.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -20,7 +19,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from contracts.dataset import Asset, Sample
+from contracts.dataset import Asset
 from contracts.errors import DatasetError, InternalError, SluiceError
 from contracts.image import ObjectType
 from contracts.seams import ClassNames, Format, ImportedImage, Skip, Store
@@ -30,23 +29,11 @@ from registry.lookup import check_folder_name
 from runner.archives import unpacked
 from runner.aside import aside_folder
 from runner.boxes import check_boxes, overhang_px
-from runner.dataset_files import Entry, content_hash, read_predictions, read_samples, write_json, write_predictions, write_tables
+from runner.dataset_files import Entry, content_hash, write_json, write_tables
 from runner.pictures import quiet_pillow, read_picture
-
-__all__ = [
-    "DatasetReference",
-    "choose_format",
-    "import_dataset",
-    "parse_reference",
-    "read_predictions",
-    "read_samples",
-    "split_samples",
-    "write_predictions",
-]
 
 #: The format that takes any folder of pictures; it is asked only when no other recognises the folder.
 LAST_RESORT = "images"
-_REFERENCE = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,63})(@[Vv]?(?P<number>\d{1,6}))?(:(?P<split>[a-z][a-z0-9_-]{0,31}))?")
 _SPLIT = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
@@ -55,51 +42,6 @@ OnProgress = Callable[[int, "int | None"], None]
 
 def _quiet(done: int, total: int | None) -> None:
     """Progress nobody wants."""
-
-
-# ------------------------------------------------------------------------------------------------------------- references
-
-
-@dataclass(frozen=True)
-class DatasetReference:
-    """``name[@V002][:split]``. ``number`` None: the latest version; ``split`` '': every picture, whatever its split."""
-
-    name: str
-    number: int | None = None
-    split: str = ""
-
-    def __str__(self) -> str:
-        number = "" if self.number is None else f"@V{self.number:03d}"
-        return f"{self.name}{number}{':' if self.split else ''}{self.split}"
-
-
-def parse_reference(text: str) -> DatasetReference:
-    """Raises ``DatasetError`` for what is no reference."""
-    match = _REFERENCE.fullmatch(text)
-    if not match or (match["number"] and int(match["number"]) == 0):
-        hint = "Write name, name@V002, name:split or name@V002:split; a split is train, val, test or pool."
-        raise DatasetError(f"{text[:200]!r} is no reference to a dataset", hint=hint, reference=text[:200])
-    return DatasetReference(match["name"], int(match["number"]) if match["number"] else None, match["split"] or "")
-
-
-def split_samples(samples: Sequence[Sample], fraction: float, seed: int) -> tuple[list[Sample], list[Sample]]:
-    """Training and validation samples, about ``fraction`` of them for validation, both never empty and in the given order.
-
-    A picture's place follows from its content and the seed alone: it stays where it is when others are added.
-    Raises ``DatasetError`` for fewer than two samples or a fraction outside (0, 1).
-    """
-    if len(samples) < 2 or not 0 < fraction < 1:
-        raise DatasetError(
-            f"{len(samples)} images cannot be divided with a share of {fraction:g} for validation", hint="Name a validation dataset."
-        )
-    ranks = {s.asset.id: int(hashlib.sha256(f"{seed}:{s.asset.id}".encode()).hexdigest()[:13], 16) / 16**13 for s in samples}
-    chosen = {asset for asset, rank in ranks.items() if rank < fraction} or {min(ranks, key=lambda asset: ranks[asset])}
-    if len(chosen) == len(ranks):
-        chosen.remove(max(ranks, key=lambda asset: ranks[asset]))
-    return [s for s in samples if s.asset.id not in chosen], [s for s in samples if s.asset.id in chosen]
-
-
-# ----------------------------------------------------------------------------------------------------------------- import
 
 
 @dataclass

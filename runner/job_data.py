@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
@@ -11,8 +13,8 @@ from contracts.errors import DatasetError
 from registry import datasets
 from registry.datasets import VersionRecord
 from runner.dataset_files import read_samples
-from runner.datasets import DatasetReference, parse_reference, split_samples
 from runner.installation import Installation
+from runner.references import DatasetReference, parse_dataset_reference
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class PinnedData:
 
 def pin(session: Session, text: str) -> PinnedData:
     """The version that the reference means now. Raises ``NotFoundError`` and, for a split it does not have, ``DatasetError``."""
-    reference = parse_reference(text)
+    reference = parse_dataset_reference(text)
     version = datasets.get_version(session, reference.name, reference.number)
     if reference.split and not version.splits.get(reference.split):
         known = ", ".join(f"{name} ({count})" for name, count in version.splits.items() if name) or "none"
@@ -95,3 +97,20 @@ def _refuse_overlap(train: list[Sample], val: list[Sample]) -> None:
             hint="Name splits that do not overlap: --data NAME:train --val NAME:val.",
             count=len(both),
         )
+
+
+def split_samples(samples: Sequence[Sample], fraction: float, seed: int) -> tuple[list[Sample], list[Sample]]:
+    """Training and validation samples, about ``fraction`` of them for validation, both never empty and in the given order.
+
+    A picture's place follows from its content and the seed alone: it stays where it is when others are added.
+    Raises ``DatasetError`` for fewer than two samples or a fraction outside (0, 1).
+    """
+    if len(samples) < 2 or not 0 < fraction < 1:
+        raise DatasetError(
+            f"{len(samples)} images cannot be divided with a share of {fraction:g} for validation", hint="Name a validation dataset."
+        )
+    ranks = {s.asset.id: int(hashlib.sha256(f"{seed}:{s.asset.id}".encode()).hexdigest()[:13], 16) / 16**13 for s in samples}
+    chosen = {asset for asset, rank in ranks.items() if rank < fraction} or {min(ranks, key=lambda asset: ranks[asset])}
+    if len(chosen) == len(ranks):
+        chosen.remove(max(ranks, key=lambda asset: ranks[asset]))
+    return [s for s in samples if s.asset.id not in chosen], [s for s in samples if s.asset.id in chosen]

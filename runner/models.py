@@ -15,12 +15,7 @@ from contracts.ymir.model_info import stage_info
 from contracts.ymir.package import ModelPackage, write_package
 from registry import models
 from registry.models import ModelRecord, StageRecord
-
-
-def parse_model_reference(text: str) -> tuple[str, str | None]:
-    """``name[@stage]`` as (name, stage or None for the best one)."""
-    name, _, stage = text.partition("@")
-    return name, stage or None
+from runner.references import parse_model_reference
 
 
 def get_stage(session: Session, reference: str) -> tuple[ModelRecord, StageRecord]:

@@ -1,4 +1,7 @@
-"""The Runner: the one owner of jobs and GPUs, and the only thing a door calls. Every answer is a JSON-ready dict."""
+"""The Runner: the one owner of jobs and GPUs, and the only thing a door calls. Every answer is a JSON-ready dict.
+
+What only some verbs need (Arrow, Pillow, the image builder) is imported by those verbs: a command that lists jobs does not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +19,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from contracts.errors import ConflictError, DatasetError, EngineError, InternalError, RequestError
 from contracts.image import Kind, Profile
 from contracts.job import JobSpec, JobState
 from registry import datasets, images, jobs, links, models
 from registry.jobs import JobRecord
-from runner import building, contact_sheet, doctor, submission
 from runner import images as image_registration
-from runner.datasets import import_dataset, parse_reference
-from runner.execute import Attempt, clean_up
 from runner.installation import Installation
 from runner.models import export_model
-from runner.samples import make_digits
+from runner.references import parse_dataset_reference
 from runner.settings import Settings, environment_of
 from runner.views import job_view, link_view, model_view, time_view
 
@@ -79,6 +77,8 @@ class Runner:
         on_output: Say = _quiet,
     ) -> dict[str, Any]:
         """Builds an image folder and registers what came out."""
+        from runner import building
+
         name = image_registration.check_name(name or image_registration.default_name(folder.resolve().name))
         engine = self._installation.engine
         reference = f"sluice/{name}:latest" if engine.name != "process" else str(folder.resolve())
@@ -156,6 +156,8 @@ class Runner:
         on_progress: Count = _quiet,
     ) -> dict[str, Any]:
         """Detection scenes made here, without a download; the same seed gives the same pictures."""
+        from runner.samples import make_digits
+
         if kind != "digits":
             raise RequestError(f"there is no sample {kind!r}", hint="Known: digits.")
         with tempfile.TemporaryDirectory(prefix="sluice-", dir=self._installation.home) as folder:
@@ -163,6 +165,8 @@ class Runner:
             return self._import(name, Path(folder), "voc", "", on_progress, source=f"sample digits, seed {seed}")
 
     def _import(self, name: str, folder: Path, format_name: str | None, split: str, on_progress: Count, source: str) -> dict[str, Any]:
+        from runner.datasets import import_dataset
+
         parts = self._installation
         return import_dataset(
             name,
@@ -183,7 +187,7 @@ class Runner:
         return [self.get_dataset(name, report=False) for name in names]
 
     def get_dataset(self, reference: str, *, report: bool = True) -> dict[str, Any]:
-        wanted = parse_reference(reference)
+        wanted = parse_dataset_reference(reference)
         with self._installation.database.reading() as session:
             version = datasets.get_version(session, wanted.name, wanted.number)
             numbers = [f"V{v.number:03d}" for v in datasets.list_versions(session, wanted.name)]
@@ -193,14 +197,20 @@ class Runner:
 
     def parse_parameters(self, spec: JobSpec, texts: Sequence[str]) -> dict[str, Any]:
         """``key=text`` pairs, typed by the template of the image that the request means."""
+        from runner import submission
+
         return submission.parse_parameters(self._installation, spec, texts)
 
     def submit(self, spec: JobSpec) -> dict[str, Any]:
         """Checks everything, then queues; nothing is left behind when it refuses."""
+        from runner import submission
+
         return self._view(submission.submit(self._installation, spec))
 
     def run(self, job_id: str, *, wait_for_lock_s: float = 1.0) -> None:
         """Drives the job to its end in this process; returns at once when another process drives it."""
+        from runner.execute import Attempt
+
         job = self._find_job(job_id)
         with self._installation.run_dir(job.id).driving(wait_for_lock_s) as taken:
             if taken:
@@ -281,6 +291,8 @@ class Runner:
 
     def rerun_job(self, reference: str) -> dict[str, Any]:
         """A new job with the same request. It keeps the name only if no model has it."""
+        from runner import submission
+
         job = self._find_job(reference)
         spec = JobSpec.model_validate(job.spec)
         try:
@@ -291,10 +303,14 @@ class Runner:
 
     def contact_sheet(self, reference: str, file: Path, *, limit: int = 24, columns: int = 6) -> dict[str, Any]:
         """A PNG of the pictures of a mining or inference job with the predicted boxes drawn."""
+        from runner import contact_sheet
+
         return contact_sheet.write(self._installation, self._find_job(reference), file, limit=limit, columns=columns)
 
     def mining_ranking(self, reference: str, limit: int | None = None) -> list[dict[str, Any]]:
         """``rank, asset, name, score`` of the selected pictures, most worth labelling first."""
+        import pyarrow.parquet as pq
+
         result = self._find_job(reference).result or {}
         result = result.get("mining", result)
         if "ranking_file" not in result:
@@ -304,6 +320,8 @@ class Runner:
 
     def sweep(self) -> None:
         """Finishes what a runner that was killed after a job's end left: containers and leases of ended jobs. May be repeated."""
+        from runner.execute import clean_up
+
         for job in self._unclean_jobs():
             clean_up(self._installation, job)
         with self._installation.database.reading() as session:
@@ -329,14 +347,17 @@ class Runner:
 
     def list_models(self) -> list[dict[str, Any]]:
         with self._installation.database.reading() as session:
-            return [model_view(model) for model in models.list_models(session)]
+            return [model_view(model, self._installation.folder(model.folder)) for model in models.list_models(session)]
 
     def get_model(self, name: str) -> dict[str, Any]:
         with self._installation.database.reading() as session:
-            return model_view(models.get_model(session, name))
+            model = models.get_model(session, name)
+        return model_view(model, self._installation.folder(model.folder))
 
-    def export_model(self, name: str, target: Path) -> dict[str, Any]:
-        """The model with all its stages as a YMIR model package."""
+    def export_model(self, name: str, target: Path, *, overwrite: bool = False) -> dict[str, Any]:
+        """The model with all its stages as a YMIR model package. A file that exists is only replaced when ``overwrite`` says so."""
+        if target.exists() and not overwrite:
+            raise ConflictError(f"{target} exists", hint="Name another file, or say --overwrite.")
         with self._installation.database.reading() as session:
             model = models.get_model(session, name)
         return export_model(self._installation.folder(model.folder), model, target)
@@ -346,6 +367,8 @@ class Runner:
 
     def doctor(self) -> list[dict[str, Any]]:
         """What works on this machine and what to do about the rest."""
+        from runner import doctor
+
         return doctor.examine(self._installation)
 
 

@@ -15,9 +15,9 @@ from sqlalchemy.orm import Session
 
 from contracts.dataset import Sample
 from contracts.errors import ConflictError, DatasetError, ImageError, LinkError, NoGpuError, ParameterError, RequestError
-from contracts.image import Kind, ObjectType, Parameter, Permissions, Template
+from contracts.image import Kind, ObjectType, Permissions, Template
 from contracts.job import JobSpec, JobWarning
-from contracts.parameters import complete_parameters, merge_templates, parse_parameter
+from contracts.parameters import complete_parameters, find_parameter, merge_templates, parse_parameter
 from registry import images, jobs, links, models
 from registry.images import ImageRecord
 from registry.jobs import JobRecord
@@ -57,22 +57,17 @@ def submit(installation: Installation, spec: JobSpec, *, rerun_of: str | None = 
 def parse_parameters(installation: Installation, spec: JobSpec, texts: Sequence[str]) -> dict[str, Any]:
     """``key=text`` pairs as typed values, by the template of the image that the request means. Raises ``ParameterError``."""
     with installation.database.reading() as session:
-        template = choose(session, spec).template
+        choice = choose(session, spec)
+    dialect = installation.dialect(choice.image.dialect)
+    reserved, also = dialect.reserved_parameters(spec.kind), dialect.extra_parameters(choice.image.metadata)
     values = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
             raise ParameterError(f"{text!r} is not a parameter", hint="Write --set name=value.")
-        values[name.strip()] = parse_parameter(_known(template, name.strip()), value)
+        parameter = find_parameter(choice.template, name.strip(), reserved, also)
+        values[parameter.name] = parse_parameter(parameter, value)
     return values
-
-
-def _known(template: Template, name: str) -> Parameter:
-    parameter = template.find(name)
-    if parameter is None:
-        complete_parameters(template, {name: None}, frozenset())  # raises with the names it knows
-        raise ParameterError(f"there is no parameter {name!r}")
-    return parameter
 
 
 # ---------------------------------------------------------------------------------------------- which image, model, template
@@ -174,7 +169,8 @@ def _samples(installation: Installation, spec: JobSpec, data: JobData) -> Sequen
 
 def _plan(installation: Installation, spec: JobSpec, choice: Choice, data: JobData, warnings: list[JobWarning]) -> dict[str, Any]:
     dialect = installation.dialect(choice.image.dialect)
-    parameters = complete_parameters(choice.template, spec.parameters, dialect.reserved_parameters(spec.kind))
+    reserved, also = dialect.reserved_parameters(spec.kind), dialect.extra_parameters(choice.image.metadata)
+    parameters = complete_parameters(choice.template, spec.parameters, reserved, also)
     shm_bytes, shm_warnings = dialect.shm_bytes(parameters, spec.gpu_count, installation.host_memory_bytes)
     warnings += shm_warnings
     _samples(installation, spec, data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from registry.images import ImageRecord
@@ -96,7 +97,7 @@ def link_view(link: LinkRecord) -> dict[str, str]:
     return {"training_image": link.training_image, "image": link.image, "kind": str(link.kind)}
 
 
-def model_view(model: ModelRecord) -> dict[str, Any]:
+def model_view(model: ModelRecord, folder: Path) -> dict[str, Any]:
     return {
         "name": model.name,
         "job": model.job_id,
@@ -108,6 +109,6 @@ def model_view(model: ModelRecord) -> dict[str, Any]:
         "parameters": dict(model.parameters),
         "train_data": model.train_data,
         "val_data": model.val_data,
-        "folder": model.folder,
+        "folder": str(folder),
         "created_at": time_view(model.created_at),
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 from contracts import ymir
 from contracts.dataset import Asset, JobInputs
-from contracts.image import ImageMetadata, Kind, ObjectType
+from contracts.image import ImageMetadata, Kind, ObjectType, Parameter
 from contracts.job import JobWarning
 from contracts.results import InferenceResult, MiningResult, Progress, TrainingResult
 from contracts.seams import Dialect
@@ -46,3 +46,6 @@ class YmirDialect(Dialect):
 
     def reserved_parameters(self, kind: Kind) -> frozenset[str]:
         return ymir.reserved_parameters(kind)
+
+    def extra_parameters(self, metadata: ImageMetadata) -> tuple[Parameter, ...]:
+        return (*ymir.PLATFORM_PARAMETERS, *(ymir.LIVE_CODE_PARAMETERS if metadata.enable_livecode else ()))

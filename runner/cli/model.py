@@ -46,11 +46,12 @@ def show(session: Session, name: str) -> None:
 @model.command()
 @click.argument("name", metavar="MODEL")
 @click.argument("file", type=NEW_FILE)
+@click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
 @pass_session
-def export(session: Session, name: str, file: Path) -> None:
+def export(session: Session, name: str, file: Path, overwrite: bool) -> None:
     """Write a model, with all its stages, into one archive: a YMIR model package."""
     with session.open_runner() as runner:
-        exported = runner.export_model(name, file)
+        exported = runner.export_model(name, file, overwrite=overwrite)
     session.answer(exported, export_blocks)
 
 

@@ -74,7 +74,7 @@ class MainJobConformance:
         assert job["result"]["metrics"] == {"mAP": 0.75}
         model = runner.get_model("first")
         assert (model["best_stage"], [stage["name"] for stage in model["stages"]]) == ("epoch_2", ["epoch_1", "epoch_2"])
-        files = runner._installation.folder(model["folder"])
+        files = Path(model["folder"])
         assert '"class_names": ["cat", "dog"]' in (files / "epoch_2" / "weights.json").read_text()
         assert job["progress"]["fraction"] == 1.0
 

@@ -140,9 +140,7 @@ def _put_wheel(shelf: Path) -> None:
     with zipfile.ZipFile(shelf / "tinylib-1.0-py3-none-any.whl", "w") as wheel:
         wheel.writestr("tinylib.py", "WORD = 'from the shelf'\n")
         wheel.writestr("tinylib-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tinylib\nVersion: 1.0\n")
-        wheel.writestr(
-            "tinylib-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
+        wheel.writestr("tinylib-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr("tinylib-1.0.dist-info/RECORD", "")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from plugins.stores.local import LocalStore
-from runner.datasets import read_samples
+from runner.dataset_files import read_samples
 
 
 def test_bccd_is_imported_and_what_is_wrong_in_it_is_named(

@@ -20,7 +20,7 @@ from plugins.formats.voc import VocFormat
 from plugins.stores.local import LocalStore
 from registry import datasets
 from registry.database import Database
-from runner.datasets import read_samples
+from runner.dataset_files import read_samples
 
 RunImport = Callable[..., dict[str, Any]]
 MakePicture = Callable[..., Path]

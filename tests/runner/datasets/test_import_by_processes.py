@@ -12,7 +12,7 @@ from pathlib import Path
 from plugins.stores.local import LocalStore
 from registry import datasets
 from registry.database import Database
-from runner.datasets import read_samples
+from runner.dataset_files import read_samples
 from runner.samples import make_digits
 
 IMPORT = textwrap.dedent(

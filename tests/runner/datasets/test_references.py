@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from contracts.dataset import Asset, Sample
 from contracts.errors import DatasetError
-from runner.datasets import DatasetReference, parse_reference, split_samples
+from runner.job_data import split_samples
+from runner.references import DatasetReference, parse_dataset_reference
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ from runner.datasets import DatasetReference, parse_reference, split_samples
     ],
 )
 def test_a_reference_names_dataset_version_and_split(text: str, reference: DatasetReference) -> None:
-    assert parse_reference(text) == reference
+    assert parse_dataset_reference(text) == reference
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,7 @@ def test_a_reference_names_dataset_version_and_split(text: str, reference: Datas
 )
 def test_what_is_no_reference_is_refused_with_the_grammar(text: str) -> None:
     with pytest.raises(DatasetError, match="name@V002"):
-        parse_reference(text)
+        parse_dataset_reference(text)
 
 
 @given(
@@ -39,7 +40,7 @@ def test_what_is_no_reference_is_refused_with_the_grammar(text: str) -> None:
 )
 def test_a_reference_is_read_as_it_was_written(name: str, number: int | None, split: str) -> None:
     reference = DatasetReference(name, number, split)
-    assert parse_reference(str(reference)) == reference
+    assert parse_dataset_reference(str(reference)) == reference
 
 
 def _samples(count: int) -> list[Sample]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from plugins.stores.local import LocalStore
-from runner.datasets import read_samples
+from runner.dataset_files import read_samples
 
 WIDTH, HEIGHT = 64, 48
 Box = tuple[str, int, int, int, int]  # class, x, y, width, height in whole pixels
