@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from contracts.dataset import ContainerPaths, JobInputs
-from contracts.image import Kind, ObjectType
-from contracts.ymir import stage
-from tests.images.image_jobs import IMAGES, Ended, start, template_defaults
+from contracts.dataset import ContainerPaths
+from contracts.image import Kind
+from tests.images.image_jobs import IMAGES, Ended, stage_job, start
 
 
 @pytest.fixture
@@ -21,9 +20,7 @@ def run_image(tmp_path: Path) -> Callable[..., Ended]:
     def run(name: str, kind: Kind, parameters: Mapping[str, Any] | None = None, **given: Any) -> Ended:
         job_dir = tmp_path / f"{name}-{kind.value.replace('+', '-')}-{len(list(tmp_path.iterdir()))}"
         paths = ContainerPaths(str(job_dir / "in"), str(job_dir / "out"))
-        values = {**template_defaults(name, kind), **(parameters or {})}
-        inputs = JobInputs("t1234567", kind, ObjectType.DETECTION, tuple(given.pop("class_names")), values, paths=paths, **given)
-        stage(inputs, job_dir / "in", job_dir / "out")
+        inputs = stage_job(job_dir, paths, name, kind, parameters or {}, given)
         done = start(IMAGES / name / "app", job_dir)
         return Ended(job_dir / "out", done.returncode, done.stdout + done.stderr, inputs)
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from contracts.dataset import Annotation, Asset, JobInputs, ModelInput, Sample
+from contracts.dataset import Annotation, Asset, ContainerPaths, JobInputs, ModelInput, Sample
 from contracts.image import Kind, ObjectType
 from contracts.results import StageResult
-from contracts.ymir import read_metadata
+from contracts.ymir import read_metadata, stage
 
 IMAGES = Path(__file__).resolve().parents[2] / "images"
 
@@ -53,6 +53,14 @@ def _make_sample(folder: Path, random: np.random.Generator, label: int, class_na
 def model_input(stage_result: StageResult, class_names: Sequence[str]) -> ModelInput:
     """A trained stage as the input of the next job."""
     return ModelInput("model", stage_result.name, stage_result.files, tuple(class_names), ObjectType.DETECTION)
+
+
+def stage_job(job_dir: Path, paths: ContainerPaths, name: str, kind: Kind, parameters: Mapping[str, Any], given: dict[str, Any]) -> JobInputs:
+    """Stages ``images/<name>`` in ``job_dir``: the parameters of its template overlaid by the given ones."""
+    values = {**template_defaults(name, kind), **parameters}
+    inputs = JobInputs("t1234567", kind, ObjectType.DETECTION, tuple(given.pop("class_names")), values, paths=paths, **given)
+    stage(inputs, job_dir / "in", job_dir / "out")
+    return inputs
 
 
 def template_defaults(name: str, kind: Kind) -> dict[str, Any]:

@@ -25,7 +25,7 @@ class TrainingParameters:
     colour: float = 0.3
     flip_horizontal: bool = False
     flip_vertical: bool = False
-    conf_thres: float = 0.3
+    conf_thres: float = 0.4
     nms_thres: float = 0.5
 
 
@@ -47,6 +47,6 @@ class InferParameters:
 
     batch_size: int = 16
     image_size: int = 0
-    conf_thres: float = 0.1
+    conf_thres: float = 0.25
     nms_thres: float = 0.5
     max_boxes: int = 100
