@@ -143,7 +143,7 @@ class Engine(ABC):
     def __init__(self, state_dir: Path) -> None:
         self.state_dir = state_dir
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most engines hold none
         """Let go of connections; containers go on. May be repeated, and the engine may be used again."""
 
     @abstractmethod

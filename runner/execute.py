@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 _STEPS = list(Step)
 
 
-class LetGo(Exception):
+class LetGo(Exception):  # noqa: N818 - not an error
     """Another process is to carry the job on; not an end."""
 
 
@@ -49,7 +49,7 @@ class Outcome:
     samples: Sequence[Sample] = field(default_factory=tuple)
 
 
-class Cancelled(Exception):
+class Cancelled(Exception):  # noqa: N818 - not an error
     """The cancel was seen before the container started."""
 
 

@@ -136,9 +136,9 @@ class Runner:
         name: str,
         path: Path,
         *,
-        format: str | None = None,
+        format: str | None = None,  # noqa: A002 - the word of the domain
         split: str = "",
-        on_progress: Count = _quiet,  # noqa: A002
+        on_progress: Count = _quiet,
     ) -> dict[str, Any]:
         """A new version from a folder or archive; the report names everything that was left out and why."""
         return self._import(name, path, format, split, on_progress, source=str(path))

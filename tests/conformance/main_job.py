@@ -47,7 +47,7 @@ class MainJobConformance:
 
     engine_name: str
 
-    @pytest.fixture()
+    @pytest.fixture
     def runner(self, tmp_path: Path) -> Iterator[Runner]:
         settings = load_settings(
             {"home": str(tmp_path / "home"), "engine": self.engine_name, "poll_interval_s": "0.1", "stop_grace_s": "2"}

@@ -70,11 +70,10 @@ def test_a_full_disk_is_named() -> None:
 
 
 def test_a_defect_keeps_its_traceback_as_evidence() -> None:
-    try:
+    with pytest.raises(KeyError) as caught:
         raise KeyError("x")
-    except KeyError as error:
-        assert reason_of_error(error) is EndReason.INTERNAL_ERROR
-        assert "test_ending.py" in evidence_of_error(error).fields["traceback"]
+    assert reason_of_error(caught.value) is EndReason.INTERNAL_ERROR
+    assert "test_ending.py" in evidence_of_error(caught.value).fields["traceback"]
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,12 @@ def test_only_one_holder_drives_a_job(tmp_path: Path) -> None:
 
 def test_a_driver_that_is_killed_lets_go(tmp_path: Path) -> None:
     run_dir = RunDir(tmp_path / "t1")
-    code = f"from pathlib import Path; from runner.run_dir import RunDir\nwith RunDir(Path({str(run_dir.path)!r})).driving() as t: print(t, flush=True); input()"
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    code = (
+        "import sys; from pathlib import Path; from runner.run_dir import RunDir\n"
+        "with RunDir(Path(sys.argv[1])).driving() as taken: print(taken, flush=True); input()"
+    )
+    command = [sys.executable, "-c", code, str(run_dir.path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "True\n"
         assert run_dir.is_driven()
