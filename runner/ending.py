@@ -76,7 +76,7 @@ def evidence_of_exit(
         image_code=progress.code or None if progress else None,
         image_message=progress.message if progress else "",
         log_tail=log_tail,
-        hint=_permission_hint(log_tail, permissions) if reason is EndReason.EXIT_CODE else "",
+        hint=_hint("\n".join(log_tail), permissions) if reason in (EndReason.EXIT_CODE, EndReason.KILLED) else "",
     )
 
 
@@ -93,8 +93,10 @@ def _exit_message(reason: EndReason, status: ContainerStatus) -> str:
     }.get(reason, "")
 
 
-def _permission_hint(log_tail: tuple[str, ...], permissions: Permissions) -> str:
-    text = "\n".join(log_tail)
+def _hint(text: str, permissions: Permissions) -> str:
+    """What the last lines of the output point to."""
+    if "No space left on device" in text:
+        return "The disk was full while it ran (or /dev/shm, see the image's shm_size): free some space, then `sluice job rerun`."
     for phrases, permission, what in _FORBIDDEN:
         if any(phrase in text for phrase in phrases) and not getattr(permissions, permission):
             return (
