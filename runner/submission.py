@@ -224,10 +224,8 @@ def _refuse_impossible(installation: Installation, spec: JobSpec) -> None:
                 f"{spec.gpu_count} GPUs are asked for, this host has {total}", hint="Ask for fewer with --gpus.", asked=spec.gpu_count
             )
     if spec.memory_bytes and spec.memory_bytes > installation.host_memory_bytes:
-        raise RequestError(
-            f"{spec.memory_bytes} bytes of memory are asked for, this host has {installation.host_memory_bytes}",
-            hint="Ask for less with --memory.",
-        )
+        asked, there = (f"{size / 1024**3:.1f} GiB" for size in (spec.memory_bytes, installation.host_memory_bytes))
+        raise RequestError(f"{asked} of memory are asked for, this host has {there}", hint="Ask for less with --memory.")
 
 
 def _columns(

@@ -89,3 +89,8 @@ def test_a_failure_that_looks_like_a_missing_permission_says_so(line: str, permi
     assert f"--allow {permission}" in evidence.hint
     granted = Permissions(network=True, root=True, writable_root=True)
     assert evidence_of_exit(EndReason.EXIT_CODE, _exited(1), None, ("start", line), granted).hint == ""
+
+
+def test_a_program_that_met_a_full_disk_is_told_so() -> None:
+    evidence = evidence_of_exit(EndReason.EXIT_CODE, _exited(1), None, ("OSError: [Errno 28] No space left on device",), Permissions())
+    assert evidence.hint.startswith("The disk was full")
