@@ -81,18 +81,20 @@ def _not_now(_number: int, _frame: FrameType | None) -> None:
 
 
 class LineDisplay(AbstractContextManager["LineDisplay"]):
-    """For a pipe or a log file: a line for each new step and for each ten percent."""
+    """For a pipe or a log file: a line for each new step, for each ten percent, and for what a queued job waits for."""
 
     def __init__(self) -> None:
-        self._seen: tuple[str, int] = ("", -1)
+        self._seen: tuple[str, int, str] = ("", -1, "")
 
     def update(self, job: Job) -> None:
-        fraction = (job["progress"] or {}).get("fraction") or 0.0
-        now = (job["step"], int(fraction * 10 + 1e-9) if job["step"] == "follow" else 0)
+        progress = job["progress"] or {}
+        tenths = int((progress.get("fraction") or 0.0) * 10 + 1e-9) if job["step"] == "follow" else 0
+        message = progress.get("message") or ""
+        now = (job["step"], tenths, message if job["step"] == "queued" else "")
         if now == self._seen or job["state"] not in ("queued", "running"):
             return
         self._seen = now
-        share = f"  {now[1] * 10} %  {(job['progress'] or {}).get('message') or ''}" if now[1] else ""
+        share = f"  {tenths * 10} %  {message}" if tenths else f"  {now[2]}"
         click.echo(plain(f"{job['id']}  {STEP_WORDS.get(job['step'], job['step'])}{share}").rstrip(), err=True)
 
     def __exit__(self, *exc_info: object) -> None:
