@@ -55,6 +55,11 @@ class JobSpec(BaseModel):
         return self
 
 
+def container_name(job_id: str, attempt: int) -> str:
+    """The one name that this attempt's container can have: what was created under it is found again, whoever looks."""
+    return f"sluice-{job_id}-{attempt}"
+
+
 class JobState(str, Enum):
     """Where a job stands, for people; derived from its step and end reason."""
 

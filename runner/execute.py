@@ -18,7 +18,7 @@ from typing import Any
 from contracts.dataset import JobInputs, ModelInput, Sample
 from contracts.errors import EngineError, EngineGoneError, GpuSourceError, ImageMissingError, NoGpuError, ResultError
 from contracts.image import Kind, ObjectType, Permissions
-from contracts.job import EndReason, Evidence, JobSpec, JobWarning, Step
+from contracts.job import EndReason, Evidence, JobSpec, JobWarning, Step, container_name
 from contracts.results import Progress
 from contracts.seams import ContainerSpec, ContainerStatus
 from registry import jobs, models
@@ -66,6 +66,7 @@ class Attempt:
         self._spec = JobSpec.model_validate(job.spec)
         self._let_go = let_go
         self._warnings: list[JobWarning] = []
+        self._shown_at = 0.0
 
     def run(self) -> None:
         """The main path of a job."""
@@ -110,12 +111,17 @@ class Attempt:
             return
         if "pull" not in self._engine.capabilities:
             raise ImageMissingError(f"the {self._engine.name} engine no longer has {self._job.image_name} as it was registered")
-        facts = self._engine.pull_image(self._job.image_reference, lambda line: log.info("pull %s", line))
+        facts = self._engine.pull_image(self._job.image_reference, self._show_pull)
         if facts.digest != self._job.image_digest:
             raise ImageMissingError(
                 f"{self._job.image_reference} is now {facts.digest[:19]}, the job needs {self._job.image_digest[:19]}, which the engine lost",
                 hint=f"Register what is there now: sluice image add {self._job.image_reference} --name {self._job.image_name}",
             )
+
+    def _show_pull(self, line: str) -> None:
+        if time.monotonic() - self._shown_at >= 1.0:
+            self._shown_at = time.monotonic()
+            self._update(progress={"fraction": 0.0, "state": "pending", "message": f"pulling: {line}"})
 
     def _create(self) -> None:
         self._run_dir.log_file.touch()
@@ -232,7 +238,7 @@ class Attempt:
     def _container_spec(self) -> ContainerSpec:
         plan = self._job.plan
         return ContainerSpec(
-            name=f"sluice-{self._job.id}-{self._job.attempt}",
+            name=container_name(self._job.id, self._job.attempt),
             image=self._job.image_digest,
             reference=self._job.image_reference,
             in_dir=self._run_dir.in_dir,
@@ -284,8 +290,7 @@ class Attempt:
     def _stop_leftover(self) -> None:
         """A job that ends here must not leave its container running; an engine that is away is swept later."""
         try:
-            if self._job.container_id:
-                self._engine.stop(self._job.container_id, self._settings.stop_grace_s)
+            self._engine.stop(container_name(self._job.id, self._job.attempt), self._settings.stop_grace_s)
         except EngineError:
             log.warning("job %s: its container could not be stopped now", self._job.id)
 
@@ -370,10 +375,10 @@ def clean_up(installation: Installation, job: JobRecord) -> None:
     run_dir = installation.run_dir(job.id)
     run_dir.write_job(job_view(job, attended=False))
     try:
-        if job.container_id:
-            engine = installation.engine_named(job.engine)
-            engine.stop(job.container_id, installation.settings.stop_grace_s)
-            engine.remove(job.container_id)
+        # By name: a runner may have been killed after it created the container and before it could note the id.
+        engine, name = installation.engine_named(job.engine), container_name(job.id, job.attempt)
+        engine.stop(name, installation.settings.stop_grace_s)
+        engine.remove(name)
     except EngineGoneError:
         log.warning("job %s: the engine is away; its container stays until the next sweep", job.id)
         return

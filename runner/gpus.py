@@ -28,6 +28,7 @@ from sqlalchemy.orm import Session
 
 from contracts.errors import ConflictError, EngineError, NoGpuError
 from contracts.gpu import Gpu, GpuProcess
+from contracts.job import container_name
 from contracts.seams import GpuSource
 from registry import jobs, leases
 from registry.database import Database
@@ -155,7 +156,7 @@ class GpuPool:
         if not ended:
             return []
         running = set(self._claims().values())
-        left = [lease for lease in ended if container_name(lease) not in running]
+        left = [lease for lease in ended if container_name(lease.job_id, lease.attempt) not in running]
         for lease in left:
             rebooted = lease.boot_id != boot_id()
             self.release(lease.job_id, lease.attempt, note="the host was rebooted" if rebooted else "the job had ended")
@@ -274,7 +275,7 @@ def _card(gpu: Gpu, lease: LeaseRecord | None, claim: str, idle_bytes: int) -> C
 
 def _stranger(gpu: Gpu, lease: LeaseRecord, claim: str) -> str:
     """Who else is on a leased card; a process that cannot be told apart counts as the job's own."""
-    if claim and claim != container_name(lease):
+    if claim and claim != container_name(lease.job_id, lease.attempt):
         return f"the container {claim}"
     for process in gpu.processes:
         if lease.container_id and _CONTAINER_ID.fullmatch(lease.container_id):
@@ -298,11 +299,6 @@ def _vanished(uuid: str, lease: LeaseRecord) -> Card:
 def _claim_on(gpu: Gpu, claims: Mapping[str, str]) -> str:
     """The container that was given the card: by uuid, by index as ``--gpus device=0`` gives it, or with all others."""
     return claims.get(gpu.uuid) or claims.get(str(gpu.index)) or claims.get(_ALL_CARDS) or ""
-
-
-def container_name(lease: LeaseRecord) -> str:
-    """The name of the container that runs the attempt."""
-    return f"sluice-{lease.job_id}-{lease.attempt}"
 
 
 def containers_of(pid: int, proc: Path = Path("/proc")) -> tuple[str, ...] | None:

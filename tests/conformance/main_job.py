@@ -231,6 +231,14 @@ class MainJobConformance:
         assert log.count(b"probe: done") == 1
         assert len(runner.get_model("kept")["stages"]) == 2
 
+    def test_a_container_nobody_could_note_is_removed_when_the_job_is_cancelled(self, runner: Runner) -> None:
+        job = runner.submit(JobSpec(kind="training", image="probe", train_data="pets"))
+        drive_and_die(runner, job["id"], "created")
+        engine = runner._installation.engine
+        assert [container.state for container in engine.list_containers({"sluice.job": job["id"]})] == ["created"]
+        assert runner.cancel_job(job["id"])["state"] == "cancelled"
+        assert engine.list_containers({"sluice.job": job["id"]}) == []
+
     def test_a_job_that_ended_while_no_runner_lived_keeps_its_exit_code_and_results(self, runner: Runner) -> None:
         job = runner.submit(JobSpec(kind="training", image="probe", train_data="pets", name="kept", parameters={"exit_code": 3}))
         drive_and_die(runner, job["id"], "follow")
@@ -257,7 +265,7 @@ class MainJobConformance:
 
 
 def drive_and_die(runner: Runner, job_id: str, step: str) -> None:
-    """A process drives the job and is killed with SIGKILL just after it has journalled the step."""
+    """A process drives the job and is killed with SIGKILL just after it has journalled the step; ``created``: just after the container is."""
     code = (
         "import os, signal, sys\n"
         "from registry import jobs\n"
@@ -269,6 +277,11 @@ def drive_and_die(runner: Runner, job_id: str, step: str) -> None:
         "    journal(self, step)\n"
         f"    if str(step) == {step!r}: os.kill(os.getpid(), signal.SIGKILL)\n"
         "Attempt._journal = journal_and_die\n"
+        "update = Attempt._update\n"
+        "def die_or_update(self, **columns):\n"
+        f"    if 'container_id' in columns and {step!r} == 'created': os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    update(self, **columns)\n"
+        "Attempt._update = die_or_update\n"
         "with Runner.open(load_settings()) as runner: runner.run(sys.argv[1])\n"
     )
     environment = {**os.environ, **environment_of(runner._installation.settings)}
