@@ -22,6 +22,8 @@ Colour = tuple[int, int, int]
 _LEAST_SCORE = 0.3
 _CELL = 220
 _CAPTION = 18
+_LEGEND = 24
+_MOST_LABELS = 12  # in one picture: more would hide it, and the colours tell the classes
 _GAP = 6
 _BACKGROUND = (250, 250, 248)
 _INK = (40, 40, 40)
@@ -42,7 +44,7 @@ def write(installation: Installation, job: JobRecord, file: Path, *, limit: int,
     predictions = _predictions(result)
     chosen = _chosen(result, predictions, samples, limit)
     colours = {name: _PALETTE[index % len(_PALETTE)] for index, name in enumerate(job.plan["class_names"])}
-    sheet = _grid([_cell(samples[asset], predictions.get(asset, ()), caption, colours) for asset, caption in chosen], columns)
+    sheet = _grid([_cell(samples[asset], predictions.get(asset, ()), caption, colours) for asset, caption in chosen], columns, colours)
     file.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(file, "PNG")
     return {"file": str(file), "images": len(chosen)}
@@ -90,15 +92,17 @@ def _cell(sample: Sample, boxes: Sequence[Annotation], caption: str, colours: Ma
     for box in sample.annotations:
         draw.rectangle(_corners(box, scale), outline=_TRUTH, width=1)
     for box in sorted(boxes, key=lambda found: found.score or 0.0):
-        _draw_prediction(draw, box, scale, colours.get(box.class_name, _PALETTE[0]))
+        _draw_prediction(draw, box, scale, colours.get(box.class_name, _PALETTE[0]), labelled=len(boxes) <= _MOST_LABELS)
     cell.paste(picture, ((_CELL - picture.width) // 2, (_CELL - picture.height) // 2))
     ImageDraw.Draw(cell).text((2, _CELL + 2), _fitting(caption), fill=_INK, font=_font())
     return cell
 
 
-def _draw_prediction(draw: ImageDraw.ImageDraw, box: Annotation, scale: float, colour: Colour) -> None:
+def _draw_prediction(draw: ImageDraw.ImageDraw, box: Annotation, scale: float, colour: Colour, *, labelled: bool) -> None:
     left, top, right, bottom = _corners(box, scale)
     draw.rectangle((left, top, right, bottom), outline=colour, width=2)
+    if not labelled:
+        return
     label = f"{box.class_name} {box.score:.2f}" if box.score is not None else box.class_name
     text = draw.textbbox((left + 1, max(0.0, top - 11)), label, font=_font(10))
     draw.rectangle(text, fill=colour)
@@ -118,11 +122,24 @@ def _font(size: int = 11) -> Any:
     return ImageFont.load_default(size)
 
 
-def _grid(cells: Sequence[Image.Image], columns: int) -> Image.Image:
+def _grid(cells: Sequence[Image.Image], columns: int, colours: Mapping[str, Colour]) -> Image.Image:
     columns = max(1, min(columns, len(cells)))
     rows = -(-len(cells) // columns)
     width, height = _CELL + _GAP, _CELL + _CAPTION + _GAP
-    sheet = Image.new("RGB", (columns * width + _GAP, max(1, rows) * height + _GAP), _BACKGROUND)
+    sheet = Image.new("RGB", (columns * width + _GAP, _LEGEND + max(1, rows) * height + _GAP), _BACKGROUND)
+    _draw_legend(sheet, colours)
     for index, cell in enumerate(cells):
-        sheet.paste(cell, (_GAP + index % columns * width, _GAP + index // columns * height))
+        sheet.paste(cell, (_GAP + index % columns * width, _LEGEND + _GAP + index // columns * height))
     return sheet
+
+
+def _draw_legend(sheet: Image.Image, colours: Mapping[str, Colour]) -> None:
+    """Class names in their colours, as many as the width holds."""
+    draw, left = ImageDraw.Draw(sheet), float(_GAP)
+    for name, colour in colours.items():
+        right = left + 22 + draw.textlength(name, font=_font())
+        if right > sheet.width:
+            return
+        draw.rectangle((left, 7, left + 11, 18), fill=colour)
+        draw.text((left + 16, 5), name, fill=_INK, font=_font())
+        left = right

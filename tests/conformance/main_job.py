@@ -113,7 +113,7 @@ class MainJobConformance:
         job = self._run(runner, kind="inference", model="first", data="pets:test")
         assert runner.contact_sheet(job["id"], tmp_path / "sheet.png")["images"] == 4
         with Image.open(tmp_path / "sheet.png") as sheet:
-            assert sheet.size == (4 * 226 + 6, 244 + 6)
+            assert sheet.size == (4 * 226 + 6, 24 + 244 + 6)
 
     def test_a_training_continues_from_a_stage_of_another(self, runner: Runner) -> None:
         self._train(runner, name="first")
