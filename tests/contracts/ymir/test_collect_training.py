@@ -91,7 +91,7 @@ VARIANTS: dict[str, tuple[str, dict[str, float], list[str]]] = {
     "old form, no metric": ("model: [a.pt]\n", {"mAP": 0.0}, ["result_old_form"]),
     "old form, map none": ("model: [a.pt]\nmap: null\n", {"mAP": 0.0}, ["result_old_form"]),
     "old form, extra keys": ("model: [a.pt]\nmap: 0.9\ntimestamp: 7\nstage_name: x\nid123: 0.5\n", {"mAP": 0.9}, ["result_old_form"]),
-    "old form, folders in names": ("model: [/work/models/a.pt]\nmap: 0.9\n", {"mAP": 0.9}, ["result_old_form", "result_file_elsewhere"]),
+    "old form, folders in names": ("model: [/data/models/a.pt]\nmap: 0.9\n", {"mAP": 0.9}, ["result_old_form", "result_file_elsewhere"]),
     "old form, one file gone": ("model: [a.pt, gone.pt]\nmap: 0.9\n", {"mAP": 0.9}, ["result_old_form", "result_file_dropped"]),
     "sdk 1.3: map beside model_stages": (one(GOOD, "best_stage_name: s\nmap: 0.9"), {"mAP": 0.5}, []),
     "mixed": (one(GOOD, "best_stage_name: s\nmodel: [a.pt]\nmap: 0.9"), {"mAP": 0.5}, ["result_mixed_form"]),
