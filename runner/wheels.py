@@ -138,7 +138,8 @@ def _run_pip(arguments: list[str], folder: Path, on_output: Callable[[str], None
     ) as process:
         for line in process.stdout or ():
             said.append(line.rstrip())
-            on_output(line.rstrip())
+            if line.lstrip().startswith("Downloading "):  # what takes time; the rest is told when pip fails
+                on_output(line.strip())
     if process.returncode:
         errors = [line for line in said if line.startswith("ERROR")] or said[-5:]
         raise ImageError(f"the wheels of requirements.txt cannot be fetched: {' / '.join(errors)}", hint=_WHEELS_HINT)
