@@ -55,7 +55,9 @@ def model_input(stage_result: StageResult, class_names: Sequence[str]) -> ModelI
     return ModelInput("model", stage_result.name, stage_result.files, tuple(class_names), ObjectType.DETECTION)
 
 
-def stage_job(job_dir: Path, paths: ContainerPaths, name: str, kind: Kind, parameters: Mapping[str, Any], given: dict[str, Any]) -> JobInputs:
+def stage_job(
+    job_dir: Path, paths: ContainerPaths, name: str, kind: Kind, parameters: Mapping[str, Any], given: dict[str, Any]
+) -> JobInputs:
     """Stages ``images/<name>`` in ``job_dir``: the parameters of its template overlaid by the given ones."""
     values = {**template_defaults(name, kind), **parameters}
     inputs = JobInputs("t1234567", kind, ObjectType.DETECTION, tuple(given.pop("class_names")), values, paths=paths, **given)
