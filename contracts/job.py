@@ -137,7 +137,7 @@ _NEXT_STEP = {
     EndReason.START_FAILED: "The container never ran: mend what the engine's message names, then `sluice job rerun`.",
     EndReason.EXIT_CODE: "The image's own program failed; its last log lines say why. `sluice job logs` shows them all.",
     EndReason.OUT_OF_MEMORY: "Give the job more with --memory, or make it need less (a smaller batch or picture size).",
-    EndReason.KILLED: "Something outside Sluice ended the container (an operator, `docker kill`, a reboot): `sluice job rerun`.",
+    EndReason.KILLED: "Something outside Sluice ended the container (an operator, `docker kill`, a restart of the engine or host): `sluice job rerun`.",
     EndReason.TIMEOUT: "Give the job more time with --timeout, or find out where it hangs from the last log lines.",
     EndReason.RESULT_MISSING: "The image exited 0 but left no result file: its author must write it (docs/2-contract.md).",
     EndReason.RESULT_MALFORMED: "The image's result file cannot be read: its author must fix what the message names (docs/2-contract.md).",

@@ -98,11 +98,12 @@ class LogChunk:
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """What ``doctor`` shows of an engine."""
+    """What ``doctor`` shows of an engine. ``advice``: what would make it safer for long jobs, a sentence with a remedy each."""
 
     name: str
     version: str
     details: Mapping[str, str] = field(default_factory=dict)
+    advice: tuple[str, ...] = ()
 
 
 class ExitWatch(ABC):

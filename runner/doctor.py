@@ -54,7 +54,8 @@ def _database(installation: Installation) -> dict[str, Any]:
 def _engine(installation: Installation) -> dict[str, Any]:
     info = installation.engine.info()
     details = ", ".join(f"{name} {value}" for name, value in info.details.items())
-    return _finding("ok", f"{info.name} {info.version}" + (f" ({details})" if details else ""))
+    message = f"{info.name} {info.version}" + (f" ({details})" if details else "")
+    return _finding("warning" if info.advice else "ok", message, " ".join(info.advice))
 
 
 def _gpus(installation: Installation) -> dict[str, Any]:

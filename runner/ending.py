@@ -28,6 +28,9 @@ _REASON_OF_ERROR: tuple[tuple[type[errors.SluiceError], EndReason], ...] = (
     (errors.RequestError, EndReason.DATA_INVALID),
 )
 
+# Nobody but us, `docker kill` or a stopping engine sends these, and when we did, the cases before have named it.
+_SIGNALLED = (128 + signal.SIGKILL, 128 + signal.SIGTERM)
+
 # What a program says when the confined default forbids it something, and the permission that would allow it.
 _FORBIDDEN = (
     (("Read-only file system",), "writable_root", "it wrote outside /out and /tmp"),
@@ -63,7 +66,7 @@ def reason_of_exit(status: ContainerStatus, cancel_requested_at: datetime | None
         return EndReason.TIMEOUT
     if status.exit_code == 0:
         return EndReason.SUCCEEDED
-    return EndReason.KILLED if status.exit_code == 128 + signal.SIGKILL else EndReason.EXIT_CODE
+    return EndReason.KILLED if status.exit_code in _SIGNALLED else EndReason.EXIT_CODE
 
 
 def evidence_of_exit(
@@ -86,7 +89,7 @@ def _exit_message(reason: EndReason, status: ContainerStatus) -> str:
     return {
         EndReason.SUCCEEDED: "",
         EndReason.OUT_OF_MEMORY: f"the container used more memory than it may (exit code {status.exit_code}, the engine's out-of-memory flag is set)",
-        EndReason.KILLED: f"the container was killed (exit code {status.exit_code}); it was not out of memory, and Sluice did not stop it",
+        EndReason.KILLED: f"the container was ended from outside (exit code {status.exit_code}): not for want of memory, and not by Sluice",
         EndReason.EXIT_CODE: f"the image exited with code {status.exit_code}",
         EndReason.TIMEOUT: "the job ran longer than its --timeout and was stopped",
         EndReason.CANCELLED: "the job was cancelled",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -73,15 +73,23 @@ def info_of(version: Mapping[str, Any], info: Mapping[str, Any]) -> EngineInfo:
         "storage driver": info.get("Driver"),
         "root folder": info.get("DockerRootDir"),
         "cgroup": f"v{info.get('CgroupVersion') or 1}, {info.get('CgroupDriver')}",
-        "memory_bytes": info.get("MemTotal"),
-        "cpu_count": info.get("NCPU"),
+        "memory": f"{int(info.get('MemTotal') or 0) / 1024**3:.1f} GiB",
+        "CPUs": info.get("NCPU"),
         "runtimes": ", ".join(runtimes),
         "nvidia runtime": "yes" if any("nvidia" in name for name in runtimes) else "no",
         "cdi devices": ", ".join(cdi) or "none",
         "memory limit": "yes" if info.get("MemoryLimit") else "no",
         "swap limit": "yes" if info.get("SwapLimit") else "no",
     }
-    return EngineInfo("docker", str(version.get("Version")), {name: str(value) for name, value in details.items() if value is not None})
+    known = {name: str(value) for name, value in details.items() if value is not None}
+    return EngineInfo("docker", str(version.get("Version")), known, tuple(_advice(info)))
+
+
+def _advice(info: Mapping[str, Any]) -> Iterator[str]:
+    if not info.get("LiveRestoreEnabled"):
+        yield 'A restart of the engine ends running jobs: put "live-restore": true into its daemon.json and reload it.'
+    if not info.get("MemoryLimit"):
+        yield "The kernel limits no memory, so a job can take the host's: boot it with cgroup_enable=memory."
 
 
 def unix_time(text: str | None) -> float | None:

@@ -29,7 +29,7 @@ class TestMainJobOnDocker(MainJobConformance):
                 subprocess.run(["docker", "kill", f"sluice-{job['id']}-1"], check=False, capture_output=True)
             job = update
         assert (job["end_reason"], job["exit_code"]) == ("killed", 137)
-        assert "not out of memory" in job["evidence"]["message"]
+        assert "not for want of memory" in job["evidence"]["message"]
 
     def test_a_container_removed_from_outside_is_noticed(self, runner: Runner) -> None:
         job = runner.submit(JobSpec(kind="training", image="probe", train_data="pets", parameters={"behaviour": "hang"}))

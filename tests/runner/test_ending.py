@@ -33,6 +33,7 @@ def test_every_end_reason_gives_an_ended_state_and_a_next_step(reason: EndReason
         (_exited(0), EndReason.SUCCEEDED),
         (_exited(3), EndReason.EXIT_CODE),
         (_exited(137), EndReason.KILLED),
+        (_exited(143), EndReason.KILLED),
         (_exited(137, oom=True), EndReason.OUT_OF_MEMORY),
         (_exited(1, oom=True), EndReason.OUT_OF_MEMORY),
         (_exited(0, oom=True), EndReason.SUCCEEDED),
@@ -50,7 +51,7 @@ def test_an_exit_after_the_request_to_cancel_is_a_cancel_and_one_before_is_not()
 
 def test_a_run_as_long_as_its_timeout_timed_out_even_if_nobody_watched() -> None:
     assert reason_of_exit(_exited(143), None, 100.0) is EndReason.TIMEOUT
-    assert reason_of_exit(_exited(143), None, 101.0) is EndReason.EXIT_CODE
+    assert reason_of_exit(_exited(143), None, 101.0) is EndReason.KILLED
 
 
 def _leaves(kind: type[errors.SluiceError]) -> list[type[errors.SluiceError]]:
