@@ -1,4 +1,5 @@
 """How many pictures an import takes in a second, beside reading, hashing and decoding the same files and nothing else.
+An import also reads the labels, checks every box, and has every picture safely on the disk before it says so.
 
 The pictures are the BCCD set of ``../shared`` (or ``SLUICE_SHARED``), or made scenes of digits where it is not there.
 """
@@ -20,7 +21,6 @@ from runner.samples import make_digits
 from runner.service import Runner
 from runner.settings import load_settings
 
-GOAL = 3.0
 _ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -36,7 +36,7 @@ def run(*, quick: bool = False) -> list[Row]:
     rate = [statistics.median(len(files) / cost.wall_s for cost in costs) for costs in (ours, floor)]
     ratio = statistics.median(a.wall_s / b.wall_s for a, b in zip(ours, floor, strict=True))
     case = f"import of {len(files)} pictures with boxes, stored durably"
-    return [Row(case, ours=round(rate[0], 1), floor=round(rate[1], 1), unit="images/s", ratio=round(ratio, 3), goal=GOAL)]
+    return [Row(case, ours=round(rate[0], 1), floor=round(rate[1], 1), unit="images/s", ratio=round(ratio, 3))]
 
 
 def _pictures(scratch: Path, quick: bool) -> Path:
