@@ -167,9 +167,13 @@ def _prepare_out(task_id: str, out_dir: Path) -> None:
     for path in (out_dir, out_dir / layout.MODELS, out_dir / layout.TENSORBOARD):
         path.mkdir(exist_ok=True)
         path.chmod(0o777)
-    monitor = out_dir / layout.MONITOR
-    monitor.write_text(f"{task_id}\t{time.time():.6f}\t0.00\t1\t0\n", encoding="utf-8")
-    monitor.chmod(0o666)
+    first_files = {
+        layout.MONITOR: f"{task_id}\t{time.time():.6f}\t0.00\t1\t0\n",
+        layout.EXECUTOR_LOG: "",  # where the container is shown its own output
+    }
+    for name, text in first_files.items():
+        (out_dir / name).write_text(text, encoding="utf-8")
+        (out_dir / name).chmod(0o666)
 
 
 def _empty(folder: Path) -> None:
