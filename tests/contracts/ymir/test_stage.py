@@ -349,7 +349,8 @@ def test_out_is_open_to_any_user_and_in_is_readable_whatever_the_umask(tmp_path:
     finally:
         os.umask(previous)
     modes = {path.relative_to(tmp_path).as_posix(): stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "out").rglob("*")}
-    assert modes == {"out/models": 0o777, "out/tensorboard": 0o777, "out/monitor.txt": 0o666}
+    files = {"out/monitor.txt": 0o666, "out/ymir-executor-out.log": 0o666}
+    assert modes == {"out/models": 0o777, "out/tensorboard": 0o777, **files}
     assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o777
     own = [p for p in (tmp_path / "in").rglob("*") if p.is_dir() or p.stat().st_nlink == 1]
     assert all(stat.S_IMODE(p.stat().st_mode) == (0o755 if p.is_dir() else 0o644) for p in own)
