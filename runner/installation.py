@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from contracts.seams import Dialect, Engine, Format, GpuSource, Store
 from registry.database import Database
 from runner.gpus import GpuPool
 from runner.loading import load, load_all
-from runner.run_dir import RunDir, write_atomically
+from runner.run_dir import RunDir
 from runner.settings import Settings
 
 
@@ -40,8 +41,8 @@ class Installation:
         """Tells this installation's containers from another's on the same engine; made once, kept in the home."""
         file = self.home / "installation"
         if not file.exists():
-            write_atomically(file, secrets.token_hex(8).encode())
-        return file.read_text(encoding="ascii").strip()
+            _write_once(file, secrets.token_hex(8))
+        return file.read_text(encoding="ascii")
 
     @cached_property
     def database(self) -> Database:
@@ -101,3 +102,12 @@ class Installation:
             self.gpu_source.close()
         if "database" in made:
             self.database.close()
+
+
+def _write_once(file: Path, text: str) -> None:
+    """Whole or not at all, and of several writers at once the first one wins."""
+    aside = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    aside.write_text(text, encoding="ascii")
+    with suppress(FileExistsError):
+        os.link(aside, file)
+    aside.unlink()
