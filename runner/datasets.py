@@ -11,7 +11,6 @@ import shutil
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -31,6 +30,7 @@ from runner.aside import aside_folder
 from runner.boxes import check_boxes, overhang_px
 from runner.dataset_files import Entry, content_hash, write_json, write_tables
 from runner.pictures import quiet_pillow, read_picture
+from runner.run_dir import sync_to_disk
 
 #: The format that takes any folder of pictures; it is asked only when no other recognises the folder.
 LAST_RESORT = "images"
@@ -358,11 +358,7 @@ def _place(aside: Path, folder: Path) -> None:
     for file in aside.iterdir():
         file.chmod(0o444)
     aside.rename(folder)
-    for changed in (folder, folder.parent):
-        descriptor = os.open(changed, os.O_RDONLY | os.O_DIRECTORY)
-        with suppress(OSError):  # some network disks cannot
-            os.fsync(descriptor)
-        os.close(descriptor)
+    sync_to_disk(folder, folder.parent)
 
 
 def _add_row(session: Session, report: Mapping[str, Any], number: int, folder: str, parent: int | None) -> None:

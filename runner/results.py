@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from registry.jobs import JobRecord
 from registry.models import StageRecord
 from runner.dataset_files import write_predictions
 from runner.installation import Installation
+from runner.run_dir import sync_to_disk
 
 _TOP_SHOWN = 10
 
@@ -118,6 +119,7 @@ def _place_files(result: TrainingResult, folder: Path) -> None:
             _place(file, aside / "attachments" / section / file.name)
     shutil.rmtree(folder, ignore_errors=True)
     aside.rename(folder)
+    sync_to_disk(folder, folder.parent)
 
 
 def _place(file: Path, target: Path) -> None:
@@ -128,6 +130,7 @@ def _place(file: Path, target: Path) -> None:
     except OSError:
         shutil.copyfile(file, target, follow_symlinks=False)
     target.chmod(0o444)
+    sync_to_disk(target, target.parent)
 
 
 def _stage_record(stage: StageResult) -> StageRecord:
@@ -189,7 +192,9 @@ def _store_predictions(
     }
 
 
-def _write_aside(file: Path, write: Any) -> None:
+def _write_aside(file: Path, write: Callable[[Path], None]) -> None:
     aside = file.with_name(f".{file.name}.new")
     write(aside)
+    sync_to_disk(aside)
     aside.replace(file)
+    sync_to_disk(file.parent)
