@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import shutil
+import socket
 import subprocess
 import sys
 import zipfile
@@ -105,3 +106,22 @@ def test_every_test_below_docker_is_marked_as_needing_docker() -> None:
 
 def test_no_folder_of_tests_is_a_package_so_that_file_names_may_repeat() -> None:
     assert not list((ROOT / "tests").rglob("__init__.py"))
+
+
+@pytest.mark.parametrize(
+    ("line", "left"),
+    [
+        ("import tempfile; tempfile.mkdtemp(prefix='sluice-')", "temporary folder"),
+        ("import subprocess; subprocess.Popen(['sleep', '7']).returncode = 0", "process"),
+    ],
+)
+def test_a_session_that_leaves_something_behind_fails(tmp_path: Path, line: str, left: str) -> None:
+    (tmp_path / "test_careless.py").write_text(f"def test_careless():\n    {line}\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "-c", "/dev/null", f"--rootdir={tmp_path}", str(tmp_path)]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (answer.returncode, f"left behind:\n{left}" in answer.stdout) == (1, True), answer.stdout
+
+
+def test_a_test_without_docker_cannot_reach_the_network() -> None:
+    with pytest.raises(PermissionError, match="works without a network"), socket.create_connection(("192.0.2.1", 9), timeout=1):
+        pass
