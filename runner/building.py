@@ -56,7 +56,10 @@ def build_image(
     with _build_context(folder, cache_dir) as context:
         _add_host_part(engine, context, base_facts, pip_arguments, cache_dir, on_output)
         build_args = {"BASE": base_facts.reference} if base_facts and dockerfile.exchangeable else {}
-        return engine.build_image(context, reference, build_args, on_output)
+        try:
+            return engine.build_image(context, reference, build_args, on_output)
+        except ImageError as error:  # the author knows their folder, not our copy of it
+            raise ImageError(error.message.replace(str(context), str(folder)), hint=error.hint, **error.fields) from error
 
 
 def check_folder(folder: Path) -> None:

@@ -76,8 +76,9 @@ def test_a_build_sees_the_folder_and_the_part_of_the_host_and_writes_neither(eng
 
 def test_the_context_is_gone_after_the_build_also_when_it_fails(folder: Path, build: Build, tmp_path: Path) -> None:
     (folder / "Dockerfile").write_text(DOCKERFILE + "RUN echo the last words && exit 7\n")
-    with pytest.raises(ImageError, match="the last words"):
+    with pytest.raises(ImageError, match="the last words") as caught:
         build()
+    assert f"from {folder} failed" in caught.value.message
     assert not list((tmp_path / "home" / "cache").glob("sluice-build-*"))
 
 
