@@ -11,10 +11,12 @@ from registry import jobs
 from runner.installation import Installation
 
 _LOW_BYTES = 5 * 1024**3
+# For people; the others are in the answer as data.
+_SHOWN_DETAILS = ("storage driver", "cgroup", "memory", "CPUs", "nvidia runtime", "state folder")
 
 
 def examine(installation: Installation) -> list[dict[str, Any]]:
-    """Findings ``{check, status, message, remedy}``; status is ok, warning, failed or skipped."""
+    """Findings ``{check, status, message, remedy}``; status is ok, warning, failed or skipped. Some carry ``details``."""
     checks: list[tuple[str, Callable[[Installation], dict[str, Any]]]] = [
         ("home", _home),
         ("database", _database),
@@ -53,9 +55,9 @@ def _database(installation: Installation) -> dict[str, Any]:
 
 def _engine(installation: Installation) -> dict[str, Any]:
     info = installation.engine.info()
-    details = ", ".join(f"{name} {value}" for name, value in info.details.items())
-    message = f"{info.name} {info.version}" + (f" ({details})" if details else "")
-    return _finding("warning" if info.advice else "ok", message, " ".join(info.advice))
+    shown = ", ".join(f"{name} {info.details[name]}" for name in _SHOWN_DETAILS if name in info.details)
+    message = f"{info.name} {info.version}" + (f" ({shown})" if shown else "")
+    return {**_finding("warning" if info.advice else "ok", message, " ".join(info.advice)), "details": dict(info.details)}
 
 
 def _gpus(installation: Installation) -> dict[str, Any]:

@@ -144,6 +144,7 @@ VOLATILE = (
     (PROGRESS, ""),
     (r"No such option:? '?(--\w+)'?", r"No such option '\1'"),
     (r"process 3\.\d+\.\d+ \(.*?\)", "process <versions>"),
+    (r'"(python|bash)": "/[^"]*"', r'"\1": "<path>"'),
     (r"\b\d+ bytes\b", "<size>"),
     (r"sha256:[0-9a-f]{64}", "<digest>"),
     (r"\b[0-9a-f]{64}\b", "<sha256>"),
