@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from contracts.dataset import JobInputs, ModelInput, Sample
-from contracts.errors import EngineError, EngineGoneError, GpuSourceError, ImageMissingError, NoGpuError, ResultError
+from contracts.errors import EngineError, EngineGoneError, GpuSourceError, ImageMissingError, NoGpuError, ResultError, UnavailableError
 from contracts.image import Kind, ObjectType, Permissions
 from contracts.job import EndReason, Evidence, JobSpec, JobWarning, Step, container_name
 from contracts.results import Progress
@@ -171,8 +171,20 @@ class Attempt:
         return Outcome(reason, evidence, collected, (*self._exit_warnings(reason, status), *collected.warnings), samples)
 
     def _finish(self, outcome: Outcome) -> None:
-        """One transaction makes the results visible and ends the job; what can be done again comes after."""
+        """One transaction makes the results visible and ends the job; what can be done again comes after.
+
+        A full disk or a database that is away leaves the job at this step, to be carried on; results that cannot be stored end it.
+        """
         self._journal(Step.FINISH)
+        try:
+            self._end(outcome)
+        except (UnavailableError, OSError):
+            raise
+        except Exception as error:
+            self._end(self._failed(error))
+        clean_up(self._installation, self._reload())
+
+    def _end(self, outcome: Outcome) -> None:
         with self._installation.database.writing() as session:
             result = store(session, self._installation, self._job, outcome.collected, outcome.samples)
             jobs.finish_job(
@@ -184,7 +196,6 @@ class Attempt:
                 warnings=[*self._job.warnings, *(warning.to_dict() for warning in (*self._warnings, *outcome.warnings))],
                 result=result,
             )
-        clean_up(self._installation, self._reload())
 
     # --------------------------------------------------------------------------------------------------------- what they need
 

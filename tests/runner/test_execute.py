@@ -1,0 +1,62 @@
+"""What must hold when our own code fails at the end of a job: a defect is forced here, for there is none to meet."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.job import JobSpec
+from runner import execute
+from runner.results import Collected
+from runner.service import Runner
+from runner.settings import load_settings
+from tests.conformance.main_job import PROBE, voc_folder
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Any:
+    with Runner.open(load_settings({"home": str(tmp_path / "home"), "engine": "process", "poll_interval_s": "0.1"})) as runner:
+        runner.import_dataset("pets", voc_folder(tmp_path / "pets", {"train": 4, "val": 2}))
+        runner.build_image(PROBE, name="probe")
+        yield runner
+
+
+def _break_storing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Whoever stores a model meets the error; a job without results can end."""
+
+    def store(_session: object, _installation: object, _job: object, collected: Collected, _samples: object) -> None:
+        if collected.training:
+            raise error
+
+    monkeypatch.setattr(execute, "store", store)
+
+
+def _submit(runner: Runner) -> str:
+    return str(runner.submit(JobSpec(kind="training", image="probe", train_data="pets", name="kept"))["id"])
+
+
+def test_results_that_cannot_be_stored_for_a_defect_of_ours_end_the_job_with_the_traceback(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = _submit(runner)
+    with monkeypatch.context() as broken:
+        _break_storing(broken, ValueError("a defect"))
+        runner.run(job_id)
+    job = runner.get_job(job_id)
+    assert (job["end_reason"], job["evidence"]["message"]) == ("internal_error", "ValueError: a defect")
+    assert "a defect" in job["evidence"]["fields"]["traceback"]
+    assert runner.list_models() == []
+
+
+def test_a_disk_that_is_full_at_the_end_leaves_the_job_to_be_carried_on(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = _submit(runner)
+    with monkeypatch.context() as broken:
+        _break_storing(broken, OSError(errno.ENOSPC, "No space left on device"))
+        with pytest.raises(OSError, match="No space"):
+            runner.run(job_id)
+    assert (runner.get_job(job_id)["state"], runner.get_job(job_id)["step"]) == ("running", "finish")
+    runner.run(job_id)
+    assert (runner.get_job(job_id)["state"], runner.get_model("kept")["best_stage"]) == ("succeeded", "epoch_2")
