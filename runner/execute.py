@@ -394,5 +394,7 @@ def clean_up(installation: Installation, job: JobRecord) -> None:
         log.warning("job %s: the engine is away; its container stays until the next sweep", job.id)
         return
     installation.gpus.release(job.id, job.attempt)
+    if job.end_reason is EndReason.SUCCEEDED:  # a failed one keeps what it was given, for whoever looks into it
+        run_dir.drop_inputs()
     with installation.database.writing() as session:
         jobs.update_job(session, job.id, cleaned_at=datetime.now(timezone.utc))

@@ -256,6 +256,12 @@ class MainJobConformance:
         assert parts.engine.list_containers({"sluice.installation": parts.id}) == []
         assert not [path for path in parts.home.rglob("*") if path.name.startswith(".") and path.name.endswith(".new")]
 
+    def test_a_run_directory_keeps_its_pictures_only_for_a_job_that_failed(self, runner: Runner) -> None:
+        good, bad = self._train(runner), self._train(runner, parameters={"exit_code": 1})
+        inside = [{path.name for path in (Path(job["run_dir"]) / "in").iterdir()} for job in (good, bad)]
+        assert inside[0] == {"config.yaml", "env.yaml", "train-index.tsv", "val-index.tsv"}
+        assert inside[1] == inside[0] | {"assets", "annotations", "models", "predictions"}
+
     def test_a_job_that_was_handed_over_goes_on_in_a_process_of_its_own(self, runner: Runner) -> None:
         job = runner.submit(JobSpec(kind="training", image="probe", train_data="pets", parameters={"sleep_s": 1.0}))
         runner.attend(job["id"])
