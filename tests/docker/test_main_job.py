@@ -61,3 +61,34 @@ class TestMainJobOnDocker(MainJobConformance):
         job = self._train(runner, parameters={"behaviour": "print-env"})
         started = json.loads((Path(job["run_dir"]) / "out" / "env.json").read_text())
         assert started["env"]["NVIDIA_VISIBLE_DEVICES"] == "void"
+
+    def test_an_image_that_the_engine_lost_and_no_registry_has_is_named(self, runner: Runner) -> None:
+        runner.add_image(self._image_to_lose(runner, "lost"), name="lost", pull=False)
+        job = runner.submit(JobSpec(kind="training", image="lost", train_data="pets"))
+        subprocess.run(["docker", "rmi", "-f", "sluice/lost:latest"], check=True, capture_output=True)
+        *_, job = runner.watch(job["id"])
+        assert (job["state"], job["end_reason"]) == ("failed", "pull_failed")
+        assert "sluice/lost" in job["evidence"]["message"]
+        assert runner.get_image("lost")["state"] == "missing"
+
+    def test_an_image_without_the_program_it_starts_is_named(self, runner: Runner) -> None:
+        reference = self._image_to_lose(runner, "broken", 'CMD ["/nothing/here"]')
+        runner.add_image(reference, name="broken", pull=False)
+        job = self._run(runner, kind="training", image="broken", train_data="pets")
+        subprocess.run(["docker", "rmi", "-f", reference], check=True, capture_output=True)
+        assert (job["state"], job["end_reason"]) in (("failed", "start_failed"), ("failed", "exit_code")), job["evidence"]
+        assert "/nothing/here" in job["evidence"]["message"] + "".join(job["evidence"]["log_tail"])
+
+    def _image_to_lose(self, runner: Runner, name: str, line: str = "LABEL other=yes") -> str:
+        dockerfile = f"FROM {runner.get_image('probe')['digest']}\n{line}\n"
+        reference = f"sluice/{name}:latest"
+        subprocess.run(["docker", "build", "-q", "-t", reference, "-"], input=dockerfile, text=True, check=True, capture_output=True)
+        return reference
+
+    def test_an_engine_that_is_gone_before_the_start_is_named(self, runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+        job = runner.submit(JobSpec(kind="training", image="probe", train_data="pets"))
+        monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+        with Runner.open(runner._installation.settings) as elsewhere:
+            *_, job = elsewhere.watch(job["id"])
+        assert (job["state"], job["end_reason"]) == ("failed", "engine_gone")
+        assert "sluice doctor" in job["next_step"]
