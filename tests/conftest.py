@@ -17,6 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No test is timed: a busy machine must not turn a slow example into a failure. On CI hypothesis' own profile stays underneath.
+settings.register_profile("sluice", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("sluice")
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE_IMAGE = "sluice/base:bookworm"
