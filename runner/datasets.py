@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
@@ -301,6 +301,7 @@ def _facts(name: str, found: _Import, format_name: str, detected: str) -> dict[s
         "detected": detected,
         "images": len(found.entries),
         "annotations": counts.total(),
+        "object_type": int(_object_type(entries)),
         "classes": {class_name: counts[class_name] for class_name in found.class_names},
         "splits": {split: splits[split] for split in sorted(splits, key=_split_rank)},
         "unlabeled": sum(entry.annotations is None for entry in entries),
@@ -361,6 +362,12 @@ def _place(aside: Path, folder: Path) -> None:
     sync_to_disk(folder, folder.parent)
 
 
+def _object_type(entries: Iterable[Entry]) -> ObjectType:
+    """What the annotations can teach: outlines also teach boxes, boxes no outlines."""
+    outlined = any(box.segmentation for entry in entries for box in entry.annotations or ())
+    return ObjectType.INSTANCE_SEGMENTATION if outlined else ObjectType.DETECTION
+
+
 def _add_row(session: Session, report: Mapping[str, Any], number: int, folder: str, parent: int | None) -> None:
     datasets.add_version(
         session,
@@ -371,7 +378,7 @@ def _add_row(session: Session, report: Mapping[str, Any], number: int, folder: s
         annotation_count=report["annotations"],
         class_names=tuple(report["classes"]),
         splits=report["splits"],
-        object_type=ObjectType.DETECTION,
+        object_type=report["object_type"],
         content_hash=report["content_hash"],
         parent=parent,
         source=report["source"],

@@ -77,7 +77,8 @@ def choose(session: Session, spec: JobSpec) -> Choice:
     """Image, model, stage and template of a request. An image that is not linked is only taken when ``unlinked`` says so."""
     model, stage = get_stage(session, spec.model) if spec.model else (None, None)
     image = images.get_image(session, spec.image) if spec.image else _linked_image(session, spec, model)
-    template = _template(image, spec, model)
+    object_type = ObjectType(model.object_type) if model else _object_type(session, spec, image)
+    template = _template(image, spec, object_type)
     if model and spec.kind is not Kind.TRAINING and not spec.unlinked:
         _refuse_unlinked(session, spec.kind, image, model)
     return Choice(image, model, stage, template)
@@ -106,12 +107,36 @@ def _refuse_unlinked(session: Session, kind: Kind, image: ImageRecord, model: Mo
             )
 
 
-def _template(image: ImageRecord, spec: JobSpec, model: ModelRecord | None) -> Template:
+# What annotations of a type can teach, best first: outlines also teach boxes, boxes no outlines.
+_TEACHES = {
+    ObjectType.DETECTION: (ObjectType.DETECTION, ObjectType.MULTI_MODAL),
+    ObjectType.INSTANCE_SEGMENTATION: (
+        ObjectType.INSTANCE_SEGMENTATION,
+        ObjectType.SEMANTIC_SEGMENTATION,
+        ObjectType.DETECTION,
+        ObjectType.MULTI_MODAL,
+    ),
+}
+
+
+def _object_type(session: Session, spec: JobSpec, image: ImageRecord) -> ObjectType:
+    """What the image is to learn: the first of its object types that the data can teach."""
+    data = job_data.pin(session, spec.train_data or "")
+    taught = _TEACHES.get(ObjectType(data.version.object_type), tuple(ObjectType))
+    for object_type in taught:
+        if object_type in image.metadata.object_types:
+            return object_type
+    handles = ", ".join(t.label for t in image.metadata.object_types)
+    raise ImageError(
+        f"{image.name} handles {handles}, which {data} cannot teach", hint="Its annotations are boxes: import some with outlines."
+    )
+
+
+def _template(image: ImageRecord, spec: JobSpec, object_type: ObjectType) -> Template:
     missing = [part for part in spec.kind.parts if part not in image.metadata.kinds]
     if missing:
         offered = ", ".join(map(str, image.metadata.kinds))
         raise ImageError(f"{image.name} does not offer {missing[0]}", hint=f"It offers: {offered}. sluice image list shows the others.")
-    object_type = ObjectType(model.object_type) if model else image.metadata.object_types[0]
     templates = [image.metadata.find_template(part, object_type) for part in spec.kind.parts]
     found = [template for template in templates if template]
     if len(found) < len(templates):
