@@ -138,6 +138,11 @@ class Attempt:
                 if time.monotonic() - silent_since > self._settings.engine_silence_s:
                     raise
                 self._pause(1.0)
+            except EngineError:  # a container that somebody removes can be missed by any question about it
+                status = self._engine.status(self._job.container_id or "")
+                if status.state != "gone":
+                    raise
+                return status
 
     def _follow_once(self) -> ContainerStatus:
         container_id = self._job.container_id or ""
