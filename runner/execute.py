@@ -146,8 +146,9 @@ class Attempt:
 
     def _follow_once(self) -> ContainerStatus:
         container_id = self._job.container_id or ""
-        if self._engine.status(container_id).state == "gone":
-            return self._engine.status(container_id)
+        status_now = self._engine.status(container_id)
+        if status_now.state == "gone":
+            return status_now
         output = LogCopy(self._engine, container_id, self._run_dir.log_file)
         with self._engine.watch(container_id) as watch:
             self._at(Step.START, lambda: self._engine.start(container_id))
@@ -289,10 +290,14 @@ class Attempt:
             self._update(progress=shown)
 
     def _stop_if_due(self, container_id: str) -> None:
-        status = self._engine.status(container_id)
-        late = self._spec.timeout_s and status.started_at and time.time() - status.started_at >= self._spec.timeout_s
-        if self._job.cancel_requested_at or late:
+        if self._job.cancel_requested_at or self._is_late(container_id):
             self._engine.stop(container_id, self._settings.stop_grace_s)
+
+    def _is_late(self, container_id: str) -> bool:
+        if not self._spec.timeout_s:
+            return False
+        started_at = self._engine.status(container_id).started_at
+        return started_at is not None and time.time() - started_at >= self._spec.timeout_s
 
     # ------------------------------------------------------------------------------------------------------------ how it ends
 
