@@ -15,18 +15,38 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from contracts.image import Kind
 
 
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
+
+class GpuWish(BaseModel):
+    """Which GPUs a job can use, when not any will do. ``model`` is a part of the card's name, in any case (``h200``).
+
+    ``mig_profile`` (``1g.18gb``) asks for slices instead of cards. ``shared_bytes`` shares a card of a pool that allows it, and declares how
+    much of its memory the job will use; nothing enforces that.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pool: str | None = Field(None, pattern=NAME_PATTERN)
+    model: str | None = Field(None, min_length=1, max_length=100)
+    memory_bytes: int | None = Field(None, gt=0)
+    mig_profile: str | None = Field(None, pattern=r"^[0-9]+[gc][0-9a-z.+]*$")
+    shared_bytes: int | None = Field(None, gt=0)
+
+
 class JobSpec(BaseModel):
     """What a door asks for. Unknown keys are refused.
 
     Datasets are references ``name[@V001][:split]``; a model is ``name[@stage]``. ``class_names`` is ordered: the position is the
-    class id. Empty means every class of the training data.
+    class id. Empty means every class of the training data. ``silence_timeout_s`` ends a job whose image neither prints nor reports
+    progress for so long. ``retries`` None: as many as the settings say, for the causes that they name.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Kind
     image: str | None = None
-    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    name: str | None = Field(None, pattern=NAME_PATTERN)
     train_data: str | None = None
     val_data: str | None = None
     data: str | None = None
@@ -40,6 +60,11 @@ class JobSpec(BaseModel):
     memory_bytes: int | None = Field(None, ge=16 * 1024**2)
     cpu_count: float | None = Field(None, gt=0)
     timeout_s: float | None = Field(None, gt=0)
+    silence_timeout_s: float | None = Field(None, gt=0)
+    project: str = Field("default", pattern=NAME_PATTERN)
+    priority: int = Field(0, ge=-100, le=100)
+    retries: int | None = Field(None, ge=0, le=20)
+    gpu: GpuWish = GpuWish()
 
     @model_validator(mode="after")
     def _has_its_inputs(self) -> JobSpec:
@@ -105,6 +130,8 @@ class EndReason(str, Enum):
     OUT_OF_MEMORY = "out_of_memory"
     KILLED = "killed"
     TIMEOUT = "timeout"
+    SILENT = "silent"
+    GPU_LOST = "gpu_lost"
     RESULT_MISSING = "result_missing"
     RESULT_MALFORMED = "result_malformed"
     NO_GPU = "no_gpu"
@@ -139,6 +166,8 @@ _NEXT_STEP = {
     EndReason.OUT_OF_MEMORY: "Give the job more with --memory, or make it need less (a smaller batch or picture size).",
     EndReason.KILLED: "Something outside Sluice ended the container (an operator, `docker kill`, a restart of the engine or host): `sluice job rerun`.",
     EndReason.TIMEOUT: "Give the job more time with --timeout, or find out where it hangs from the last log lines.",
+    EndReason.SILENT: "It neither printed nor reported progress for its --silence-timeout: its last log lines show where it hangs, or allow it more.",
+    EndReason.GPU_LOST: "A GPU failed under the job: `sluice gpu list` says which and why; `sluice job rerun` takes others.",
     EndReason.RESULT_MISSING: "The image exited 0 but left no result file: its author must write it (docs/2-contract.md).",
     EndReason.RESULT_MALFORMED: "The image's result file cannot be read: its author must fix what the message names (docs/2-contract.md).",
     EndReason.NO_GPU: "`sluice gpu list` says who holds each card; ask for fewer, or wait.",

@@ -7,6 +7,7 @@ library's errors where they enter and keeps the cause with ``from``.
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,10 +16,12 @@ from typing import Any, ClassVar
 
 from contracts.dataset import Annotation, Asset, ContainerPaths, JobInputs
 from contracts.errors import ImageError
-from contracts.gpu import Gpu
+from contracts.gpu import GpuEvent, Snapshot
 from contracts.image import ImageFacts, ImageMetadata, Kind, ObjectType, Parameter, Permissions
 from contracts.job import JobWarning
 from contracts.results import InferenceResult, MiningResult, Progress, TrainingResult
+
+HINT_INTERVAL_S = 1.0
 
 GROUPS = {
     "engine": "sluice.engines",
@@ -26,6 +29,7 @@ GROUPS = {
     "store": "sluice.stores",
     "format": "sluice.formats",
     "dialect": "sluice.dialects",
+    "listener": "sluice.listeners",
 }
 
 
@@ -81,11 +85,24 @@ class ContainerStatus:
 
 @dataclass(frozen=True)
 class ContainerStats:
-    """Resource use at one moment; a value the engine does not know is None."""
+    """Resource use at one moment; a value the engine does not know is None. ``memory_limit_bytes`` None also where there is no limit."""
 
     memory_bytes: int | None = None
     cpu_seconds: float | None = None
     pids: int | None = None
+    memory_limit_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class PullProgress:
+    """Where a pull stands. Bytes are of all layers together and never fall; ``total_bytes`` grows while the engine learns of layers.
+
+    ``message`` is one line for people.
+    """
+
+    message: str
+    current_bytes: int = 0
+    total_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -156,8 +173,10 @@ class Engine(ABC):
         """The image that the reference (name, tag or digest) points to now, or None. Never pulls."""
 
     @abstractmethod
-    def pull_image(self, reference: str, on_progress: Callable[[str], None]) -> ImageFacts:
-        """Fetch the image; blocks. ``on_progress`` gets one line for people at a time. Raises ``PullError``."""
+    def pull_image(self, reference: str, on_progress: Callable[[PullProgress], None], timeout_s: float | None = None) -> ImageFacts:
+        """Fetch the image; blocks, at most ``timeout_s``. Raises ``PullError``, also when the time is over; an exception that
+        ``on_progress`` raises ends the pull and goes through. Several pulls of one reference at a time fetch it once.
+        """
 
     @abstractmethod
     def build_image(self, folder: Path, reference: str, build_args: Mapping[str, str], on_output: Callable[[str], None]) -> ImageFacts:
@@ -198,7 +217,20 @@ class Engine(ABC):
 
     @abstractmethod
     def list_containers(self, labels: Mapping[str, str]) -> list[ContainerStatus]:
-        """Every container, running or not, that carries all these labels."""
+        """Every container, running or not, that carries all these labels. One question to the engine, however many run: of a container that
+        runs or was not started, ``gpu_uuids``, times and flags may be left at their defaults; one that exited has them all.
+        """
+
+    def hints(self, labels: Mapping[str, str], stop: Callable[[], bool]) -> Iterator[str]:
+        """Names of containers with these labels that have just started or ended, as they do so; '' now and then, at least each second.
+
+        Only a hint that it is time to look: some may be missing, and it may end or raise ``EngineGoneError`` at any moment. Ends soon after
+        ``stop()`` is true. An engine that cannot tell gives '' each second.
+        """
+        del labels
+        while not stop():
+            time.sleep(min(1.0, HINT_INTERVAL_S))
+            yield ""
 
     @abstractmethod
     def gpu_claims(self) -> dict[str, str]:
@@ -232,7 +264,7 @@ class Engine(ABC):
 
 
 class GpuSource(ABC):
-    """Where the list of cards and their processes comes from.
+    """Where the list of cards and their processes comes from. Safe to share between threads.
 
     A call never hangs the runner: it returns or raises ``GpuSourceError`` within ``timeout_s``, even if the driver hangs.
     A host without GPUs gives an empty list, not an error. One broken card is reported in its ``error``; the others go on.
@@ -241,12 +273,16 @@ class GpuSource(ABC):
     name: ClassVar[str]
 
     @abstractmethod
-    def list_gpus(self, timeout_s: float = 5.0) -> list[Gpu]:
-        """Every card, in the order of ``index``; a fresh reading each time."""
+    def snapshot(self, timeout_s: float = 5.0) -> Snapshot:
+        """Every card and slice, in the order of ``index``; a fresh reading each time. Topology and names may be remembered for a minute."""
+
+    def events(self) -> list[GpuEvent]:
+        """Xid errors since the last call, oldest first; never waits. [] also where they cannot be seen: the snapshot says which."""
+        return []
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of driver and child processes. May be repeated; the next ``list_gpus`` opens again."""
+        """Let go of driver and child processes. May be repeated; the next ``snapshot`` opens again."""
 
 
 # ------------------------------------------------------------------------------------------------------------------ store
@@ -374,3 +410,24 @@ class Dialect(ABC):
     def extra_parameters(self, metadata: ImageMetadata) -> tuple[Parameter, ...]:  # noqa: ARG002 - for dialects that have some
         """What a user may set beside the template's parameters: requests to the platform. They have no default."""
         return ()
+
+
+# --------------------------------------------------------------------------------------------------------------- listener
+
+
+class Listener(ABC):
+    """Somebody who is told what happens to jobs. Made with its own options from the settings (``listener.<name>.<option>``)."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def __init__(self, options: Mapping[str, str]) -> None:
+        """Check the options; contacts nobody. Raises ``ConfigurationError`` naming the option that is wrong, missing or unknown."""
+
+    @abstractmethod
+    def deliver(self, delivery_id: str, message: Mapping[str, Any], timeout_s: float) -> None:
+        """Tell it; returns when it was taken. Raises ``UnavailableError`` when it may work later, ``RequestError`` when it never will.
+
+        May be repeated after a kill between delivery and record: ``delivery_id`` is the same then, and the listener hands it on so that the
+        receiver can leave out what it has seen.
+        """

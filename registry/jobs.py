@@ -14,7 +14,7 @@ from contracts.errors import ConflictError, InternalError, RequestError
 from contracts.image import Kind
 from contracts.job import EndReason, Evidence, JobState, JobWarning, Step
 from registry.lookup import not_found
-from registry.tables import JobEventRow, JobRow, now
+from registry.tables import JobAttemptRow, JobEventRow, JobRow, now
 
 PREFIX_LENGTH = 3
 
@@ -24,7 +24,9 @@ class JobRecord:
     """One job as it stands.
 
     ``spec`` is what was asked for, ``plan`` what it was pinned to when it was submitted. ``gpu_uuids`` are those of the present attempt;
-    ``exit_code`` is the container's own. ``cleaned_at`` is set when container and lease of an ended job are gone.
+    ``exit_code`` is the container's own. ``cleaned_at`` is set when container and lease of an ended job are gone. ``cpu_count`` and ``memory_bytes``
+    are what the job reserves on the host, ``gpu_wish`` the canonical JSON of its ``GpuWish`` ('' for any). ``admitted_at``: the present
+    attempt holds what it needs; before ``not_before`` a retry is not admitted.
     """
 
     id: str
@@ -54,12 +56,35 @@ class JobRecord:
     cancel_requested_at: datetime | None
     rerun_of: str | None
     cleaned_at: datetime | None
+    user: str
+    project: str
+    priority: int
+    idempotency_key: str | None
+    gpu_count: int
+    cpu_count: float
+    memory_bytes: int
+    gpu_wish: str
+    admitted_at: datetime | None
+    not_before: datetime | None
 
     @property
     def state(self) -> JobState:
         if self.end_reason is not None:
             return self.end_reason.state
         return JobState.QUEUED if self.step is Step.QUEUED else JobState.RUNNING
+
+
+@dataclass(frozen=True)
+class AttemptRecord:
+    """How an attempt ended that was followed by another."""
+
+    attempt: int
+    end_reason: EndReason
+    exit_code: int | None
+    evidence: dict[str, Any] | None
+    gpu_uuids: tuple[str, ...]
+    started_at: datetime | None
+    ended_at: datetime
 
 
 @dataclass(frozen=True)
@@ -92,8 +117,16 @@ def add_job(
     warnings: Iterable[JobWarning | Mapping[str, Any]] = (),
     rerun_of: str | None = None,
     created_at: datetime | None = None,
+    user: str = "",
+    project: str = "default",
+    priority: int = 0,
+    idempotency_key: str | None = None,
+    gpu_count: int = 0,
+    cpu_count: float = 0.0,
+    memory_bytes: int = 0,
+    gpu_wish: str = "",
 ) -> JobRecord:
-    """Store a queued job. Raises ``ConflictError`` when the id is taken; names need not differ."""
+    """Store a queued job. Raises ``ConflictError`` when the id or the idempotency key is taken; names need not differ."""
     if session.get(JobRow, id) is not None:
         raise ConflictError(f"the job id {id} is taken", hint="Make another id.", id=id)
     row = JobRow(
@@ -114,6 +147,14 @@ def add_job(
         created_at=created_at or now(),
         warnings=_warnings(warnings),
         rerun_of=rerun_of,
+        user=user,
+        project=project,
+        priority=priority,
+        idempotency_key=idempotency_key,
+        gpu_count=gpu_count,
+        cpu_count=cpu_count,
+        memory_bytes=memory_bytes,
+        gpu_wish=gpu_wish,
     )
     session.add(row)
     session.flush()
@@ -153,6 +194,12 @@ def list_jobs(
 def count_jobs(session: Session, *, states: Sequence[JobState] = (), kinds: Sequence[Kind] = ()) -> int:
     """How many ``list_jobs`` would list without a limit."""
     return session.scalar(_filtered(select(func.count()).select_from(JobRow), states, kinds)) or 0
+
+
+def find_submitted(session: Session, idempotency_key: str) -> JobRecord | None:
+    """The job that was submitted with this idempotency key, or None."""
+    row = session.scalar(select(JobRow).where(JobRow.idempotency_key == idempotency_key))
+    return _record(row) if row else None
 
 
 def list_unfinished(session: Session) -> list[JobRecord]:
@@ -202,6 +249,42 @@ def finish_job(
             f"job {id} ended already: {row.end_reason}, not {end_reason}", hint="A job ends once; run it again for another end.", id=id
         )
     return _record(row)
+
+
+def begin_retry(session: Session, id: str, end_reason: EndReason, evidence: Evidence, not_before: datetime) -> JobRecord:  # noqa: A002
+    """Put the present attempt's end on record and queue the job again as its next attempt, not to be admitted before ``not_before``.
+
+    The container and the lease of the attempt that ended must be gone. Raises ``ConflictError`` for a job that has ended.
+    """
+    row = _job_row(session, id)
+    if row.end_reason is not None:
+        raise ConflictError(f"job {id} ended already: {row.end_reason}", hint="Run it again: sluice job rerun.", id=id)
+    session.add(
+        JobAttemptRow(
+            job_id=id,
+            attempt=row.attempt,
+            end_reason=end_reason.value,
+            exit_code=evidence.exit_code,
+            evidence=evidence.to_dict(),
+            container_id=row.container_id,
+            gpu_uuids=list(row.gpu_uuids),
+            started_at=row.started_at,
+            ended_at=now(),
+        )
+    )
+    row.attempt, row.step, row.not_before, row.admitted_at = row.attempt + 1, Step.QUEUED.value, not_before, None
+    row.container_id, row.gpu_uuids, row.progress, row.started_at = None, [], None, None
+    session.flush()
+    return _record(row)
+
+
+def list_attempts(session: Session, job_id: str) -> list[AttemptRecord]:
+    """The attempts that were followed by another, oldest first."""
+    rows = session.scalars(select(JobAttemptRow).where(JobAttemptRow.job_id == job_id).order_by(JobAttemptRow.attempt))
+    return [
+        AttemptRecord(row.attempt, EndReason(row.end_reason), row.exit_code, row.evidence, tuple(row.gpu_uuids), row.started_at, row.ended_at)
+        for row in rows
+    ]
 
 
 def add_event(session: Session, job_id: str, step: Step, detail: Mapping[str, Any] | None = None) -> EventRecord:
@@ -266,7 +349,8 @@ def _in_state(state: JobState) -> ColumnElement[bool]:
 _UPDATABLE = frozenset(
     {
         "name", "step", "attempt", "image_reference", "image_digest", "container_id", "gpu_uuids", "run_dir", "started_at",
-        "progress", "exit_code", "evidence", "warnings", "result", "cancel_requested_at", "cleaned_at",
+        "progress", "exit_code", "evidence", "warnings", "result", "cancel_requested_at", "cleaned_at", "admitted_at", "not_before",
+        "priority",
     }
 )  # fmt: skip
 
@@ -315,6 +399,16 @@ def _record(row: JobRow) -> JobRecord:
         cancel_requested_at=row.cancel_requested_at,
         rerun_of=row.rerun_of,
         cleaned_at=row.cleaned_at,
+        user=row.user,
+        project=row.project,
+        priority=row.priority,
+        idempotency_key=row.idempotency_key,
+        gpu_count=row.gpu_count,
+        cpu_count=row.cpu_count,
+        memory_bytes=row.memory_bytes,
+        gpu_wish=row.gpu_wish,
+        admitted_at=row.admitted_at,
+        not_before=row.not_before,
     )
 
 

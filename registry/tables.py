@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, DateTime, ForeignKey, Index, MetaData, String, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Boolean, DateTime, Float, ForeignKey, Index, MetaData, String, Text, UniqueConstraint
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
@@ -227,6 +227,33 @@ class JobRow(Base):
     cancel_requested_at: Mapped[datetime | None] = mapped_column(UtcTime)
     rerun_of: Mapped[str | None] = mapped_column(String(50))
     cleaned_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    user: Mapped[str] = mapped_column(String(200))
+    project: Mapped[str] = mapped_column(String(200))
+    priority: Mapped[int]
+    idempotency_key: Mapped[str | None] = mapped_column(String(200), unique=True)
+    # What the queue weighs, so that a hundred thousand rows are read without their JSON.
+    gpu_count: Mapped[int]
+    cpu_count: Mapped[float] = mapped_column(Float)
+    memory_bytes: Mapped[int] = mapped_column(BigInteger)
+    gpu_wish: Mapped[str] = mapped_column(Text)
+    admitted_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    not_before: Mapped[datetime | None] = mapped_column(UtcTime)
+
+
+class JobAttemptRow(Base):
+    """How an attempt ended that was followed by another; the last attempt's end stands in the job itself."""
+
+    __tablename__ = "job_attempts"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    end_reason: Mapped[str] = mapped_column(String(50))
+    exit_code: Mapped[int | None] = mapped_column(BigInteger)
+    evidence: Mapped[Any] = mapped_column(FreeJson, nullable=True)
+    container_id: Mapped[str | None] = mapped_column(String(200))
+    gpu_uuids: Mapped[Any] = mapped_column(FreeJson)
+    started_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    ended_at: Mapped[datetime] = mapped_column(UtcTime)
 
 
 class JobEventRow(Base):
@@ -273,3 +300,96 @@ class GpuSlotRow(Base):
     uuid: Mapped[str] = mapped_column(String(100), primary_key=True)
     slot: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     lease_id: Mapped[int | None] = mapped_column(ForeignKey("gpu_lease.id"), index=True)
+
+
+class GpuDeviceRow(Base):
+    """A card or MIG slice as it was last seen, and what an operator said about it. ``missing_since``: no longer in the snapshot."""
+
+    __tablename__ = "gpu_device"
+
+    host: Mapped[str] = mapped_column(String(255), primary_key=True)
+    uuid: Mapped[str] = mapped_column(String(100), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    parent_uuid: Mapped[str] = mapped_column(String(100))
+    model: Mapped[str] = mapped_column(String(200))
+    profile: Mapped[str] = mapped_column(String(50))
+    total_bytes: Mapped[int] = mapped_column(BigInteger)
+    idx: Mapped[int]
+    pci: Mapped[str] = mapped_column(String(50))
+    boot_id: Mapped[str] = mapped_column(String(100))
+    driver: Mapped[str] = mapped_column(String(50))
+    first_seen: Mapped[datetime] = mapped_column(UtcTime)
+    last_seen: Mapped[datetime] = mapped_column(UtcTime)
+    missing_since: Mapped[datetime | None] = mapped_column(UtcTime)
+    pool: Mapped[str] = mapped_column(String(100))
+    drained: Mapped[bool] = mapped_column(Boolean)
+    health: Mapped[str] = mapped_column(String(20))
+    # One object per taint: {"reason", "effect", "since", ...}.
+    reasons: Mapped[Any] = mapped_column(FreeJson)
+    # The counters that health compares: uncorrected ECC errors, remapped rows, when they last changed.
+    counters: Mapped[Any] = mapped_column(FreeJson)
+
+
+class GpuEventRow(Base):
+    """What happened to a card: Xid errors, changes of state, conflicts. Rows are added, never changed."""
+
+    __tablename__ = "gpu_event"
+    __table_args__ = (Index(None, "host", "uuid", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    host: Mapped[str] = mapped_column(String(255))
+    uuid: Mapped[str] = mapped_column(String(100))
+    kind: Mapped[str] = mapped_column(String(50))
+    job_id: Mapped[str | None] = mapped_column(String(50), index=True)
+    detail: Mapped[Any] = mapped_column(FreeJson)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class GpuPoolRow(Base):
+    """A named set of GPUs. ``slots``: jobs that may share a card, 1 for none. Empty ``users``, ``projects`` and ``kinds`` allow all."""
+
+    __tablename__ = "gpu_pool"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    purpose: Mapped[str] = mapped_column(Text)
+    slots: Mapped[int]
+    max_gpus_per_user: Mapped[int | None]
+    max_gpus_per_project: Mapped[int | None]
+    users: Mapped[Any] = mapped_column(FreeJson)
+    projects: Mapped[Any] = mapped_column(FreeJson)
+    kinds: Mapped[Any] = mapped_column(FreeJson)
+    drained: Mapped[bool] = mapped_column(Boolean)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class ShareRow(Base):
+    """A user's or project's share of the GPUs: its weight, its quotas, and its use so far, decayed up to ``used_until``."""
+
+    __tablename__ = "shares"
+
+    kind: Mapped[str] = mapped_column(String(20), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    weight: Mapped[float] = mapped_column(Float)
+    max_gpus: Mapped[int | None]
+    max_jobs: Mapped[int | None]
+    usage_gpu_s: Mapped[float] = mapped_column(Float)
+    used_until: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class DeliveryRow(Base):
+    """One message to one listener about one event of a job: written with the event, sent until it arrived or was given up."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (UniqueConstraint("job_id", "attempt", "event", "listener"), Index(None, "ended_at", "next_at"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    attempt: Mapped[int]
+    event: Mapped[str] = mapped_column(String(50))
+    listener: Mapped[str] = mapped_column(String(100))
+    message: Mapped[Any] = mapped_column(FreeJson)
+    tries: Mapped[int]
+    next_at: Mapped[datetime] = mapped_column(UtcTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    error: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)

@@ -34,7 +34,7 @@ def test_a_file_that_is_no_configuration_is_named(tmp_path: Path) -> None:
 
 
 def test_another_process_gets_the_same_settings_from_the_environment(tmp_path: Path) -> None:
-    settings = load_settings({"home": str(tmp_path), "engine": "process", "gpu_wait_s": "3"}, {})
+    settings = load_settings({"home": str(tmp_path), "engine": "process", "hold_after_s": "3"}, {})
     assert load_settings({}, environment_of(settings)) == settings
 
 
