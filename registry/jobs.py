@@ -125,6 +125,7 @@ def add_job(
     cpu_count: float = 0.0,
     memory_bytes: int = 0,
     gpu_wish: str = "",
+    runtime_s: float | None = None,
 ) -> JobRecord:
     """Store a queued job. Raises ``ConflictError`` when the id or the idempotency key is taken; names need not differ."""
     if session.get(JobRow, id) is not None:
@@ -155,6 +156,7 @@ def add_job(
         cpu_count=cpu_count,
         memory_bytes=memory_bytes,
         gpu_wish=gpu_wish,
+        runtime_s=runtime_s,
     )
     session.add(row)
     session.flush()
@@ -254,7 +256,8 @@ def finish_job(
 def begin_retry(session: Session, id: str, end_reason: EndReason, evidence: Evidence, not_before: datetime) -> JobRecord:  # noqa: A002
     """Put the present attempt's end on record and queue the job again as its next attempt, not to be admitted before ``not_before``.
 
-    The container and the lease of the attempt that ended must be gone. Raises ``ConflictError`` for a job that has ended.
+    Container and lease of the attempt that ended may still be there: they carry its number, and whoever sees them ends them.
+    Raises ``ConflictError`` for a job that has ended.
     """
     row = _job_row(session, id)
     if row.end_reason is not None:

@@ -236,6 +236,7 @@ class JobRow(Base):
     cpu_count: Mapped[float] = mapped_column(Float)
     memory_bytes: Mapped[int] = mapped_column(BigInteger)
     gpu_wish: Mapped[str] = mapped_column(Text)
+    runtime_s: Mapped[float | None] = mapped_column(Float)
     admitted_at: Mapped[datetime | None] = mapped_column(UtcTime)
     not_before: Mapped[datetime | None] = mapped_column(UtcTime)
 

@@ -23,6 +23,7 @@ def upgrade() -> None:
         jobs.add_column(sa.Column("cpu_count", sa.Float(), nullable=False, server_default="0"))
         jobs.add_column(sa.Column("memory_bytes", sa.BigInteger(), nullable=False, server_default="0"))
         jobs.add_column(sa.Column("gpu_wish", sa.Text(), nullable=False, server_default=""))
+        jobs.add_column(sa.Column("runtime_s", sa.Float(), nullable=True))
         jobs.add_column(sa.Column("admitted_at", _time(), nullable=True))
         jobs.add_column(sa.Column("not_before", _time(), nullable=True))
         jobs.create_unique_constraint(op.f("uq_jobs_idempotency_key"), ["idempotency_key"])
@@ -168,6 +169,7 @@ def downgrade() -> None:
             "cpu_count",
             "memory_bytes",
             "gpu_wish",
+            "runtime_s",
             "admitted_at",
             "not_before",
         ):
