@@ -49,3 +49,9 @@ class LogCopy:
         except FileNotFoundError:
             return "", 0
         return saved["cursor"], saved["size"]
+
+
+def begin_anew(file: Path) -> None:
+    """The next copy into the file is of another container, whose output follows what is there. May be repeated before that copy begins."""
+    if file.exists():
+        write_atomically(file.with_name(f"{file.name}.cursor"), json.dumps({"cursor": "", "size": file.stat().st_size}).encode())

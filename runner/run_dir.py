@@ -45,7 +45,21 @@ class RunDir:
         self.out_dir = path / "out"
         self.log_file = path / "container.log"
         self.job_file = path / "job.json"
+        self._attempt_file = path / "attempt"
         self._lock_file = path / "lock"
+
+    def open_attempt(self, attempt: int) -> bool:
+        """Puts aside what a former attempt left in ``out/``, as ``out-<its number>/``. True when it did; may be repeated."""
+        former = self._attempt_file.read_text(encoding="ascii") if self._attempt_file.exists() else "1"
+        if former == str(attempt):
+            return False
+        if self.out_dir.exists():
+            self.out_dir.replace(self.path / f"out-{former}")
+        return True
+
+    def note_attempt(self, attempt: int) -> None:
+        """From here on ``out/`` is this attempt's."""
+        write_atomically(self._attempt_file, str(attempt).encode())
 
     def create(self) -> None:
         """May be repeated."""
