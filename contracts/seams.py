@@ -188,6 +188,21 @@ class Engine(ABC):
             f"the engine {self.name} cannot make {reference} of {tar}: it has no images", hint="Use an engine that has, such as docker."
         )
 
+    def list_images(self) -> list[ImageFacts]:
+        """Every image the engine has, once under each of its names; one without a name has the reference ''. Names in alphabetical order.
+
+        One question to the engine: ``architecture`` and ``has_command`` may be left at their defaults. [] on an engine that keeps no images.
+        """
+        return []
+
+    def remove_image(self, reference: str) -> int:  # noqa: ARG002 - for engines that keep images
+        """Remove an image: a name is taken from it, and the image goes with its last name; a digest removes it under every name it has.
+
+        Returns about how many bytes were freed: 0 when it has other names, or is not there. Layers that other images use stay. Raises
+        ``ConflictError`` and changes nothing when a container, running or not, uses it. An engine that keeps no images does nothing.
+        """
+        return 0
+
     @abstractmethod
     def read_image_files(self, reference: str, folder: str, max_bytes: int) -> dict[str, bytes]:
         """Regular files below a folder of the image, by path relative to it, without running it. {} when there is no such folder.

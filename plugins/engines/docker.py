@@ -17,7 +17,7 @@ from contracts.dataset import ContainerPaths
 from contracts.errors import EngineError, ImageMissingError, StartError
 from contracts.image import ImageFacts
 from contracts.seams import ContainerSpec, ContainerStats, ContainerStatus, Engine, EngineInfo, ExitWatch, LogChunk
-from plugins.engines import docker_images, docker_log, docker_spec, docker_status
+from plugins.engines import docker_image_store, docker_images, docker_log, docker_spec, docker_status
 from plugins.engines.archive import extract
 from plugins.engines.docker_client import DockerClient
 from plugins.engines.docker_errors import start_hint, translated
@@ -58,6 +58,12 @@ class DockerEngine(Engine):
 
     def import_image(self, tar: Path, reference: str) -> ImageFacts:
         return docker_images.import_tar(self._client, tar, reference)
+
+    def list_images(self) -> list[ImageFacts]:
+        return docker_image_store.list_all(self._client)
+
+    def remove_image(self, reference: str) -> int:
+        return docker_image_store.remove(self._client, reference)
 
     def read_image_files(self, reference: str, folder: str, max_bytes: int) -> dict[str, bytes]:
         return docker_images.read_files(self._client, reference, folder, max_bytes)

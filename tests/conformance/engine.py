@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from contracts.errors import EngineError, ImageError, ImageMissingError, PullError, StartError
+from contracts.errors import ConflictError, EngineError, ImageError, ImageMissingError, PullError, StartError
 from contracts.image import ImageFacts, Permissions
 from contracts.seams import ContainerSpec, ContainerStatus, Engine
 
@@ -142,6 +142,25 @@ class EngineConformance:
         assert image.has_command
         assert engine.find_image("sluice-test/no-such-image:ever") is None
         assert engine.find_image("") is None
+
+    def test_every_image_an_engine_keeps_is_listed_under_each_of_its_names(self, engine: Engine, image: ImageFacts) -> None:
+        listed = engine.list_images()
+        assert [facts.reference for facts in listed] == sorted(facts.reference for facts in listed)
+        assert listed == [] or (image.reference, image.digest) in [(facts.reference, facts.digest) for facts in listed]
+        assert all(facts.size_bytes > 0 for facts in listed if facts.digest == image.digest)
+
+    def test_an_image_that_a_container_uses_is_never_removed(self, engine: Engine, job: Job, image: ImageFacts) -> None:
+        job.ask("ok").create()
+        for reference in (image.reference, image.digest) if engine.list_images() else ():
+            with pytest.raises(ConflictError):
+                engine.remove_image(reference)
+        assert engine.find_image(image.reference) == image
+
+    def test_removing_an_image_that_is_not_there_frees_nothing(self, engine: Engine, image: ImageFacts) -> None:
+        assert engine.remove_image("sluice-test/no-such-image:ever") == 0
+        if not engine.list_images():  # what it runs is not its to remove
+            assert engine.remove_image(image.reference) == engine.remove_image(image.digest) == 0
+        assert engine.find_image(image.reference) == image
 
     def test_the_files_of_an_image_are_read_without_running_it(self, engine: Engine, image: ImageFacts) -> None:
         files = engine.read_image_files(image.reference, "/img-man", 1 * MIB)

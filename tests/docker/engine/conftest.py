@@ -12,7 +12,7 @@ PROBE_REFERENCE = "sluice-test/probe:latest"
 
 
 @pytest.fixture(scope="session")
-def probe_image() -> ImageFacts:
+def probe_image(_engine_with_base_image: None) -> ImageFacts:
     engine = DockerEngine()
     try:
         return engine.build_image(PROBE, PROBE_REFERENCE, {}, lambda line: None)

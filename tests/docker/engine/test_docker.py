@@ -167,6 +167,23 @@ class TestDockerEngine(EngineConformance):
         finally:
             docker.APIClient(version="auto").remove_image("sluice-test/imported:1")
 
+    def test_a_name_is_taken_from_an_image_and_the_last_one_frees_its_own_layers_only(self, engine: Engine, tmp_path: Path) -> None:
+        (tmp_path / "Dockerfile").write_text("FROM sluice-test/probe:latest\nCOPY weight /weight\n")
+        (tmp_path / "weight").write_bytes(bytes(3 * MIB))
+        names = [engine.build_image(tmp_path, f"sluice-test/heavy:{tag}", {}, lambda line: None).reference for tag in "ab"]
+        assert [facts.reference for facts in engine.list_images() if facts.reference.startswith("sluice-test/heavy")] == names
+        assert engine.remove_image(names[0]) == 0
+        assert engine.find_image(names[0]) is None
+        assert 3 * MIB <= engine.remove_image(names[1]) < 4 * MIB
+        assert engine.find_image(names[1]) is None
+
+    def test_a_digest_removes_an_image_under_all_its_names(self, engine: Engine, tmp_path: Path) -> None:
+        (tmp_path / "Dockerfile").write_text("FROM sluice-test/probe:latest\nLABEL sluice.test=names\nCOPY Dockerfile /\n")
+        facts = [engine.build_image(tmp_path, f"sluice-test/names:{tag}", {}, lambda line: None) for tag in "ab"]
+        assert facts[0].digest == facts[1].digest
+        assert engine.remove_image(facts[0].digest) > 0
+        assert [engine.find_image(name) for name in (facts[0].reference, facts[1].reference, facts[0].digest)] == [None] * 3
+
     def test_a_registry_that_cannot_be_reached_is_told_apart_from_a_missing_image(self, engine: Engine) -> None:
         with pytest.raises(PullError) as caught:
             engine.pull_image("127.0.0.1:9/x/y:z", lambda line: None)
