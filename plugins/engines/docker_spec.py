@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from contracts.seams import ContainerSpec
+from plugins.engines.docker_gpus import given_gpus as given_gpus, gpu_request
 
 #: Our own label: tells whether a container of the same name was made from the same spec.
 SPEC_LABEL = "sluice.spec"
@@ -76,7 +77,7 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
     if not allowed.writable_root:  # /tmp of the container
         config["Tmpfs"] = {"/tmp": "rw,exec,nosuid,nodev,mode=1777"}  # noqa: S108
 
-    return config | _limits(spec) | _gpus(spec)
+    return config | _limits(spec) | gpu_request(spec)
 
 
 def _bind(host_dir: str, container_dir: str, read_only: bool = False) -> dict[str, Any]:
@@ -91,14 +92,6 @@ def _limits(spec: ContainerSpec) -> dict[str, Any]:
     if spec.cpu_count is not None:
         limits["NanoCpus"] = int(spec.cpu_count * 1e9)
     return limits
-
-
-def _gpus(spec: ContainerSpec) -> dict[str, Any]:
-    """Exactly one request, by uuid: of two the last wins, a count always means the first cards, an empty list starts without any."""
-    if not spec.gpu_uuids:
-        return {}
-    request = {"Driver": "nvidia", "DeviceIDs": list(spec.gpu_uuids), "Capabilities": [["gpu", "compute", "utility"]]}
-    return {"DeviceRequests": [request]}
 
 
 def _fingerprint(config: Mapping[str, Any]) -> str:
@@ -120,33 +113,3 @@ def differences(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[
     if not found and labels.get(SPEC_LABEL) != wanted["Labels"][SPEC_LABEL]:
         found.append("it was made with other folders, limits, permissions or GPUs")
     return found
-
-
-def given_gpus(inspected: Mapping[str, Any]) -> list[str]:
-    """The cards a container was given, as it was asked for them: uuids or indexes; ``*`` for all of them.
-
-    The nvidia runtime also reads NVIDIA_VISIBLE_DEVICES, by which an image can take cards without any request.
-    """
-    host = inspected["HostConfig"]
-    found = [card for request in host.get("DeviceRequests") or [] for card in _requested(request)]
-    if "nvidia" in (host.get("Runtime") or ""):
-        found += _visible(inspected["Config"].get("Env") or [])
-    return list(dict.fromkeys(found))
-
-
-def _requested(request: Mapping[str, Any]) -> list[str]:
-    gpu = any("gpu" in group for group in request.get("Capabilities") or [])
-    ids = [str(card) for card in request.get("DeviceIDs") or []]
-    if request.get("Driver") == "cdi":
-        ids = [card.partition("=")[2] for card in ids if card.startswith("nvidia.com/gpu=")]
-        return ["*" if card == "all" else card for card in ids]
-    if not gpu and request.get("Driver") != "nvidia":
-        return []
-    count = int(request.get("Count") or 0)
-    return ["*"] if count < 0 else [str(index) for index in range(count)] or ids  # a count is always the first cards
-
-
-def _visible(environment: list[str]) -> list[str]:
-    values = [entry.partition("=")[2] for entry in environment if entry.startswith("NVIDIA_VISIBLE_DEVICES=")]
-    cards = values[-1].split(",") if values else []
-    return ["*" if card == "all" else card for card in cards if card not in ("", "void", "none")]

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from contracts.seams import ContainerStats, ContainerStatus, EngineInfo
-from plugins.engines.docker_spec import given_gpus
+from plugins.engines.docker_gpus import given_gpus
 
 _STATES = {
     "created": "created",
