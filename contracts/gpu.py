@@ -101,3 +101,20 @@ class Snapshot:
 def pair(one: str, other: str) -> tuple[str, str]:
     """The key of two cards in ``Snapshot.topology`` and ``nvlinks``."""
     return (one, other) if one < other else (other, one)
+
+
+#: What nvidia-smi, NVML and CUDA print in a container whose card went away: control groups forget the devices that the toolkit allowed when
+#: systemd reloads, cards fall off the bus, and memory breaks. A program that was given no card to begin with says other things.
+_LOST = (
+    "failed to initialize nvml: unknown error",
+    "gpu is lost",
+    "gpu has fallen off the bus",
+    "unable to determine the device handle for gpu",
+    "uncorrectable ecc error encountered",
+)
+
+
+def says_gpu_lost(text: str) -> bool:
+    """Whether a container's output says that a GPU it had went away or broke: the job may succeed in a new container, or on another card."""
+    spoken = text.lower()
+    return any(phrase in spoken for phrase in _LOST)

@@ -44,6 +44,7 @@ class ContainerSpec:
     for engines whose digests cannot be looked up (a folder of the process engine). ``gpu_uuids`` empty means that the container must see no GPU at
     all. ``read_only_files`` maps container paths to host files that the container may watch but not change; an engine without isolation leaves
     them out. ``memory_bytes`` None means no limit. ``labels`` and ``name`` identify the container after a restart of the runner.
+    ``gpu_injection`` is how an engine gives the cards: ``nvidia``, ``cdi`` or ``auto``, which leaves it to the engine.
     """
 
     name: str
@@ -55,6 +56,7 @@ class ContainerSpec:
     permissions: Permissions = Permissions()
     read_only_files: Mapping[str, Path] = field(default_factory=dict)
     gpu_uuids: tuple[str, ...] = ()
+    gpu_injection: str = "auto"
     shm_bytes: int = 64 * 1024**2
     memory_bytes: int | None = None
     cpu_count: float | None = None
