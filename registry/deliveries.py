@@ -145,7 +145,7 @@ def forget(session: Session, before: datetime) -> int:
 def count_waiting(session: Session) -> dict[str, int]:
     """How many deliveries wait, by listener."""
     query = select(DeliveryRow.listener, func.count()).where(_waiting()).group_by(DeliveryRow.listener)
-    return {listener: count for listener, count in session.execute(query)}
+    return {str(listener): int(count) for listener, count in session.execute(query)}
 
 
 def list_deliveries(session: Session, job_id: str) -> list[DeliveryRecord]:

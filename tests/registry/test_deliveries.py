@@ -70,9 +70,13 @@ def test_no_listener_means_no_delivery(session: Session, job: JobRecord) -> None
 
 
 def test_an_event_that_is_rolled_back_tells_nobody(database: Database, new_job: Callable[..., JobRecord]) -> None:
-    with pytest.raises(KeyError), database.writing() as session:
-        added(session, new_job(session))
-        raise KeyError
+    def submit_and_fail() -> None:
+        with database.writing() as session:
+            added(session, new_job(session))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        submit_and_fail()
     with database.reading() as session:
         assert deliveries.due(session, now()) == []
 
