@@ -5,11 +5,11 @@ from __future__ import annotations
 import fcntl
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from traceback import walk_tb
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError, StatementError
@@ -19,9 +19,11 @@ from sqlalchemy.pool import NullPool
 
 from contracts.errors import ConfigurationError, ConflictError, InternalError, RequestError, SluiceError, UnavailableError
 from registry.migrations import HEAD
+from registry.together import Together
 
 BUSY_TIMEOUT_S = 30
 
+Value = TypeVar("Value")
 _log = logging.getLogger(__name__)
 
 
@@ -39,6 +41,7 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._together = Together(self.writing)
         self._write_engine = engine.execution_options(sluice_writing=True)
         self._read_engine = (
             engine.execution_options(postgresql_readonly=True, isolation_level="REPEATABLE READ") if _is_postgresql(engine) else engine
@@ -82,6 +85,13 @@ class Database:
         with _translated(self._engine.url), Session(self._write_engine, expire_on_commit=False) as session, session.begin():
             session.connection()  # BEGIN IMMEDIATE now: what the block reads is still true when it writes
             yield session
+
+    def write(self, action: Callable[[Session], Value]) -> Value:
+        """As ``writing`` for one small write: it shares its transaction with those of other threads that wait to write.
+
+        Returns what ``action`` returned, once it is durable; what it raises is raised here and undoes its own changes only.
+        """
+        return self._together.write(action)
 
     def close(self) -> None:
         """Let go of every connection. May be repeated."""

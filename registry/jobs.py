@@ -185,17 +185,40 @@ def find_job(session: Session, id: str) -> JobRecord | None:  # noqa: A002 - the
     return _record(row) if row else None
 
 
-def list_jobs(
-    session: Session, *, states: Sequence[JobState] = (), kinds: Sequence[Kind] = (), limit: int | None = None, offset: int = 0
-) -> list[JobRecord]:
-    """Jobs, newest first; () means every state or kind."""
-    query = _filtered(select(JobRow), states, kinds).order_by(JobRow.created_at.desc(), JobRow.id.desc())
+@dataclass(frozen=True)
+class Filter:
+    """Which jobs; () means all."""
+
+    states: tuple[JobState, ...] = ()
+    kinds: tuple[Kind, ...] = ()
+    users: tuple[str, ...] = ()
+    projects: tuple[str, ...] = ()
+
+
+def list_jobs(session: Session, wanted: Filter = Filter(), *, limit: int | None = None, offset: int = 0) -> list[JobRecord]:
+    """Jobs, newest first."""
+    query = _filtered(select(JobRow), wanted).order_by(JobRow.created_at.desc(), JobRow.id.desc())
     return [_record(row) for row in session.scalars(query.limit(limit).offset(offset))]
 
 
-def count_jobs(session: Session, *, states: Sequence[JobState] = (), kinds: Sequence[Kind] = ()) -> int:
+def list_named(session: Session, name: str) -> list[JobRecord]:
+    """The jobs of this name, newest first."""
+    return [_record(row) for row in _rows_named(session, name)]
+
+
+def list_by_id(session: Session, ids: Sequence[str]) -> list[JobRecord]:
+    """The jobs of these ids, in no order; unknown ones are left out."""
+    return [_record(row) for row in session.scalars(select(JobRow).where(JobRow.id.in_(ids)))] if ids else []
+
+
+def any_retried(session: Session) -> bool:
+    """Whether any job ever had a second attempt."""
+    return session.scalar(select(JobAttemptRow.job_id).limit(1)) is not None
+
+
+def count_jobs(session: Session, wanted: Filter = Filter()) -> int:
     """How many ``list_jobs`` would list without a limit."""
-    return session.scalar(_filtered(select(func.count()).select_from(JobRow), states, kinds)) or 0
+    return session.scalar(_filtered(select(func.count()).select_from(JobRow), wanted)) or 0
 
 
 def find_submitted(session: Session, idempotency_key: str) -> JobRecord | None:
@@ -206,7 +229,7 @@ def find_submitted(session: Session, idempotency_key: str) -> JobRecord | None:
 
 def list_unfinished(session: Session) -> list[JobRecord]:
     """Jobs that have not ended, newest first."""
-    return list_jobs(session, states=(JobState.QUEUED, JobState.RUNNING))
+    return list_jobs(session, Filter(states=(JobState.QUEUED, JobState.RUNNING)))
 
 
 def list_unclean(session: Session) -> list[JobRecord]:
@@ -281,6 +304,12 @@ def begin_retry(session: Session, id: str, end_reason: EndReason, evidence: Evid
     return _record(row)
 
 
+def remove_job(session: Session, id: str) -> None:  # noqa: A002 - the word of the domain
+    """Forget a job with its journal; its run directory is left to ``sluice gc``. Raises ``NotFoundError``."""
+    session.delete(_job_row(session, id))
+    session.flush()
+
+
 def list_attempts(session: Session, job_id: str) -> list[AttemptRecord]:
     """The attempts that were followed by another, oldest first."""
     rows = session.scalars(select(JobAttemptRow).where(JobAttemptRow.job_id == job_id).order_by(JobAttemptRow.attempt))
@@ -332,10 +361,14 @@ def _ambiguous(reference: str, rows: Sequence[JobRow]) -> RequestError:
     return RequestError(f"{reference!r} fits {len(rows)} jobs: {shown}{more}", hint="Give the whole id.", jobs=ids)
 
 
-def _filtered(query: Select[Any], states: Sequence[JobState], kinds: Sequence[Kind]) -> Select[Any]:
-    if states:
-        query = query.where(or_(*(_in_state(state) for state in states)))
-    return query.where(JobRow.kind.in_([kind.value for kind in kinds])) if kinds else query
+def _filtered(query: Select[Any], wanted: Filter) -> Select[Any]:
+    if wanted.states:
+        query = query.where(or_(*(_in_state(state) for state in wanted.states)))
+    if wanted.kinds:
+        query = query.where(JobRow.kind.in_([kind.value for kind in wanted.kinds]))
+    if wanted.users:
+        query = query.where(JobRow.user.in_(wanted.users))
+    return query.where(JobRow.project.in_(wanted.projects)) if wanted.projects else query
 
 
 def _in_state(state: JobState) -> ColumnElement[bool]:

@@ -14,7 +14,7 @@ from contracts.errors import ConflictError, InternalError, NotFoundError, Reques
 from contracts.image import Kind
 from contracts.job import EndReason, Evidence, JobSpec, JobState, JobWarning, Step
 from registry.database import Database
-from registry.jobs import add_event, add_job, count_jobs, find_job, finish_job, get_job, list_events, list_jobs, list_unclean, update_job
+from registry.jobs import add_event, add_job, Filter, count_jobs, find_job, finish_job, get_job, list_events, list_jobs, list_unclean, update_job
 from registry.tables import JobRow
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=timezone.utc)
@@ -93,16 +93,16 @@ def test_the_state_of_an_unfinished_job_follows_from_its_step(session: Session, 
     expected = JobState.QUEUED if step is Step.QUEUED else JobState.RUNNING
     new_job(session)
     assert update_job(session, "t4k2m9xq", step=step).state is expected
-    assert [job.state for job in list_jobs(session, states=(expected,))] == [expected]
-    assert count_jobs(session, states=[state for state in JobState if state is not expected]) == 0
+    assert [job.state for job in list_jobs(session, Filter(states=(expected,)))] == [expected]
+    assert count_jobs(session, Filter(states=tuple(state for state in JobState if state is not expected))) == 0
 
 
 @pytest.mark.parametrize("reason", EndReason)
 def test_the_state_of_an_ended_job_follows_from_its_end_reason(session: Session, new_job: Callable, reason: EndReason) -> None:
     new_job(session)
     assert finish_job(session, "t4k2m9xq", reason).state is reason.state
-    assert [job.end_reason for job in list_jobs(session, states=(reason.state,))] == [reason]
-    assert count_jobs(session, states=[state for state in JobState if state is not reason.state]) == 0
+    assert [job.end_reason for job in list_jobs(session, Filter(states=(reason.state,)))] == [reason]
+    assert count_jobs(session, Filter(states=tuple(state for state in JobState if state is not reason.state))) == 0
 
 
 def test_the_state_is_not_stored() -> None:
@@ -115,8 +115,8 @@ def test_jobs_are_listed_newest_first_in_pages_by_state_and_kind(session: Sessio
     finish_job(session, "j5000000", EndReason.TIMEOUT)
     assert [job.id[:2] for job in list_jobs(session)] == ["j5", "j4", "j3", "j2", "j1", "j0"]
     assert [job.id[:2] for job in list_jobs(session, limit=2, offset=1)] == ["j4", "j3"]
-    assert [job.id[:2] for job in list_jobs(session, kinds=(Kind.MINING,), states=(JobState.QUEUED, JobState.RUNNING))] == ["j3", "j1"]
-    assert count_jobs(session, kinds=(Kind.MINING,), states=(JobState.FAILED,)) == 1
+    assert [job.id[:2] for job in list_jobs(session, Filter(kinds=(Kind.MINING,), states=(JobState.QUEUED, JobState.RUNNING)))] == ["j3", "j1"]
+    assert count_jobs(session, Filter(kinds=(Kind.MINING,), states=(JobState.FAILED,))) == 1
     assert count_jobs(session) == 6
 
 

@@ -168,7 +168,7 @@ def test_a_job_from_its_start_to_its_end(database: Database, new_job: Callable) 
         assert job.evidence is not None
         assert job.evidence["log_tail"] == ["\udce4 broken"]
         assert [event.step for event in list_events(session, "t4k2m9xq")] == [Step.STAGE]
-        assert list_jobs(session, states=(job.state,)) == [job]
+        assert list_jobs(session, Filter(states=(job.state,))) == [job]
 
 
 def test_a_model_and_a_dataset_and_their_removal(database: Database) -> None:

@@ -1,0 +1,36 @@
+"""Tells whether anything that a request is checked against has changed: cheaper to ask than to check everything again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from registry.tables import ImageRow, LinkRow, ModelRow, VersionRow
+
+
+def catalogue_stamp(session: Session, model: str | None = None) -> tuple[Any, ...]:
+    """Equal for two moments between which no image, link, dataset version or model was added, changed or removed.
+
+    Of models only the one that is named can change.
+    """
+    row = session.execute(_STAMP).one()
+    recommended = session.scalar(select(ModelRow.recommended).where(ModelRow.name == model)) if model else None
+    return (*row, recommended)
+
+
+def _of(expression: Any, table: Any) -> Any:
+    return select(expression).select_from(table).scalar_subquery()
+
+
+_STAMP = select(
+    _of(func.count(), ImageRow),
+    _of(func.max(ImageRow.updated_at), ImageRow),
+    _of(func.count(), LinkRow),
+    _of(func.max(LinkRow.id), LinkRow),
+    _of(func.count(), VersionRow),
+    _of(func.max(VersionRow.id), VersionRow),
+    _of(func.count(), ModelRow),
+    _of(func.max(ModelRow.id), ModelRow),
+)
