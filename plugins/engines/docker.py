@@ -17,7 +17,7 @@ from contracts.dataset import ContainerPaths
 from contracts.errors import EngineError, ImageMissingError, StartError
 from contracts.image import ImageFacts
 from contracts.seams import ContainerSpec, ContainerStats, ContainerStatus, Engine, EngineInfo, ExitWatch, LogChunk
-from plugins.engines import docker_image_store, docker_images, docker_log, docker_spec, docker_status
+from plugins.engines import docker_gpus, docker_image_store, docker_images, docker_log, docker_spec, docker_status
 from plugins.engines.archive import extract
 from plugins.engines.docker_client import DockerClient
 from plugins.engines.docker_errors import start_hint, translated
@@ -78,8 +78,8 @@ class DockerEngine(Engine):
             if not folder.is_dir():
                 raise StartError(f"create {spec.name}: there is no folder {folder}", hint="Stage the job again.", folder=str(folder))
         facts = docker_images.need(self._client, spec.image)
-        config = docker_spec.container_config(spec, facts.has_command)
         with translated(f"create {spec.name}", StartError, start_hint):
+            config = docker_spec.container_config(docker_gpus.settled(spec, self._client.api.info), facts.has_command)
             try:
                 return str(self._client.api.create_container_from_config(config, spec.name)["Id"])
             except NotFound as error:
@@ -137,7 +137,7 @@ class DockerEngine(Engine):
         """As the seam says; a card that a container was given by index (``--gpus device=1``, or a count) stands under its index."""
         claims: dict[str, str] = {}
         for inspected in self._inspect_all({"status": ["running", "paused", "restarting"]}):
-            for card in docker_spec.given_gpus(inspected):
+            for card in docker_gpus.given_gpus(inspected):
                 claims.setdefault(card, inspected["Name"].lstrip("/"))
         return claims
 

@@ -6,15 +6,17 @@ Everything that speaks to Docker stands inside ``with translated("what is being 
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import requests
 import urllib3
 from docker.credentials.errors import StoreError
 from docker.errors import APIError, DockerException
 
-from contracts.errors import EngineError, EngineGoneError, PullError, SluiceError
+from contracts.errors import EngineError, EngineGoneError, PullError, SluiceError, StartError
 
 _NOT_ANSWERING = (requests.exceptions.RequestException, urllib3.exceptions.HTTPError)
 
@@ -26,7 +28,9 @@ def translated(doing: str, raises: type[SluiceError] = EngineError, hint_for: Ca
         yield
     except APIError as error:
         words = explanation(error)
-        raise raises(f"{doing}: {words}", hint=hint_for(words) if hint_for else "", status=error.status_code) from error
+        hint = hint_for(words) if hint_for else ""
+        fields = gpu_fields(words) if raises is StartError else {}
+        raise raises(f"{doing}: {words}", hint=hint, status=error.status_code, **fields) from error
     except StoreError as error:
         raise PullError(
             f"{doing}: {error}", hint="The credential helper named in Docker's config.json failed: mend or remove it."
@@ -65,14 +69,69 @@ def _gone_hint(error: Exception) -> str:
 def start_hint(words: str) -> str:
     """What to do about a container that could not be created or started, from the engine's words."""
     text = words.lower()
-    return next((hint for parts, hint in _START_HINTS if any(part in text for part in parts)), "")
+    return _gpu_trouble(text)[1] or next((hint for parts, hint in _START_HINTS if any(part in text for part in parts)), "")
 
 
-_START_HINTS = (
+def gpu_fields(words: str) -> dict[str, Any]:
+    """``gpu`` names why a container could not be given its cards, ``gpu_uuids`` the cards that the engine names; {} for any other failure.
+
+    ``toolkit_missing``, ``cdi_missing``, ``driver_failed`` and ``toolkit_failed`` are of the host, ``unknown_device`` and ``cdi_stale`` of
+    single cards. Another start may succeed once it is mended; an image that wants a newer driver will not, and is no GPU trouble.
+    """
+    kind = _gpu_trouble(words.lower())[0]
+    uuids = list(dict.fromkeys(_UUID.findall(words)))
+    return ({"gpu": kind, "gpu_uuids": uuids} if uuids else {"gpu": kind}) if kind else {}
+
+
+_UUID = re.compile(r"\b(?:GPU|MIG)-[0-9A-Za-z][0-9A-Za-z/-]*")
+
+
+def _gpu_trouble(text: str) -> tuple[str, str]:
+    """Kind and hint; two empty strings where GPUs are not what failed."""
+    return next(((kind, hint) for kind, pattern, hint in _GPU_TROUBLES if re.search(pattern, text)), ("", ""))
+
+
+# The first that fits counts, so the general words stand last.
+_GPU_TROUBLES = (
     (
-        ("could not select device driver", "nvidia-container", "unresolvable cdi", "unknown runtime specified nvidia"),
+        "",
+        "nvidia-container-cli: requirement error",
+        "The image wants a newer NVIDIA driver than this host has: update the driver, or use another image.",
+    ),
+    (
+        "cdi_stale",
+        "unresolvable cdi device",
+        "The engine's CDI list lacks the card: write it anew, `nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`; `sluice doctor` tries it.",
+    ),
+    (
+        "cdi_missing",
+        'could not select device driver "cdi"',
+        'This engine cannot give GPUs by CDI: set gpu_injection = nvidia, or use engine 25 or newer, before 28 with "features": {"cdi": true}.',
+    ),
+    (
+        "toolkit_missing",
+        "could not select device driver|unknown (runtime specified|or invalid runtime name:) nvidia"
+        "|nvidia-container-(runtime|toolkit|cli)[^:]*: (executable file not found|no such file)",
         "The engine cannot give GPUs to containers: install the NVIDIA Container Toolkit and restart the engine; `sluice doctor` checks it.",
     ),
+    (
+        "unknown_device",
+        "nvidia-container-cli: device error",
+        "The NVIDIA driver does not know the card, or its MIG slice was made anew: compare `nvidia-smi -L` with `sluice gpu list`.",
+    ),
+    (
+        "driver_failed",
+        r"nvidia-container-cli: (initialization|detection) error|libnvidia-ml\.so",
+        "The NVIDIA driver does not answer the container toolkit: try `nvidia-smi`; after an update of the driver reboot the host.",
+    ),
+    (
+        "toolkit_failed",
+        "nvidia-container|nvidia-ctk|nvidia-cdi-hook|cdi device injection failed",
+        "The NVIDIA Container Toolkit failed, as its words say; `sluice doctor` tries it without a job.",
+    ),
+)
+
+_START_HINTS = (
     (("exec format error",), "The image was built for another processor, or its start script lacks a first line such as #!/bin/bash."),
     (
         ("no such file or directory", "executable file not found"),

@@ -2,18 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from contracts.errors import ConfigurationError
 from contracts.seams import ContainerSpec
 
+INJECTIONS = ("auto", "nvidia", "cdi")
+_CDI_KIND = "nvidia.com/gpu"
+_VISIBLE = "NVIDIA_VISIBLE_DEVICES"
+#: Links that let systemd keep a container's cards when it reloads; `nvidia-ctk system create-dev-char-symlinks` makes them.
+_DEVICE_LINKS = Path("/dev/char")
+_NVIDIA_MAJOR = 195
 
-def gpu_request(spec: ContainerSpec) -> dict[str, Any]:
+
+def settled(spec: ContainerSpec, ask_info: Callable[[], Mapping[str, Any]]) -> ContainerSpec:
+    """The spec with ``auto`` decided: CDI where the engine lists every card that is asked for, else the container toolkit's hook.
+
+    The engine's info is asked for only when that decides something. Raises ``ConfigurationError`` for a way that does not exist.
+    """
+    if spec.gpu_injection not in INJECTIONS:
+        raise ConfigurationError(
+            f"gpu_injection is {spec.gpu_injection!r}", hint=f"Known: {', '.join(INJECTIONS)}.", gpu_injection=spec.gpu_injection
+        )
+    if not spec.gpu_uuids or spec.gpu_injection != "auto":
+        return spec
+    # A list of CDI devices that was written before a MIG change lacks the new slices, or has others.
+    listed = set(spec.gpu_uuids) <= set(cdi_cards(ask_info()))
+    return replace(spec, gpu_injection="cdi" if listed else "nvidia")
+
+
+def give_gpus(config: Mapping[str, Any], uuids: Sequence[str], injection: str) -> dict[str, Any]:
+    """The create call with these cards and no others, whatever the image's environment says; without any card for no uuids.
+
+    Many base images say NVIDIA_VISIBLE_DEVICES=all, which gives every card where the nvidia runtime is the engine's default.
+    """
+    by_hook = bool(uuids) and injection != "cdi"
+    environment = [f"{_VISIBLE}={','.join(uuids) if by_hook else 'void'}"]
+    if uuids:
+        environment.append("CUDA_DEVICE_ORDER=PCI_BUS_ID")  # else CUDA's order differs from nvidia-smi's
+    host = {**config.get("HostConfig", {}), **_request(uuids, by_hook)}
+    return {**config, "Env": [*config.get("Env", []), *environment], "HostConfig": host}
+
+
+def _request(uuids: Sequence[str], by_hook: bool) -> dict[str, Any]:
     """Exactly one request, by uuid: of two the last wins, a count always means the first cards, an empty list starts without any."""
-    if not spec.gpu_uuids:
+    if not uuids:
         return {}
-    request = {"Driver": "nvidia", "DeviceIDs": list(spec.gpu_uuids), "Capabilities": [["gpu", "compute", "utility"]]}
-    return {"DeviceRequests": [request]}
+    if by_hook:  # engines before 29 need the capabilities even where the driver is named
+        return {"DeviceRequests": [{"Driver": "nvidia", "DeviceIDs": list(uuids), "Capabilities": [["gpu", "compute", "utility"]]}]}
+    return {"DeviceRequests": [{"Driver": "cdi", "DeviceIDs": [f"{_CDI_KIND}={uuid}" for uuid in uuids]}]}
+
+
+# ------------------------------------------------------------------------------------------------------- what was given
 
 
 def given_gpus(inspected: Mapping[str, Any]) -> list[str]:
@@ -32,7 +75,7 @@ def _requested(request: Mapping[str, Any]) -> list[str]:
     gpu = any("gpu" in group for group in request.get("Capabilities") or [])
     ids = [str(card) for card in request.get("DeviceIDs") or []]
     if request.get("Driver") == "cdi":
-        ids = [card.partition("=")[2] for card in ids if card.startswith("nvidia.com/gpu=")]
+        ids = [card.partition("=")[2] for card in ids if card.startswith(f"{_CDI_KIND}=")]
         return ["*" if card == "all" else card for card in ids]
     if not gpu and request.get("Driver") != "nvidia":
         return []
@@ -41,6 +84,25 @@ def _requested(request: Mapping[str, Any]) -> list[str]:
 
 
 def _visible(environment: list[str]) -> list[str]:
-    values = [entry.partition("=")[2] for entry in environment if entry.startswith("NVIDIA_VISIBLE_DEVICES=")]
+    values = [entry.partition("=")[2] for entry in environment if entry.startswith(f"{_VISIBLE}=")]
     cards = values[-1].split(",") if values else []
     return ["*" if card == "all" else card for card in cards if card not in ("", "void", "none")]
+
+
+# --------------------------------------------------------------------------------------------------- what the engine can
+
+
+def cdi_cards(info: Mapping[str, Any]) -> list[str]:
+    """Cards that the engine says it can give by CDI (engines from 28.2 say it), as their specification names them: uuids, indexes, ``all``."""
+    devices = [str(device.get("ID")) for device in info.get("DiscoveredDevices") or [] if device.get("Source") == "cdi"]
+    return [device.partition("=")[2] for device in devices if device.startswith(f"{_CDI_KIND}=")]
+
+
+def gpu_advice(info: Mapping[str, Any], device_links: Path = _DEVICE_LINKS) -> Iterator[str]:
+    """What would make jobs with GPUs safer on this engine; nothing on one that was not prepared for any."""
+    by_hook = any("nvidia" in name for name in info.get("Runtimes") or {}) and not cdi_cards(info)
+    if by_hook and info.get("CgroupDriver") == "systemd" and not any(device_links.glob(f"{_NVIDIA_MAJOR}:*")):
+        yield (
+            "`systemctl daemon-reload` takes the GPUs from running containers: let the engine give them by CDI (`nvidia-ctk cdi generate "
+            '--output=/etc/cdi/nvidia.yaml`, engine 25 or newer) or put "exec-opts": ["native.cgroupdriver=cgroupfs"] into its daemon.json.'
+        )

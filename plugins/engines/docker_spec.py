@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from contracts.seams import ContainerSpec
-from plugins.engines.docker_gpus import given_gpus as given_gpus, gpu_request
+from plugins.engines.docker_gpus import give_gpus
 
 #: Our own label: tells whether a container of the same name was made from the same spec.
 SPEC_LABEL = "sluice.spec"
@@ -37,8 +37,9 @@ def container_config(spec: ContainerSpec, has_command: bool) -> dict[str, Any]:
     }
     if not has_command:
         config["Cmd"] = _FALLBACK_COMMAND
-    config["Labels"][SPEC_LABEL] = _fingerprint(config)
-    return config
+    # The cards, but not the way they are given: that may be another one when a restarted runner looks for its container.
+    config["Labels"][SPEC_LABEL] = _fingerprint({**config, "gpus": spec.gpu_uuids})
+    return give_gpus(config, spec.gpu_uuids, spec.gpu_injection)
 
 
 def _user(spec: ContainerSpec) -> str:
@@ -47,9 +48,7 @@ def _user(spec: ContainerSpec) -> str:
 
 def _environment(spec: ContainerSpec) -> list[str]:
     """Nothing but what confinement needs: the image's own environment stays as it is."""
-    home = [] if spec.permissions.root else ["HOME=/tmp"]  # the caller's uid has no home in the image
-    # Many base images say NVIDIA_VISIBLE_DEVICES=all, which gives every card where the nvidia runtime is the default.
-    return home + ([] if spec.gpu_uuids else ["NVIDIA_VISIBLE_DEVICES=void"])
+    return [] if spec.permissions.root else ["HOME=/tmp"]  # the caller's uid has no home in the image
 
 
 def _host_config(spec: ContainerSpec) -> dict[str, Any]:
@@ -77,7 +76,7 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
     if not allowed.writable_root:  # /tmp of the container
         config["Tmpfs"] = {"/tmp": "rw,exec,nosuid,nodev,mode=1777"}  # noqa: S108
 
-    return config | _limits(spec) | gpu_request(spec)
+    return config | _limits(spec)
 
 
 def _bind(host_dir: str, container_dir: str, read_only: bool = False) -> dict[str, Any]:

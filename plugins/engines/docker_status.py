@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from contracts.seams import ContainerStats, ContainerStatus, EngineInfo
-from plugins.engines.docker_gpus import given_gpus
+from plugins.engines.docker_gpus import given_gpus, gpu_advice
 
 _STATES = {
     "created": "created",
@@ -90,6 +90,7 @@ def _advice(info: Mapping[str, Any]) -> Iterator[str]:
         yield 'A restart of the engine ends running jobs: put "live-restore": true into its daemon.json and reload it.'
     if not info.get("MemoryLimit"):
         yield "The kernel limits no memory, so a job can take the host's: boot it with cgroup_enable=memory."
+    yield from gpu_advice(info)
 
 
 def unix_time(text: str | None) -> float | None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from contracts.image import Permissions, Profile
 from contracts.seams import ContainerSpec
 from plugins.engines.docker_errors import pull_hint, start_hint
-from plugins.engines.docker_spec import container_config, given_gpus
+from plugins.engines.docker_spec import container_config
 
 SPEC = ContainerSpec(name="n", image="sha256:1", in_dir=Path("/tmp"), out_dir=Path("/tmp"), labels={"a": "b"})
 
@@ -33,32 +32,8 @@ def test_the_fingerprint_tells_specs_apart_and_is_the_same_for_the_same() -> Non
 
 
 @pytest.mark.parametrize(
-    ("host", "environment", "cards"),
-    [
-        ({}, [], []),
-        ({"DeviceRequests": [{"Driver": "nvidia", "DeviceIDs": ["GPU-a"], "Capabilities": [["gpu"]]}]}, [], ["GPU-a"]),
-        ({"DeviceRequests": [{"Driver": "", "Count": -1, "Capabilities": [["gpu"]]}]}, [], ["*"]),
-        ({"DeviceRequests": [{"Driver": "", "Count": 2, "Capabilities": [["gpu"]]}]}, [], ["0", "1"]),
-        ({"DeviceRequests": [{"Driver": "cdi", "DeviceIDs": ["nvidia.com/gpu=GPU-a", "vendor.com/x=1"]}]}, [], ["GPU-a"]),
-        ({"DeviceRequests": [{"Driver": "cdi", "DeviceIDs": ["nvidia.com/gpu=all"]}]}, [], ["*"]),
-        ({"DeviceRequests": [{"Driver": "", "Capabilities": [["tpu"]], "DeviceIDs": ["t"]}]}, [], []),
-        ({"Runtime": "nvidia"}, ["NVIDIA_VISIBLE_DEVICES=all"], ["*"]),
-        ({"Runtime": "nvidia"}, ["NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_VISIBLE_DEVICES=GPU-a,GPU-b"], ["GPU-a", "GPU-b"]),
-        ({"Runtime": "nvidia"}, ["NVIDIA_VISIBLE_DEVICES=void"], []),
-        ({"Runtime": "runc"}, ["NVIDIA_VISIBLE_DEVICES=all"], []),
-    ],
-)
-def test_the_cards_of_a_container_are_read_from_every_way_to_give_them(
-    host: dict[str, Any], environment: list[str], cards: list[str]
-) -> None:
-    assert given_gpus({"HostConfig": host, "Config": {"Env": environment}}) == cards
-
-
-@pytest.mark.parametrize(
     ("words", "hint"),
     [
-        ('could not select device driver "nvidia" with capabilities: [[gpu compute utility]]', "Container Toolkit"),
-        ("nvidia-container-cli: device error: GPU-x: unknown device", "Container Toolkit"),
         ("standard_init_linux.go:228: exec user process caused: exec format error", "another processor"),
         ('exec: "foo": executable file not found in $PATH: unknown', "does not exist in it"),
         ('invalid mount config for type "bind": bind source path does not exist: /x', "vanished"),
