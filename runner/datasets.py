@@ -27,6 +27,7 @@ from registry.database import Database
 from registry.lookup import check_folder_name
 from runner.archives import unpacked
 from runner.aside import aside_folder
+from runner.asset_lock import adding_assets
 from runner.boxes import check_boxes, overhang_px
 from runner.dataset_files import Entry, content_hash, write_json, write_tables
 from runner.pictures import quiet_pillow, read_picture
@@ -97,13 +98,14 @@ def import_dataset(
     """
     _check_request(name, split)
     found = _Import(source_name or str(source), split)
-    with unpacked(source, home, left_out=found.skipped) as folder:
-        format_, detected = choose_format(folder, formats, format_name)
-        _collect(found, format_, folder, store, on_progress)
-    _require_something(found, format_.name)
-    with aside_folder(home, "import") as aside:
-        write_tables(aside, found.entries.values())
-        return _publish(_facts(name, found, format_.name, detected), aside, database, home)
+    with adding_assets(home):
+        with unpacked(source, home, left_out=found.skipped) as folder:
+            format_, detected = choose_format(folder, formats, format_name)
+            _collect(found, format_, folder, store, on_progress)
+        _require_something(found, format_.name)
+        with aside_folder(home, "import") as aside:
+            write_tables(aside, found.entries.values())
+            return _publish(_facts(name, found, format_.name, detected), aside, database, home)
 
 
 def choose_format(folder: Path, formats: Mapping[str, Format], format_name: str | None = None) -> tuple[Format, str]:

@@ -1,0 +1,158 @@
+"""Files that nothing refers to: assets of no version, what has no row, and what killed processes left."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from contracts.errors import SluiceError
+from registry import jobs, references
+from runner.aside import aside_folder
+from runner.asset_lock import freeing_assets
+from runner.gc_work import DAY_S, Work, folders, is_old, version_folders
+
+_ASSET = re.compile(r"([0-9a-f]{40})\.[a-z0-9]{1,16}")
+_KILLED = "left by a process that was killed"
+_UNOWNED = "nothing refers to it"
+#: What is made for a while outside ``tmp``: a sample's pictures, the installation's id, an image's build, pieces of assets, models, predictions.
+_LEFTOVERS = {
+    ".": r"sluice-[a-z0-9_]{8}|\.installation\.[0-9a-f]{8}",
+    "cache": r"sluice-(build|base)-[a-z0-9_]{8}",
+    "assets/.incoming": r"[0-9a-f]{32}",
+    "models": r"\..+\.new",
+    "predictions": r"\..+\.new",
+}
+
+
+# --------------------------------------------------------------------------------------------------------------------- assets
+
+
+def free_assets(work: Work) -> None:
+    """Every asset that no version refers to, as one item: there may be a million of them."""
+    folder = work.home / "assets"
+    with freeing_assets(work.home) as free:
+        refusal = work.books.doubt if free else "an import adds assets at this moment"
+        needed = frozenset[str]()
+        try:
+            needed = needed if refusal else _referenced(work)
+        except (OSError, SluiceError) as error:
+            refusal = f"which assets are needed is not known: {error}"
+        if refusal:
+            work.keep("assets", folder, refusal)
+        else:
+            work.free("assets", _unreferenced(work, folder, needed), "{count} that no dataset version refers to", shown=folder)
+
+
+def _referenced(work: Work) -> frozenset[str]:
+    """The assets of every version there is now. Raises ``OSError`` when the table of one cannot be read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with work.installation.database.reading() as session:
+        versions = references.version_folders(session)
+    found: set[str] = set()
+    for version in versions:
+        file = work.installation.folder(version.folder) / "images.parquet"
+        try:
+            found.update(pq.read_table(file, columns=["asset_id"])["asset_id"].to_pylist())
+        except (OSError, pa.ArrowException, KeyError) as error:
+            raise OSError(f"{version.reference} cannot be read: {str(error).splitlines()[0]}") from error
+    return frozenset(found)
+
+
+def _unreferenced(work: Work, folder: Path, needed: frozenset[str]) -> Iterator[Path]:
+    newest = time.time() - DAY_S
+    for shard in (shard for shard in work.subfolders("assets", folder) if re.fullmatch("[0-9a-f]{2}", shard.name)):
+        for path in work.children("assets", shard):
+            match = _ASSET.fullmatch(path.name)
+            if match and match[1] not in needed:
+                facts = path.lstat()
+                if stat.S_ISREG(facts.st_mode) and facts.st_mtime < newest:
+                    yield path
+
+
+# ------------------------------------------------------------------------------------------------- what killed processes left
+
+
+def free_leftovers(work: Work) -> None:
+    """Folders that were needed for a while. Those in ``tmp`` have a lock as long as somebody uses them; the others are given a day."""
+    for path in work.children("assets", work.home / "tmp"):
+        if path.suffix == ".lock":
+            _free_aside(work, path)
+        elif not path.with_suffix(".lock").exists() and is_old(path):
+            work.free("assets", [path], _KILLED, shown=path)
+    for parent, pattern in _LEFTOVERS.items():
+        for path in _matching(work.home / parent, pattern):
+            if is_old(path):
+                work.free("assets", [path], _KILLED, shown=path)
+
+
+def _matching(parent: Path, pattern: str) -> list[Path]:
+    try:
+        return sorted(path for path in parent.iterdir() if re.fullmatch(pattern, path.name) and not path.is_symlink())
+    except OSError:
+        return []
+
+
+def _free_aside(work: Work, lock: Path) -> None:
+    """A folder of ``runner.aside``, unless its lock is held."""
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:  # gone: its owner has just ended
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        found = [path for path in (lock.with_suffix(""), lock.with_suffix(".orphan"), lock) if os.path.lexists(path)]
+        work.free("assets", found, _KILLED, shown=lock.with_suffix(""))
+    except BlockingIOError:
+        pass  # in use
+    finally:
+        os.close(descriptor)
+
+
+# -------------------------------------------------------------------------------------------------------------- without a row
+
+
+def free_unowned(work: Work) -> None:
+    """Versions, models and predictions without a row: somebody was killed between the file and the row."""
+    found = [path for path in _unowned(work) if is_old(path)]
+    if work.books.doubt:
+        for path in found:
+            work.keep("assets", path, f"{_UNOWNED}, but {work.books.doubt}")
+    elif work.dry_run:
+        for path in found:
+            work.free("assets", [path], _UNOWNED, shown=path)
+    elif found:
+        _free_for_good(work)
+
+
+def _free_for_good(work: Work) -> None:
+    """Out of their places in one step each, while nobody can write a row for them; then they are only leftovers."""
+    moved = {}
+    with aside_folder(work.home, "gc") as aside:
+        with work.installation.database.writing():
+            for number, path in enumerate(path for path in _unowned(work) if is_old(path)):
+                try:
+                    moved[path.rename(aside / str(number))] = path
+                except OSError as error:
+                    work.keep("assets", path, error.strerror or str(error))
+        for place, path in moved.items():
+            work.free("assets", [place], _UNOWNED, shown=path)
+
+
+def _unowned(work: Work) -> list[Path]:
+    with work.installation.database.reading() as session:
+        ends, unfinished = references.job_ends(session), jobs.list_unfinished(session)
+        owned = {version.folder for version in references.version_folders(session)}
+        owned |= references.model_folders(session) | references.prediction_files(session)
+    # A job that was killed while it stored its model will do so again.
+    coming = {f"models/{job.plan.get('output_name')}{end}" for job in unfinished for end in ("", f"-{job.id}")}
+    results = {job_id for job_id, end in ends.items() if end.has_result or end.ended_at is None}
+    predictions = [path for path in _matching(work.home / "predictions", r"[^.].*\.parquet") if path.name.partition(".")[0] not in results]
+    present = [*version_folders(work.home), *folders(work.home / "models"), *predictions]
+    return [path for path in present if str(path.relative_to(work.home)) not in owned | coming]

@@ -1,0 +1,121 @@
+"""Images of the engines that nothing in this home needs any more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from contracts.errors import SluiceError
+from contracts.image import ImageFacts
+from contracts.seams import Engine
+from registry import references
+from registry.references import ImageUses
+from runner.gc_work import Work
+
+_WHY = "no registered image and no unfinished job needs it; layers that other images use stay"
+
+
+def free_images(work: Work) -> None:
+    """Of every engine that this home uses or ever used; one that does not answer is left out."""
+    with work.installation.database.reading() as session:
+        uses = references.image_uses(session)
+    for name in sorted({work.installation.settings.engine, *uses.engines}):
+        try:
+            engine = work.installation.engine_named(name)
+            listed = engine.list_images()
+        except SluiceError as error:
+            work.kept.append({"what": "images", "reference": f"all of {name}", "why": error.message})
+            continue
+        _free_images_of(work, engine, listed, uses)
+
+
+@dataclass(frozen=True)
+class _Image:
+    """One content with all its names."""
+
+    digest: str
+    names: tuple[str, ...]
+    size_bytes: int
+
+    @property
+    def shown(self) -> str:
+        return self.names[0] if self.names else self.digest
+
+
+def _free_images_of(work: Work, engine: Engine, listed: Sequence[ImageFacts], uses: ImageUses) -> None:
+    chosen = []
+    for image in _images(listed):
+        if image.digest in uses.needed or not (image.digest in uses.known or _is_built(image)):
+            continue
+        if refusal := _why_kept(work, image, uses):
+            work.kept.append({"what": "images", "reference": image.shown, "why": refusal})
+        else:
+            chosen.append(image)
+    _remove(work, engine, chosen)
+
+
+def _images(listed: Sequence[ImageFacts]) -> list[_Image]:
+    names: dict[str, list[str]] = {}
+    for facts in listed:
+        names.setdefault(facts.digest, []).extend(filter(None, [facts.reference]))
+    sizes = {facts.digest: facts.size_bytes for facts in listed}
+    found = [_Image(digest, tuple(sorted(given)), sizes[digest]) for digest, given in names.items()]
+    return sorted(found, key=lambda image: (image.shown, image.digest))
+
+
+def _is_built(image: _Image) -> bool:
+    """By some Sluice's ``image build``. Bases are not meant: whatever is built next needs them."""
+    return any(name.startswith("sluice/") and not name.startswith("sluice/base:") for name in image.names)
+
+
+def _why_kept(work: Work, image: _Image, uses: ImageUses) -> str:
+    if work.books.doubt:
+        return work.books.doubt
+    if image.digest not in uses.known and not work.whole:
+        return "Sluice built it, but nothing in this home ever used it: another home may (--all frees it)"
+    given = {_normal(reference) for reference in uses.known.get(image.digest, ())}
+    foreign = [name for name in image.names if not name.startswith("sluice/") and not _is_given(name, given)]
+    return f"it also has the name {foreign[0]}, which was never registered here" if foreign else ""
+
+
+def _is_given(name: str, given: set[str]) -> bool:
+    """A pulled image that lost its tag is named ``repository@digest``: then a tag of that repository will do."""
+    repository, at, _ = _normal(name).partition("@")
+    return _normal(name) in given or (bool(at) and any(repository == _repository(reference) for reference in given))
+
+
+def _normal(reference: str) -> str:
+    """``docker.io/library/python`` and ``python`` are ``python:latest``."""
+    short = reference.removeprefix("docker.io/").removeprefix("library/")
+    return short if "@" in short or ":" in short.rpartition("/")[2] else f"{short}:latest"
+
+
+def _repository(reference: str) -> str:
+    return reference.partition("@")[0] if "@" in reference else reference.rpartition(":")[0]
+
+
+def _remove(work: Work, engine: Engine, chosen: Sequence[_Image]) -> None:
+    """By digest, so under every name. One that others are built on can only go after them: the refused are tried again while some go."""
+    waiting, refused = list(chosen), dict[str, str]()
+    while waiting:
+        refused = {image.digest: why for image in waiting if (why := _try(work, engine, image))}
+        if len(refused) == len(waiting):
+            break
+        waiting = [image for image in waiting if image.digest in refused]
+    work.kept += [{"what": "images", "reference": image.shown, "why": refused[image.digest]} for image in waiting]
+
+
+def _try(work: Work, engine: Engine, image: _Image) -> str:
+    """Why it could not be removed; '' when it is gone, or was registered meanwhile."""
+    freed = image.size_bytes
+    if not work.dry_run:
+        with work.installation.database.reading() as session:
+            needed = references.image_uses(session).needed
+        if image.digest in needed:
+            return ""
+        try:
+            freed = engine.remove_image(image.digest)
+        except SluiceError as error:
+            return error.message
+    work.items.append({"what": "images", "reference": image.shown, "bytes": freed, "why": _WHY})
+    return ""
