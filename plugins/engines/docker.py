@@ -135,11 +135,7 @@ class DockerEngine(Engine):
 
     def gpu_claims(self) -> dict[str, str]:
         """As the seam says; a card that a container was given by index (``--gpus device=1``, or a count) stands under its index."""
-        claims: dict[str, str] = {}
-        for inspected in self._inspect_all({"status": ["running", "paused", "restarting"]}):
-            for card in docker_gpus.given_gpus(inspected):
-                claims.setdefault(card, inspected["Name"].lstrip("/"))
-        return claims
+        return docker_gpus.claims_of(self._inspect_all({"status": ["running", "paused", "restarting"]}), docker_spec.SPEC_LABEL)
 
     def _inspect_all(self, filters: Mapping[str, list[str]]) -> list[dict[str, Any]]:
         with translated("list containers"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,16 @@ def _request(uuids: Sequence[str], by_hook: bool) -> dict[str, Any]:
 
 
 # ------------------------------------------------------------------------------------------------------- what was given
+
+
+def claims_of(inspections: Iterable[Mapping[str, Any]], own_label: str) -> dict[str, str]:
+    """Card to the name of the container that was given it. Of several with one card one that lacks our label is named: ours are known anyway."""
+    foreign_first = sorted(inspections, key=lambda inspected: own_label in (inspected["Config"].get("Labels") or {}))
+    claims: dict[str, str] = {}
+    for inspected in foreign_first:
+        for card in given_gpus(inspected):
+            claims.setdefault(card, inspected["Name"].lstrip("/"))
+    return claims
 
 
 def given_gpus(inspected: Mapping[str, Any]) -> list[str]:

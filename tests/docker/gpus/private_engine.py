@@ -1,0 +1,168 @@
+"""A Docker Engine of the tests' own, for which containers with GPUs start on a machine that has none.
+
+Its dockerd has folders, socket and containerd of its own and touches no network of the host. It finds our stand-in for NVIDIA's container
+toolkit on its PATH, and knows it as the runtime ``nvidia`` too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.errors import DockerException
+
+STAND_IN = Path(__file__).resolve().parents[2] / "fake_nvml"
+IMAGE = "sluice-test/gpu:latest"
+#: As many base images do, this one asks for every card.
+GREEDY_IMAGE = "sluice-test/gpu-greedy:latest"
+_NO_NETWORK = ("--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-masq=false", "--ip-forward=false")
+_PATIENCE_S = 60.0
+
+
+class PrivateEngine:
+    """``folder`` must be short: sockets below it may have 108 characters. ``world`` is the file of the fake NVML that its hook reads."""
+
+    def __init__(self, folder: Path, world: Path) -> None:
+        self.folder = folder
+        self.host = f"unix://{folder}/docker.sock"
+        self.api = docker.APIClient(base_url=self.host, version="1.41", timeout=60)
+        self._world = world
+        self._configure()
+
+    def start(self) -> None:
+        with (self.folder / "dockerd.log").open("ab") as log:
+            process = subprocess.Popen(
+                [*self._command(), *_NO_NETWORK], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment()
+            )
+        self._process = process
+        _until(self._answers, f"dockerd, see {self.folder}/dockerd.log", lambda: process.poll() is None)
+
+    def kill(self) -> None:
+        """As a crash does. Its containers run on; a restart finds stale numbers of its containerd, which it must not wait for."""
+        self._process.kill()
+        self._process.wait()
+        pid_file = self.folder / "exec" / "containerd" / "containerd.pid"
+        _end(pid_file, "containerd", signal.SIGKILL)
+        pid_file.unlink(missing_ok=True)
+
+    def set_default_runtime(self, name: str) -> None:
+        self._options["default-runtime"] = name
+        self._write_options()
+        self._process.send_signal(signal.SIGHUP)
+        _until(lambda: self.api.info()["DefaultRuntime"] == name, f"{name} as the default runtime")
+
+    def remove_containers(self) -> None:
+        for container in self.api.containers(all=True):
+            self.api.remove_container(container["Id"], force=True, v=True)
+
+    def close(self) -> None:
+        """Nothing is left: no process, no mount, no folder."""
+        with suppress(DockerException, OSError):
+            self.remove_containers()
+        self.api.close()
+        self._process.terminate()
+        try:
+            self._process.wait(_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        _end(self.folder / "exec" / "containerd" / "containerd.pid", "containerd", signal.SIGTERM)
+        for mount in _mounts_below(self.folder):
+            subprocess.run(["umount", "--lazy", mount], check=False)
+        shutil.rmtree(self.folder)
+
+    # ------------------------------------------------------------------------------------------------------------ its parts
+
+    def _configure(self) -> None:
+        self._options: dict[str, Any] = {"runtimes": {"nvidia": {"path": str(self._programs / "nvidia-container-runtime")}}}
+        self._write_options()
+        self._programs.mkdir()
+        hook = self._programs / "nvidia-container-runtime-hook"
+        self._write_program(hook, STAND_IN / "container_hook.py")
+        self._write_program(self._programs / "nvidia-container-runtime", STAND_IN / "container_runtime.py", str(hook))
+
+    @property
+    def _programs(self) -> Path:
+        return self.folder / "programs"
+
+    def _write_options(self) -> None:
+        (self.folder / "daemon.json").write_text(json.dumps(self._options), encoding="utf-8")
+
+    def _write_program(self, program: Path, script: Path, *arguments: str) -> None:
+        words = " ".join([f"'{sys.executable}'", "-I", f"'{script}'", *arguments])
+        program.write_text(f"#!/bin/sh\nFAKE_NVML_STATE='{self._world}' exec {words} \"$@\"\n", encoding="utf-8")
+        program.chmod(0o755)
+
+    def _command(self) -> list[str]:
+        places = {"data-root": "data", "exec-root": "exec", "pidfile": "docker.pid", "config-file": "daemon.json"}
+        return ["dockerd", f"--host={self.host}", *(f"--{option}={self.folder / name}" for option, name in places.items())]
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")}
+        return {**kept, "PATH": f"{self._programs}:{os.environ['PATH']}"}
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:  # the SDK leaves the socket of a failed connection open
+            if probe.connect_ex(f"{self.folder}/docker.sock"):
+                return False
+        with suppress(DockerException, OSError):
+            return bool(self.api.ping())
+        return False
+
+
+def make_images(engine: PrivateEngine, programs: Sequence[str] = ("bash", "cat", "sleep")) -> None:
+    """Two images of a few programs of this machine, which start what the job's folder says."""
+    tar = engine.folder / "image.tar"
+    with tarfile.open(tar, "w") as archive:
+        for place, source in _files_of(programs).items():
+            archive.add(os.path.realpath(source), arcname=place.lstrip("/"))
+    command = 'CMD ["bash", "/in/run.sh"]'
+    for reference, changes in ((IMAGE, [command]), (GREEDY_IMAGE, [command, "ENV NVIDIA_VISIBLE_DEVICES=all"])):
+        repository, _, tag = reference.rpartition(":")
+        engine.api.import_image(src=str(tar), repository=repository, tag=tag, changes=changes)
+    tar.unlink()
+
+
+def _files_of(programs: Sequence[str]) -> dict[str, str]:
+    """The programs and the libraries that they load, by the places where they are looked for."""
+    found = {f"/bin/{program}": shutil.which(program) or program for program in programs} | {"/bin/sh": shutil.which("bash") or "bash"}
+    for program in list(found.values()):
+        listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+        found |= {word: word for word in listed.split() if word.startswith("/")}
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------------- processes
+
+
+def _until(true: Callable[[], bool], what: str, hopeful: Callable[[], bool] = lambda: True) -> None:
+    end = time.monotonic() + _PATIENCE_S
+    while not true():
+        assert hopeful() and time.monotonic() < end, f"did not come about: {what}"
+        time.sleep(0.05)
+
+
+def _end(pid_file: Path, name: str, by: signal.Signals) -> None:
+    """Ends the process whose number the file has, if it is the one of that name, and waits until it is gone."""
+    with suppress(OSError, ValueError):
+        pid = int(pid_file.read_text(encoding="ascii"))
+        if Path(f"/proc/{pid}/comm").read_text(encoding="ascii").strip() == name:
+            os.kill(pid, by)
+            _until(lambda: not Path(f"/proc/{pid}").exists(), f"the end of {name}")
+
+
+def _mounts_below(folder: Path) -> list[str]:
+    """The innermost first."""
+    places = [line.split()[1] for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
+    return sorted((place for place in places if place.startswith(f"{folder}/")), reverse=True)
