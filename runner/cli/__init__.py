@@ -25,8 +25,11 @@ LISTING: Listing = {
         "job": ("runner.cli.job:job", "Watch, cancel and repeat jobs."),
         "model": ("runner.cli.model:model", "Show and export models."),
         "gpu": ("runner.cli.gpu:gpu", "Show the GPUs and who holds them."),
+        "share": ("runner.cli.share:share", "Show and set who gets how much of the GPUs."),
     },
     "This machine": {
+        "serve": ("runner.cli.serve:serve", "Run the service: it owns the queue and drives the jobs until it is stopped."),
+        "gc": ("runner.cli.gc:gc", "Free what nothing needs any more: folders of old jobs, images, assets."),
         "doctor": ("runner.cli.doctor:doctor", "Check that this machine can run jobs, and say what to do where it cannot."),
     },
 }

@@ -14,7 +14,7 @@ import click
 from contracts.errors import JobFailedError
 from runner.cli.blocks import make_console, print_blocks
 from runner.cli.failures import Detached
-from runner.cli.job_blocks import STEP_WORDS, next_commands, result_blocks, warning_blocks
+from runner.cli.job_blocks import next_commands, result_blocks, step_text, waiting_text, warning_blocks
 from runner.cli.session import Session, plain
 
 if TYPE_CHECKING:
@@ -89,13 +89,12 @@ class LineDisplay(AbstractContextManager["LineDisplay"]):
     def update(self, job: Job) -> None:
         progress = job["progress"] or {}
         tenths = int((progress.get("fraction") or 0.0) * 10 + 1e-9) if job["step"] == "follow" else 0
-        message = progress.get("message") or ""
-        now = (job["step"], tenths, message if job["step"] == "queued" else "")
+        now = (job["step"], tenths, waiting_text(job))
         if now == self._seen or job["state"] not in ("queued", "running"):
             return
         self._seen = now
-        share = f"  {tenths * 10} %  {message}" if tenths else f"  {now[2]}"
-        click.echo(plain(f"{job['id']}  {STEP_WORDS.get(job['step'], job['step'])}{share}").rstrip(), err=True)
+        share = f"  {tenths * 10} %  {progress.get('message') or ''}" if tenths else ""
+        click.echo(plain(f"{job['id']}  {waiting_text(job) or step_text(job)}{share}").rstrip(), err=True)
 
     def __exit__(self, *exc_info: object) -> None:
         pass
@@ -114,9 +113,10 @@ class BarDisplay(AbstractContextManager["BarDisplay"]):
 
     def update(self, job: Job) -> None:
         progress = job["progress"] or {}
-        step = f"{job['id']} {STEP_WORDS.get(job['step'], job['step'])}"
-        message = plain(progress.get("message") or "")[:60]
-        self._progress.update(self._task, description=step, completed=progress.get("fraction") or 0.0, message=message)
+        message = plain(waiting_text(job) or progress.get("message") or "")[:70]
+        self._progress.update(
+            self._task, description=f"{job['id']} {step_text(job)}", completed=progress.get("fraction") or 0.0, message=message
+        )
 
     def __exit__(self, *exc_info: object) -> None:
         self._progress.stop()

@@ -12,6 +12,7 @@ import click
 
 from runner.cli.blocks import Line
 from runner.cli.commands import Group
+from runner.cli.job_blocks import place_text
 from runner.cli.options import NEW_FILE
 from runner.cli.session import Session, json_text, pass_session
 from runner.cli.units import count_text
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 KINDS = ("training", "mining", "inference", "mining+inference")
 STATES = ("queued", "running", "succeeded", "failed", "cancelled")
-_FOLLOW_INTERVAL_S = 0.5
+_FOLLOW_INTERVAL_S = 0.1
 
 
 @click.group(cls=Group)
@@ -32,15 +33,17 @@ def job() -> None:
 @job.command("list")
 @click.option("--state", "states", type=click.Choice(STATES), multiple=True, help="Only jobs in this state; may be repeated.")
 @click.option("--kind", "kinds", type=click.Choice(KINDS), multiple=True, help="Only jobs of this kind; may be repeated.")
+@click.option("--user", "users", multiple=True, metavar="NAME", help="Only jobs that this person submitted; may be repeated.")
+@click.option("--project", "projects", multiple=True, metavar="NAME", help="Only jobs of this project; may be repeated.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, metavar="N", help="Jobs on a page.")
 @click.option("--page", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Which page, newest jobs first.")
 @pass_session
-def list_(session: Session, states: tuple[str, ...], kinds: tuple[str, ...], limit: int, page: int) -> None:
-    """List jobs, newest first."""
+def list_(session: Session, /, limit: int, page: int, **chosen: tuple[str, ...]) -> None:
+    """List jobs, newest first; one that waits with its place in the queue and why."""
     from runner.cli.job_blocks import list_blocks
 
     with session.open_runner() as runner:
-        jobs = runner.list_jobs(states=states, kinds=kinds, limit=limit, offset=(page - 1) * limit)
+        jobs = runner.list_jobs(**{name: values for name, values in chosen.items() if values}, limit=limit, offset=(page - 1) * limit)
     session.answer(jobs, list_blocks)
 
 
@@ -48,7 +51,7 @@ def list_(session: Session, states: tuple[str, ...], kinds: tuple[str, ...], lim
 @click.argument("reference", metavar="JOB")
 @pass_session
 def show(session: Session, reference: str) -> None:
-    """Show a job: what was asked for, where it stands, what it left or why it failed."""
+    """Show a job: what was asked for, where it stands, what it used, what it left or why it failed."""
     from runner.cli.job_blocks import show_blocks
 
     with session.open_runner() as runner:
@@ -66,7 +69,8 @@ def logs(session: Session, reference: str, follow: bool) -> None:
     With --json one document {"data": ...}; when following, one per line.
     """
     with session.open_runner() as runner:
-        _warn_when_unattended(session, runner, reference, follow)
+        if follow:
+            _say_why_nothing_comes(session, runner.get_job(reference))
         chunks = _chunks(runner, reference, follow)
         if session.as_json:
             _print_json(chunks, follow)
@@ -129,10 +133,11 @@ def _cancel_text(cancelled: dict[str, Any]) -> str:
     return f"Job {cancelled['id']} had ended already: {cancelled['state']}."
 
 
-def _warn_when_unattended(session: Session, runner: Runner, reference: str, follow: bool) -> None:
-    shown = runner.get_job(reference)
-    if follow and not shown["attended"] and shown["state"] in ("queued", "running"):
+def _say_why_nothing_comes(session: Session, shown: dict[str, Any]) -> None:
+    if shown["state"] in ("queued", "running") and not shown["attended"]:
         session.say(f"Nobody drives job {shown['id']}; `sluice job wait {shown['id']}` carries it on.")
+    elif place := place_text(shown):
+        session.say(f"Job {shown['id']} waits, {place}")
 
 
 def _chunks(runner: Runner, reference: str, follow: bool) -> Iterator[bytes]:

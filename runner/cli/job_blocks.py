@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runner.cli.blocks import Block, Facts, Line, Table, numbers
-from runner.cli.units import count_text, duration_text, metric_text, time_text
+from runner.cli.units import count_text, duration_text, metric_text, ordinal_text, time_text
 
 Job = Mapping[str, Any]
 
@@ -30,22 +30,29 @@ def list_blocks(page: Mapping[str, Any]) -> list[Block]:
     jobs = page["jobs"]
     if not jobs:
         return [Line("No jobs." if not page["total"] else f"No jobs on this page; there are {page['total']}.")]
-    columns = ("job", "name", "kind", "image", "state", "progress", "created", "took")
+    whose = _whose_columns(jobs)
+    columns = ("job", "name", *whose, "kind", "image", "state", "progress", "created", "took")
     rows = [
         (
             job["id"],
             job["name"],
+            *(job[column] for column in whose),
             job["kind"],
             job["image"]["name"],
             state_text(job),
-            progress_text(job),
+            place_text(job) or progress_text(job),
             time_text(job["created_at"]),
             duration_text(job["duration_s"]),
         )
         for job in jobs
     ]
-    blocks: list[Block] = [Table(columns, rows, numbers("progress", "took"))]
+    blocks: list[Block] = [Table(columns, rows, numbers("took"))]
     return [*blocks, Line(f"{len(jobs)} of {page['total']} jobs", "dim")] if len(jobs) < page["total"] else blocks
+
+
+def _whose_columns(jobs: Sequence[Job]) -> tuple[str, ...]:
+    """Who submitted and for which project, where that tells the jobs apart."""
+    return tuple(column for column in ("user", "project") if len({job.get(column) for job in jobs}) > 1)
 
 
 def state_text(job: Job) -> str:
@@ -60,9 +67,25 @@ def progress_text(job: Job) -> str:
     return f"{progress['fraction']:.0%}".replace("%", " %") if progress and job["state"] == "running" else ""
 
 
+def place_text(job: Job) -> str:
+    """``3rd: needs 4 GPUs, free 2`` for a job that waits, '' for others."""
+    queue = job.get("queue")
+    return f"{ordinal_text(queue['position'])}: {queue['reason']}" if queue else ""
+
+
+def waiting_text(job: Job) -> str:
+    """``waiting, 3rd: needs 4 GPUs, free 2`` for a job in the queue, '' for others."""
+    return f"waiting, {place_text(job)}" if job["state"] == "queued" and job.get("queue") else ""
+
+
+def step_text(job: Job) -> str:
+    """What it does now, in a person's words."""
+    return STEP_WORDS.get(job["step"], str(job["step"]))
+
+
 def show_blocks(job: Job) -> list[Block]:
     """Everything about one job: what was asked for, where it stands, what it left."""
-    blocks: list[Block] = [Facts([*_head_facts(job), *_request_facts(job), *_time_facts(job)])]
+    blocks: list[Block] = [Facts([*_head_facts(job), *_request_facts(job), *_time_facts(job)]), *_attempt_blocks(job)]
     if job["state"] == "failed":
         blocks += [Line(), *_evidence_blocks(job), Facts([("next step", _next_step(job))], indent=2)]
     if job["result"]:
@@ -111,7 +134,8 @@ def _head_facts(job: Job) -> list[tuple[str, Any]]:
         ("name", job["name"]),
         ("kind", job["kind"]),
         ("state", state_text(job)),
-        ("step", STEP_WORDS.get(job["step"], job["step"]) if job["state"] == "running" else ""),
+        ("queue", place_text(job)),
+        ("step", step_text(job) if job["state"] == "running" else ""),
         ("progress", f"{progress_text(job)}  {progress.get('message') or ''}".strip() if job["state"] == "running" else ""),
         ("cancel", "requested" if job["cancel_requested"] and job["state"] == "running" else ""),
     ]
@@ -128,6 +152,9 @@ def _request_facts(job: Job) -> list[tuple[str, Any]]:
         ("classes", ", ".join(spec.get("class_names") or ())),
         ("parameters", "\n".join(f"{key}={value}" for key, value in (spec.get("parameters") or {}).items())),
         ("GPUs", "\n".join(job["gpus"] or ())),
+        ("user", job.get("user")),
+        ("project", "" if job.get("project") == "default" else job.get("project")),
+        ("priority", job.get("priority") or ""),
         ("rerun of", job["rerun_of"]),
     ]
 
@@ -141,6 +168,17 @@ def _time_facts(job: Job) -> list[tuple[str, Any]]:
         ("attempt", job["attempt"] if (job["attempt"] or 0) > 1 else ""),
         ("run directory", job["run_dir"]),
     ]
+
+
+def _attempt_blocks(job: Job) -> list[Block]:
+    """The attempts that were followed by another, and why each ended."""
+    if not job.get("attempts"):
+        return []
+    rows = [
+        (attempt["attempt"], attempt["end_reason"], time_text(attempt["ended_at"]), (attempt["evidence"] or {}).get("message"))
+        for attempt in job["attempts"]
+    ]
+    return [Line(), Line("earlier attempts"), Table(("attempt", "ended as", "at", "what happened"), rows, numbers("attempt"), indent=2)]
 
 
 def _evidence_blocks(job: Job) -> list[Block]:

@@ -13,7 +13,10 @@ from runner.cli.units import parse_duration, parse_size
 F = TypeVar("F", bound=Callable[..., Any])
 
 PERMISSIONS = ("network", "root", "writable_root")
-SMALLEST_MEMORY_BYTES = 16 * 1024**2  # JobSpec's
+SMALLEST_MEMORY_BYTES = 16 * 1024**2  # JobSpec's, as the next two
+PRIORITIES = (-100, 100)
+MOST_RETRIES = 20
+WHAT_GC_FREES = ("runs", "images", "assets")
 
 
 def size(text: str) -> int:
@@ -54,6 +57,15 @@ def names(text: str) -> tuple[str, ...]:
     return found
 
 
+def parts(text: str) -> tuple[str, ...]:
+    """An option's ``runs,assets``, some of what gc frees."""
+    chosen = names(text)
+    for name in chosen:
+        if name not in WHAT_GC_FREES:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(WHAT_GC_FREES)}.")
+    return chosen
+
+
 EXISTING_PATH = click.Path(exists=True, path_type=Path)
 EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 NEW_FILE = click.Path(dir_okay=False, path_type=Path)
@@ -90,6 +102,41 @@ def permission_options(function: F) -> F:
     )(function)
 
 
+_GPU_OPTIONS = (
+    click.option(
+        "--gpus", "gpu_count", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="How many GPUs it gets."
+    ),
+    click.option("--gpu-model", metavar="TEXT", help="Only GPUs with this in their name, like h200."),
+    click.option("--gpu-memory", "gpu_memory_bytes", type=size, help="Only GPUs with at least this much memory, like 40g."),
+    click.option("--gpu-pool", metavar="NAME", help="Only GPUs of this pool."),
+    click.option("--mig", "gpu_mig_profile", metavar="PROFILE", help="MIG slices of this profile instead of whole GPUs, like 1g.18gb."),
+    click.option(
+        "--share-gpu",
+        "gpu_shared_bytes",
+        type=size,
+        help="Share each GPU with other jobs, in a pool that allows it, and use at most this much of its memory, like 4g.",
+    ),
+)
+
+_QUEUE_OPTIONS = (
+    click.option(
+        "--priority",
+        type=click.IntRange(*PRIORITIES),
+        default=0,
+        show_default=True,
+        metavar="N",
+        help=f"Of those that wait, jobs with a higher one go first; from {PRIORITIES[0]} to {PRIORITIES[1]}.",
+    ),
+    click.option("--project", default="default", show_default=True, metavar="NAME", help="Whose quota and fair share it counts towards."),
+    click.option(
+        "--retries",
+        type=click.IntRange(0, MOST_RETRIES),
+        metavar="N",
+        help="How often to try again when something other than the image failed (default: the setting retry_limit).",
+    ),
+)
+
+
 def job_options(function: F) -> F:
     """What every job takes, beside its image and data."""
     return stack(
@@ -102,14 +149,19 @@ def job_options(function: F) -> F:
             metavar="KEY=VALUE",
             help="A parameter of the image's template; may be repeated.",
         ),
-        click.option(
-            "--gpus", "gpu_count", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="How many GPUs it gets."
-        ),
+        *_GPU_OPTIONS,
         click.option("--memory", "memory_bytes", type=size, help="The most memory it may use, like 8g."),
         click.option(
             "--cpus", "cpu_count", type=click.FloatRange(min=0, min_open=True), metavar="N", help="How many CPUs it may use, like 2 or 0.5."
         ),
         click.option("--timeout", "timeout_s", type=duration, help="End it when it runs longer, like 90s or 2h."),
+        click.option(
+            "--silence-timeout",
+            "silence_timeout_s",
+            type=duration,
+            help="End it when it neither prints nor reports progress for so long, like 30m.",
+        ),
+        *_QUEUE_OPTIONS,
         click.option(
             "--seed",
             type=int,

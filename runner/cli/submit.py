@@ -20,9 +20,12 @@ _OPTION_OF = {
     "class_names": "--classes",
     "memory_bytes": "--memory",
     "top_k": "--top",
+    "gpu.pool": "--gpu-pool",
+    "gpu.model": "--gpu-model",
+    "gpu.memory_bytes": "--gpu-memory",
+    "gpu.mig_profile": "--mig",
+    "gpu.shared_bytes": "--share-gpu",
 }
-
-_MESSAGES = {"string_pattern_mismatch": "use 1 to 64 letters, digits, '.', '_' and '-', beginning with a letter or digit"}
 
 _model_job_options = stack(
     click.argument("image", required=False),
@@ -83,6 +86,7 @@ def infer(session: Session, /, **request: Any) -> None:
 
 def _run(session: Session, kind: str, request: dict[str, Any]) -> None:
     detach, texts = request.pop("detach"), request.pop("parameters")
+    request["gpu"] = _gpu_wish(request)
     with session.open_runner() as runner:
         spec = _spec(kind=kind, **request)
         parameters = runner.parse_parameters(spec, texts)
@@ -105,6 +109,15 @@ def start(session: Session, runner: Any, job: dict[str, Any], *, detach: bool) -
     session.hint(f"sluice job wait {job['id']}", f"sluice job logs -f {job['id']}")
 
 
+def _gpu_wish(request: dict[str, Any]) -> dict[str, Any]:
+    """Takes what describes the GPUs out of the request; a description of no GPU at all is a mistake."""
+    given = {place: request.pop(place.replace(".", "_")) for place in _OPTION_OF if place.startswith("gpu.")}
+    wish = {place: value for place, value in given.items() if value is not None}
+    if wish and not request["gpu_count"]:
+        raise click.UsageError(f"{_OPTION_OF[next(iter(wish))]} says which GPUs; say with --gpus N how many.")
+    return {place.removeprefix("gpu."): value for place, value in wish.items()}
+
+
 def _spec(**request: Any) -> JobSpec:
     from pydantic import ValidationError
 
@@ -115,6 +128,14 @@ def _spec(**request: Any) -> JobSpec:
         return JobSpec(**request)
     except ValidationError as error:
         first = error.errors()[0]
-        option = "".join(_OPTION_OF.get(str(place), f"--{place}") for place in first["loc"][:1])
-        message = _MESSAGES.get(first["type"], first["msg"].removeprefix("Value error, "))
+        place = ".".join(map(str, first["loc"]))
+        name = place.partition(".")[0]
+        option = _OPTION_OF.get(place) or _OPTION_OF.get(name) or (f"--{name}" if name else "")
+        message = _messages(place).get(first["type"], first["msg"].removeprefix("Value error, "))
         raise RequestError(f"{option} {first['input']!r}: {message}" if option else message, hint="`--help` lists the options.") from error
+
+
+def _messages(place: str) -> dict[str, str]:
+    if place == "gpu.mig_profile":
+        return {"string_pattern_mismatch": "a MIG profile is like 1g.18gb; `sluice gpu list` shows the slices there are"}
+    return {"string_pattern_mismatch": "use 1 to 64 letters, digits, '.', '_' and '-', beginning with a letter or digit"}

@@ -73,3 +73,9 @@ def metric_text(value: float | None) -> str:
 def count_text(count: int, noun: str) -> str:
     """``1 picture``, ``2 pictures``."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def ordinal_text(number: int) -> str:
+    """``1st``, ``2nd``, ``3rd``, ``11th``."""
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"

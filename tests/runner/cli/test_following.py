@@ -46,6 +46,19 @@ def test_progress_of_other_steps_and_ended_jobs_are_not_repeated(capsys: pytest.
     ]
 
 
+def test_a_job_that_waits_says_each_new_place_and_reason_once(capsys: pytest.CaptureFixture[str]) -> None:
+    def waits(position: int, reason: str) -> dict[str, Any]:
+        return {**seen("queued", state="queued"), "queue": {"position": position, "reason": reason}}
+
+    free = "needs 4 GPUs, free 2; gpu3 foreign pid 4711"
+    assert lines(capsys, waits(3, free), waits(3, free), waits(1, free), waits(1, "is next"), seen("queued", state="queued")) == [
+        "t4k2m9xq  waiting, 3rd: needs 4 GPUs, free 2; gpu3 foreign pid 4711",
+        "t4k2m9xq  waiting, 1st: needs 4 GPUs, free 2; gpu3 foreign pid 4711",
+        "t4k2m9xq  waiting, 1st: is next",
+        "t4k2m9xq  queued",
+    ]
+
+
 def test_the_error_of_a_failed_job_carries_the_whole_job() -> None:
     job = {**seen("finish", state="failed"), "end_reason": "timeout", "next_step": "More time.", "evidence": {"message": "it ran 5 s"}}
     error = job_failed(job)

@@ -26,7 +26,12 @@ def a_job(**changes: Any) -> dict[str, Any]:
         "step": "finish",
         "end_reason": "succeeded",
         "next_step": "",
+        "user": "me",
+        "project": "default",
+        "priority": 0,
+        "queue": None,
         "attempt": 1,
+        "attempts": [],
         "image": {"name": "detector", "reference": "acme/detector:1", "digest": DIGEST},
         "engine": "docker",
         "model": None,
@@ -119,6 +124,29 @@ def test_the_list_shows_why_a_job_failed_and_says_when_there_are_more() -> None:
     text = printed(list_blocks({"jobs": [FAILED], "total": 7}))
     assert "failed: exit_code" in text
     assert "1 of 7 jobs" in text
+
+
+QUEUED = {"state": "queued", "step": "queued", "end_reason": None, "started_at": None, "ended_at": None, "duration_s": None}
+PLACE = {"position": 3, "reason": "needs 4 GPUs, free 2; gpu3 foreign pid 4711"}
+
+
+def test_a_job_that_waits_says_its_place_and_why_in_the_list_and_alone() -> None:
+    job = a_job(**QUEUED, queue=PLACE)
+    assert "queued  3rd: needs 4 GPUs, free 2; gpu3 foreign pid 4711" in printed(list_blocks({"jobs": [job], "total": 1}))
+    assert "queue          3rd: needs 4 GPUs, free 2; gpu3 foreign pid 4711\n" in printed(show_blocks(job))
+
+
+def test_the_list_names_people_and_projects_only_where_they_differ() -> None:
+    page = {"jobs": [a_job(), a_job(user="eve", project="eyes")], "total": 2}
+    assert printed(list_blocks(page)).splitlines()[0].split()[:4] == ["job", "name", "user", "project"]
+    assert "user" not in printed(list_blocks({"jobs": [a_job(), a_job()], "total": 2}))
+
+
+def test_a_job_says_for_whom_it_runs_and_why_it_was_tried_again() -> None:
+    attempt = {"attempt": 1, "end_reason": "gpu_lost", "ended_at": None, "evidence": {"message": "GPU-1 fell off the bus"}}
+    text = printed(show_blocks(a_job(user="eve", project="eyes", priority=5, attempt=2, attempts=[attempt])))
+    assert "user           eve\nproject        eyes\npriority       5\n" in text
+    assert "earlier attempts\n  attempt  ended as  at  what happened\n        1  gpu_lost      GPU-1 fell off the bus\n" in text
 
 
 def test_an_empty_list_says_whether_there_are_others() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.cli.units import count_text, duration_text, metric_text, parse_duration, parse_size, size_text, time_text
+from runner.cli.units import count_text, duration_text, metric_text, ordinal_text, parse_duration, parse_size, size_text, time_text
 
 GIB = 1024**3
 
@@ -103,3 +103,10 @@ def test_a_metric_is_a_share_with_four_decimals_or_a_count(value: float | None, 
 
 def test_one_thing_is_not_several() -> None:
     assert (count_text(0, "image"), count_text(1, "image"), count_text(2, "image")) == ("0 images", "1 image", "2 images")
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (13, "13th"), (102, "102nd"), (112, "112th")]
+)
+def test_a_place_in_a_queue_is_counted_as_people_count(number: int, text: str) -> None:
+    assert ordinal_text(number) == text
