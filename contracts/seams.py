@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from contracts.dataset import Annotation, Asset, ContainerPaths, JobInputs
-from contracts.errors import ImageError
+from contracts.errors import EngineError, ImageError
 from contracts.gpu import GpuEvent, Snapshot
 from contracts.image import ImageFacts, ImageMetadata, Kind, ObjectType, Parameter, Permissions
 from contracts.job import JobWarning
@@ -252,6 +252,14 @@ class Engine(ABC):
     @abstractmethod
     def gpu_claims(self) -> dict[str, str]:
         """GPU uuid to container name, for every running container that was given GPUs, ours or not. ``*`` as uuid: given all GPUs."""
+
+    def gpus_inside(self, image: str, gpu_uuids: Sequence[str], injection: str = "auto") -> tuple[str, ...]:  # noqa: ARG002
+        """The cards that a program in a container sees that is given these: a container is started to tell, and removed.
+
+        Nothing of the image runs but its shell. Raises ``StartError`` as a job's start would, ``EngineError`` with the words of nvidia-smi,
+        and always on an engine that gives no cards.
+        """
+        raise EngineError(f"the engine {self.name} gives no GPUs to containers", hint="Use an engine that does, such as docker.")
 
     @abstractmethod
     def read_log(self, container_id: str, cursor: str) -> LogChunk:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from contracts.errors import SluiceError
-from registry import jobs
+from contracts.errors import EngineError, SluiceError
+from registry import images, jobs
+from runner.base_images import own_reference
 from runner.installation import Installation
 
 _LOW_BYTES = 5 * 1024**3
+_BASES = tuple(own_reference(suite) for suite in ("bookworm", "trixie"))
 # For people; the others are in the answer as data.
 _SHOWN_DETAILS = ("storage driver", "cgroup", "memory", "CPUs", "nvidia runtime", "state folder")
 
@@ -64,13 +66,45 @@ def _gpus(installation: Installation) -> dict[str, Any]:
     cards = installation.gpus.list_gpus()
     if not cards:
         return _finding("ok", "no GPU on this host: jobs run on the CPU")
-    broken = [card for card in cards if card["state"] not in ("free", "leased")]
     message = f"{len(cards)} GPUs, {sum(card['state'] == 'free' for card in cards)} free"
+    trial = _tried_in_container(installation, cards)
+    if trial["status"] == "failed":
+        return _finding("failed", f"{message}, but {trial['message']}", trial["remedy"])
+    message += f"; {trial['message']}" if trial["message"] else ""
+    broken = [card for card in cards if card["state"] not in ("free", "leased")]
     if broken:
         return _finding(
             "warning", f"{message}; gpu{broken[0]['index']}: {broken[0]['reason']}", "sluice gpu list says who holds each card."
         )
     return _finding("ok", message)
+
+
+def _tried_in_container(installation: Installation, cards: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Whether a container that is given a free card sees that card; only a start shows it."""
+    engine, free = installation.engine, [card["uuid"] for card in cards if card["state"] == "free"]
+    if "gpu" not in engine.capabilities or not free:
+        return _finding("skipped", "")
+    image = _small_image(installation)
+    if not image:
+        return _finding("skipped", "not tried in a container, for the engine has no image yet that Sluice knows")
+    try:
+        seen = engine.gpus_inside(image, free[:1], installation.settings.gpu_injection)
+    except EngineError as error:
+        return _finding("failed", f"containers are not given any: {error.message}", error.hint)
+    if list(seen) != free[:1]:
+        return _finding("failed", f"a container that was given {free[0]} sees {', '.join(seen) or 'none'}", _OTHER_CARDS)
+    return _finding("ok", "containers see what they are given")
+
+
+_OTHER_CARDS = "Bring the NVIDIA Container Toolkit up to date, and its CDI list if the engine has one; then restart the engine."
+
+
+def _small_image(installation: Installation) -> str:
+    """The smallest of the registered and the base images that the engine has; '' when there is none."""
+    with installation.database.reading() as session:
+        known = {image.digest for image in images.list_images(session)}
+    fit = [image for image in installation.engine.list_images() if image.digest in known or image.reference in _BASES]
+    return min(fit, key=lambda image: image.size_bytes).digest if fit else ""
 
 
 def _jobs(installation: Installation) -> dict[str, Any]:

@@ -7,7 +7,7 @@ errors come at the start and leave the container behind; 137 is not "out of memo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +17,7 @@ from contracts.dataset import ContainerPaths
 from contracts.errors import EngineError, ImageMissingError, StartError
 from contracts.image import ImageFacts
 from contracts.seams import ContainerSpec, ContainerStats, ContainerStatus, Engine, EngineInfo, ExitWatch, LogChunk
-from plugins.engines import docker_gpus, docker_image_store, docker_images, docker_log, docker_spec, docker_status
+from plugins.engines import docker_gpu_check, docker_gpus, docker_image_store, docker_images, docker_log, docker_spec, docker_status
 from plugins.engines.archive import extract
 from plugins.engines.docker_client import DockerClient
 from plugins.engines.docker_errors import start_hint, translated
@@ -136,6 +136,9 @@ class DockerEngine(Engine):
     def gpu_claims(self) -> dict[str, str]:
         """As the seam says; a card that a container was given by index (``--gpus device=1``, or a count) stands under its index."""
         return docker_gpus.claims_of(self._inspect_all({"status": ["running", "paused", "restarting"]}), docker_spec.SPEC_LABEL)
+
+    def gpus_inside(self, image: str, gpu_uuids: Sequence[str], injection: str = "auto") -> tuple[str, ...]:
+        return docker_gpu_check.gpus_inside(self, self._client, image, gpu_uuids, injection)
 
     def _inspect_all(self, filters: Mapping[str, list[str]]) -> list[dict[str, Any]]:
         with translated("list containers"):

@@ -19,19 +19,21 @@ _NVIDIA_MAJOR = 195
 
 
 def settled(spec: ContainerSpec, ask_info: Callable[[], Mapping[str, Any]]) -> ContainerSpec:
-    """The spec with ``auto`` decided: CDI where the engine lists every card that is asked for, else the container toolkit's hook.
+    """The spec with ``auto`` decided, as ``way_of`` does."""
+    return replace(spec, gpu_injection=way_of(spec.gpu_uuids, spec.gpu_injection, ask_info))
+
+
+def way_of(uuids: Sequence[str], injection: str, ask_info: Callable[[], Mapping[str, Any]]) -> str:
+    """``auto`` is CDI where the engine lists every card that is asked for, else the container toolkit's hook.
 
     The engine's info is asked for only when that decides something. Raises ``ConfigurationError`` for a way that does not exist.
     """
-    if spec.gpu_injection not in INJECTIONS:
-        raise ConfigurationError(
-            f"gpu_injection is {spec.gpu_injection!r}", hint=f"Known: {', '.join(INJECTIONS)}.", gpu_injection=spec.gpu_injection
-        )
-    if not spec.gpu_uuids or spec.gpu_injection != "auto":
-        return spec
+    if injection not in INJECTIONS:
+        raise ConfigurationError(f"gpu_injection is {injection!r}", hint=f"Known: {', '.join(INJECTIONS)}.", gpu_injection=injection)
+    if not uuids or injection != "auto":
+        return injection
     # A list of CDI devices that was written before a MIG change lacks the new slices, or has others.
-    listed = set(spec.gpu_uuids) <= set(cdi_cards(ask_info()))
-    return replace(spec, gpu_injection="cdi" if listed else "nvidia")
+    return "cdi" if set(uuids) <= set(cdi_cards(ask_info())) else "nvidia"
 
 
 def give_gpus(config: Mapping[str, Any], uuids: Sequence[str], injection: str) -> dict[str, Any]:

@@ -14,9 +14,18 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 DEFAULT_BYTES = 4 * 1024**3
+
+
+@dataclass(frozen=True)
+class Card:
+    """A card, or a slice with the card it is cut from."""
+
+    uuid: str
+    parent: str = ""
 
 
 def main() -> None:
@@ -24,50 +33,57 @@ def main() -> None:
     config = json.loads((Path(state["bundle"]) / "config.json").read_text(encoding="utf-8"))
     environment = dict(entry.split("=", 1) for entry in config["process"]["env"])  # of an entry that stands there twice the last counts
     world = Path(os.environ["FAKE_NVML_STATE"])
-    cards = read_cards(world)
     wanted = environment.get("NVIDIA_VISIBLE_DEVICES", "")
     if wanted in ("", "void", "none"):
         return
-    uuids = list(cards) if wanted == "all" else [_uuid_of(word, list(cards)) for word in wanted.split(",")]
-    _occupy(world, uuids, state["pid"], int(environment.get("FAKE_GPU_BYTES", DEFAULT_BYTES)))
-    _give_nvidia_smi(Path(config["root"]["path"]), [cards[uuid] for uuid in uuids])
+    cards = read_cards(world)
+    given = [card for card in cards if not card.parent] if wanted == "all" else [_card_of(word, cards) for word in wanted.split(",")]
+    _occupy(world, given, state["pid"], int(environment.get("FAKE_GPU_BYTES", DEFAULT_BYTES)))
+    _give_nvidia_smi(Path(config["root"]["path"]), [card for card in cards if card in given])
 
 
-def read_cards(world: Path) -> dict[str, str]:
-    """Cards and slices by uuid in the world's order, each with its line of ``nvidia-smi -L``."""
-    found: dict[str, str] = {}
+def read_cards(world: Path) -> list[Card]:
+    """Every card, followed by its slices."""
+    found: list[Card] = []
+    parent = ""
     for line in world.read_text(encoding="utf-8").splitlines():
         key, _, rest = line.strip().partition(" ")
         if key == "gpu":
-            found[rest] = f"GPU {len(found)}: Fake GPU (UUID: {rest})"
+            parent = rest
+            found.append(Card(rest))
         elif key == "migdev":
-            uuid = rest.split()[0]
-            found[uuid] = f"  MIG slice (UUID: {uuid})"
+            found.append(Card(rest.split()[0], parent))
     return found
 
 
-def _uuid_of(word: str, uuids: list[str]) -> str:
-    """A uuid as it is, or the card at this index; slices have none."""
-    whole = [uuid for uuid in uuids if not uuid.startswith("MIG-")]
+def _card_of(word: str, cards: list[Card]) -> Card:
+    """By uuid, or by index; slices have none here."""
+    whole = [card for card in cards if not card.parent]
     if word.isdigit() and int(word) < len(whole):
         return whole[int(word)]
-    if word not in uuids:
-        sys.exit(f"nvidia-container-cli: device error: {word}: unknown device")
-    return word
+    for card in cards:
+        if card.uuid == word:
+            return card
+    sys.exit(f"nvidia-container-cli: device error: {word}: unknown device")
 
 
-def _occupy(world: Path, uuids: list[str], pid: int, used_bytes: int) -> None:
+def _occupy(world: Path, cards: list[Card], pid: int, used_bytes: int) -> None:
     if not used_bytes:
         return
-    lines = "".join(f"{uuid} {pid} {used_bytes}\n" for uuid in uuids)
+    lines = "".join(f"{card.uuid} {pid} {used_bytes}\n" for card in cards)
     with Path(f"{world}.procs").open("a", encoding="ascii") as procs:
         procs.write(lines)  # one write: several containers may start at a time
 
 
-def _give_nvidia_smi(root: Path, lines: list[str]) -> None:
+def _give_nvidia_smi(root: Path, cards: list[Card]) -> None:
+    """As the real one does, it lists them in the order of the driver, and a slice below the card it is cut from."""
+    lines: list[str] = []
+    for whole in dict.fromkeys(card.parent or card.uuid for card in cards):
+        lines.append(f"GPU {len(lines)}: Stand-in (UUID: {whole})")
+        lines += [f"  MIG 1g.10gb     Device  0: (UUID: {card.uuid})" for card in cards if card.parent == whole]
     program = root / "usr" / "bin" / "nvidia-smi"
     program.parent.mkdir(parents=True, exist_ok=True)
-    program.write_text("#!/bin/sh\ncat <<'CARDS'\n" + "\n".join([*lines, "CARDS", ""]), encoding="utf-8")
+    program.write_text("\n".join(["#!/bin/sh", "cat <<'CARDS'", *lines, "CARDS", ""]), encoding="utf-8")
     program.chmod(0o755)
 
 

@@ -1,0 +1,80 @@
+"""`sluice doctor` on a host with GPUs: it gives one to a container and says what came of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.errors import EngineError, StartError
+from runner.doctor import examine
+from runner.installation import Installation
+from runner.settings import load_settings
+from tests.docker.gpus.conftest import World
+from tests.docker.gpus.lab import Lab
+from tests.docker.gpus.private_engine import IMAGE
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture
+def base_image(lab: Lab) -> Iterator[None]:
+    """An image that doctor knows."""
+    lab.private.api.tag(IMAGE, "sluice/base", "bookworm")
+    yield
+    lab.private.api.remove_image("sluice/base:bookworm")
+
+
+@pytest.fixture
+def installation(lab: Lab, uuids: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
+    cards = tmp_path / "cards.json"
+    cards.write_text(json.dumps([{"uuid": uuid} for uuid in uuids]))
+    monkeypatch.setenv("SLUICE_FAKE_GPUS", str(cards))
+    made = Installation(load_settings({"home": str(tmp_path / "home"), "gpus": "fake", "engine": "docker"}))
+    yield made
+    made.close()
+
+
+def finding(installation: Installation) -> dict[str, Any]:
+    return next(found for found in examine(installation) if found["check"] == "gpus")
+
+
+def test_a_host_that_gives_containers_their_cards_is_well(installation: Installation, base_image: None, lab: Lab) -> None:
+    found = finding(installation)
+    assert (found["status"], found["message"]) == ("ok", "8 GPUs, 8 free; containers see what they are given")
+    assert not lab.private.api.containers(all=True)
+
+
+def test_a_host_whose_toolkit_does_not_know_the_cards_is_told(
+    installation: Installation, base_image: None, lab: Lab, world: World
+) -> None:
+    world.clear()
+    found = finding(installation)
+    assert found["status"] == "failed"
+    assert "unknown device" in found["message"]
+    assert "nvidia-smi -L" in found["remedy"]
+    assert not lab.private.api.containers(all=True)
+
+
+def test_without_an_image_to_try_it_with_doctor_says_so(installation: Installation) -> None:
+    found = finding(installation)
+    assert found["status"] == "ok"
+    assert "not tried in a container" in found["message"]
+
+
+def test_a_container_tells_slices_and_not_the_card_they_are_cut_from(lab: Lab, uuids: list[str], slices: list[str]) -> None:
+    given = [uuids[2], uuids[5], slices[0]]
+    assert lab.engine.gpus_inside(IMAGE, given) == tuple(given)
+
+
+def test_an_image_without_a_shell_cannot_tell_and_is_named(lab: Lab, uuids: list[str]) -> None:
+    with pytest.raises(StartError, match="No such image"):
+        lab.engine.gpus_inside("sluice-test/none:latest", uuids[:1])
+
+
+def test_a_toolkit_that_brings_no_program_is_told_by_its_words(lab: Lab) -> None:
+    with pytest.raises(EngineError, match="nvidia-smi: "):
+        lab.engine.gpus_inside(IMAGE, ())
