@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runner.cli.blocks import Block, Facts, Line, Table, numbers
-from runner.cli.units import count_text, duration_text, metric_text, ordinal_text, time_text
+from runner.cli.units import count_text, duration_text, metric_text, ordinal_text, size_text, time_text
 
 Job = Mapping[str, Any]
 
@@ -166,8 +166,26 @@ def _time_facts(job: Job) -> list[tuple[str, Any]]:
         ("ended", time_text(job["ended_at"])),
         ("took", duration_text(job["duration_s"])),
         ("attempt", job["attempt"] if (job["attempt"] or 0) > 1 else ""),
+        ("used", "\n".join(_usage_lines(job.get("usage") or {}))),
         ("run directory", job["run_dir"]),
     ]
+
+
+def _usage_lines(usage: Mapping[str, Any]) -> list[str]:
+    """What it used, as far as that was sampled: a line each for processor, memory, GPUs and the disk."""
+    limit, busy = usage.get("memory_limit_bytes"), usage.get("mean_gpu_utilization_fraction")
+    lines = [
+        ("CPU time", duration_text(usage.get("cpu_seconds"))),
+        ("memory", _joined(size_text(usage.get("max_memory_bytes")), f"of {size_text(limit)}" if limit else "")),
+        ("GPU memory", size_text(usage.get("max_gpu_memory_bytes"))),
+        ("GPU busy", "" if busy is None else f"{busy * 100:.0f} % on average"),
+        ("/out", size_text(usage.get("out_bytes"))),
+    ]
+    return [f"{name} {text}" for name, text in lines if text]
+
+
+def _joined(amount: str, limit: str) -> str:
+    return f"at most {amount} {limit}".rstrip() if amount else ""
 
 
 def _attempt_blocks(job: Job) -> list[Block]:

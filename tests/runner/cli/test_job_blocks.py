@@ -149,6 +149,26 @@ def test_a_job_says_for_whom_it_runs_and_why_it_was_tried_again() -> None:
     assert "earlier attempts\n  attempt  ended as  at  what happened\n        1  gpu_lost      GPU-1 fell off the bus\n" in text
 
 
+def test_a_job_says_what_it_used_as_far_as_that_is_known() -> None:
+    gib = 1024**3
+    usage = {
+        "cpu_seconds": 90.0,
+        "max_memory_bytes": 3 * gib,
+        "memory_limit_bytes": 8 * gib,
+        "max_gpu_memory_bytes": None,
+        "out_bytes": 2048,
+    }
+    lines = printed(show_blocks(a_job(usage={**usage, "mean_gpu_utilization_fraction": 0.714}))).splitlines()
+    begin = next(number for number, line in enumerate(lines) if line.startswith("used "))
+    assert [line.removeprefix("used").strip() for line in lines[begin : begin + 5]] == [
+        "CPU time 1 min 30 s",
+        "memory at most 3.0 GiB of 8.0 GiB",
+        "GPU busy 71 % on average",
+        "/out 2.0 KiB",
+        "run directory  /home/me/.sluice/runs/t4k2m9xq",
+    ]
+
+
 def test_an_empty_list_says_whether_there_are_others() -> None:
     assert printed(list_blocks({"jobs": [], "total": 0})) == "No jobs.\n"
     assert printed(list_blocks({"jobs": [], "total": 7})) == "No jobs on this page; there are 7.\n"
