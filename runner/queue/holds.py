@@ -1,0 +1,96 @@
+"""Holds: what becomes free is kept for a blocked job, and what others may still take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from runner.queue.lines import Demand
+from runner.queue.stock import CPU, GPUS, MEMORY, SLOTS, Amounts, Devices, Stock
+from runner.queue.terms import Entry, Hold
+
+
+@dataclass
+class Reservation:
+    """A hold with its books. ``spare``: what jobs behind may take although they do not end in time, of ``devices`` and of the rest."""
+
+    hold: Hold
+    demand: Demand
+    devices: int
+    lacking: int
+    spare: Amounts
+
+    def lets_pass_in_time(self, demand: Demand, now: float) -> bool:
+        """Whether a job that starts now has given everything back when this one is due."""
+        return self.hold.until is not None and demand.runtime_s is not None and now + demand.runtime_s <= self.hold.until
+
+    def spares_all_but_gpus(self, demand: Demand) -> bool:
+        return not self.spare.lacks(demand) & ~GPUS
+
+    def give(self, demand: Demand, candidates: int) -> None:
+        """A job behind takes from what is spare, on any of the candidates."""
+        self.spare.gpus -= min(demand.gpu_count, (candidates & self.devices).bit_count())
+        self.spare.cpu -= demand.cpu_count
+        self.spare.memory -= demand.memory_bytes
+        self.spare.slots -= demand.slots
+
+
+def reserve(entry: Entry, demand: Demand, devices: Devices, stock: Stock, earlier: Iterable[Reservation]) -> Reservation:
+    """A hold for a blocked job, behind those that are there already: what they need is not counted on."""
+    free = stock.free(devices)
+    lacking = free.lacks(demand)
+    until, available = stock.earliest(demand, devices) or (None, free)
+    spare = Amounts(available.gpus, available.cpu, available.memory, available.slots)
+    _subtract(spare, demand, demand.gpu_count)
+    for other in earlier:
+        _subtract(spare, other.demand, min(other.demand.gpu_count, (other.devices & devices.all).bit_count()))
+    hold = Hold(entry.job_id, entry.waits_since, entry.gpu_count, until)
+    return Reservation(hold, demand, devices.all, lacking, spare)
+
+
+def is_covered(lacking: int, devices: Devices, held: Iterable[Reservation]) -> bool:
+    """Whether everything that a blocked job lacks is being held already, for jobs before it."""
+    for other in held:
+        lacking &= ~(other.lacking & (CPU | MEMORY | SLOTS))
+    if lacking & GPUS:
+        left = devices.all
+        for other in held:
+            left &= ~other.devices if other.lacking & GPUS else -1
+        lacking &= -1 if left else ~GPUS
+    return not lacking
+
+
+def allowed(demand: Demand, devices: Devices, stock: Stock, held: Iterable[Reservation], now: float) -> int | None:
+    """The free devices that a job may start on, 0 for one without GPUs; None when it has to wait."""
+    if Amounts(demand.gpu_count, stock.cpu, stock.memory, stock.slots).lacks(demand):
+        return None
+    choice = devices.free
+    if stock.count(choice) < demand.gpu_count:
+        return None
+    for hold in held:
+        if hold.lets_pass_in_time(demand, now):
+            continue
+        if not hold.spares_all_but_gpus(demand):
+            return None
+        choice = _outside(choice, hold, demand.gpu_count, stock)
+        if stock.count(choice) < demand.gpu_count:
+            return None
+    return choice if demand.gpu_count else 0
+
+
+def _outside(choice: int, hold: Reservation, count: int, stock: Stock) -> int:
+    """The devices of a choice that a hold leaves: those it could not use if they are enough, otherwise with as many of its own as it spares."""
+    inside = choice & hold.devices
+    if inside.bit_count() <= hold.spare.gpus:
+        return choice
+    outside = choice & ~hold.devices
+    if hold.spare.gpus <= 0 or stock.count(outside) >= count:
+        return outside
+    return outside | stock.first(inside, hold.spare.gpus)
+
+
+def _subtract(spare: Amounts, demand: Demand, gpus: int) -> None:
+    spare.gpus = max(spare.gpus - gpus, 0)
+    spare.cpu = max(spare.cpu - demand.cpu_count, 0.0)
+    spare.memory = max(spare.memory - demand.memory_bytes, 0)
+    spare.slots = max(spare.slots - demand.slots, 0)

@@ -1,0 +1,198 @@
+"""What is free on the host while one decision is made, and when more will be.
+
+Sets of devices are integers with one bit per device. A start leaves open which of its candidates it gets, so the others count on the worst choice.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+
+from runner.queue.lines import Demand
+from runner.queue.terms import Entry, Host, Offer, Offers, Running
+
+#: Sums of processors are not exact.
+EPSILON = 1e-9
+GPUS, CPU, MEMORY, SLOTS = 1, 2, 4, 8
+
+
+@dataclass(frozen=True)
+class Devices:
+    """An offer as sets: ``free`` now, and ``all`` that the job could use."""
+
+    offer: Offer
+    free: int
+    all: int
+
+
+_NO_DEVICES = Devices(Offer((), ()), 0, 0)
+
+
+@dataclass(frozen=True, order=True)
+class Ending:
+    """A job that ends at a known time, and what it gives back: its own devices, or ``gpus`` of those it may have been given."""
+
+    at: float
+    job_id: str
+    gpus: int
+    devices: int
+    cpu: float
+    memory: int
+    slots: int
+
+
+@dataclass
+class Amounts:
+    """Free, or needed: devices of one set, processors, bytes, slots."""
+
+    gpus: int
+    cpu: float
+    memory: int
+    slots: int
+
+    def lacks(self, demand: Demand) -> int:
+        """The resources of which there is less than demanded, as flags. What is not demanded is never lacking, however overdrawn it is."""
+        return (
+            (GPUS if demand.gpu_count > self.gpus else 0)
+            | (CPU if demand.cpu_count and demand.cpu_count > self.cpu + EPSILON else 0)
+            | (MEMORY if demand.memory_bytes and demand.memory_bytes > self.memory else 0)
+            | (SLOTS if demand.slots and demand.slots > self.slots else 0)
+        )
+
+
+class Stock:
+    """The host less what runs, and the offers of its devices, each asked for once."""
+
+    def __init__(self, host: Host, running: Iterable[Running], offers: Offers, now: float) -> None:
+        self.host = host
+        self.cpu, self.memory, self.slots = host.cpu_count, host.memory_bytes, host.job_slots
+        self._offers = offers
+        self._now = now
+        self._bits: dict[str, int] = {}
+        self._names: list[str] = []
+        self._devices: dict[tuple[str, str, Hashable], Devices] = {}
+        self._taken: list[tuple[int, int]] = []
+        self._endings: list[Ending] = []
+        self._foreseen = Amounts(0, 0.0, 0, 0)
+        self._held_by_jobs = self._ending_devices = 0
+        self._place_running(list(running))
+
+    # ------------------------------------------------------------------------------------------------------------ devices
+
+    def devices(self, entry: Entry, scope: Hashable) -> Devices:
+        """What the job's wish is offered. Jobs with the same wish, kind and scope get the same."""
+        if not entry.gpu_count:
+            return _NO_DEVICES
+        key = (entry.wish, entry.kind, scope)
+        found = self._devices.get(key)
+        if found is None:
+            offer = self._offers.offer(entry)
+            free = self._mask(offer.free)
+            found = self._devices[key] = Devices(offer, free, free | self._mask(offer.eligible))
+        return found
+
+    def names(self, devices: int) -> tuple[str, ...]:
+        """The uuids of a set, sorted."""
+        return tuple(sorted(self._names[position] for position in _positions(devices)))
+
+    def first(self, devices: int, count: int) -> int:
+        """The first ``count`` devices of a set by uuid: the same whatever was asked for before."""
+        return self._mask(self.names(devices)[:count])
+
+    def count(self, devices: int) -> int:
+        """How many of these free devices are left after the starts so far, however those choose."""
+        left = devices.bit_count()
+        for candidates, chosen in self._taken:
+            left -= min(chosen, (candidates & devices).bit_count())
+        return left
+
+    # ------------------------------------------------------------------------------------------------------- what is free
+
+    def free(self, devices: Devices) -> Amounts:
+        return Amounts(self.count(devices.free), self.cpu, self.memory, self.slots)
+
+    def take(self, job_id: str, demand: Demand, candidates: int) -> None:
+        """A job starts on some of the candidates."""
+        self.cpu -= demand.cpu_count
+        self.memory -= demand.memory_bytes
+        self.slots -= demand.slots
+        if demand.gpu_count:
+            self._taken.append((candidates, demand.gpu_count))
+        if demand.runtime_s is not None:
+            at = self._now + demand.runtime_s
+            self._foresee(Ending(at, job_id, demand.gpu_count, candidates, demand.cpu_count, demand.memory_bytes, demand.slots))
+
+    # --------------------------------------------------------------------------------------------------- what will be free
+
+    def is_achievable(self, demand: Demand, devices: Devices) -> bool:
+        """Whether it is enough that jobs of ours end; otherwise it waits for somebody else, and holding for it could last for ever."""
+        within_reach = self.count(devices.free) + sum(min(n, (mask & devices.all).bit_count()) for mask, n in self._taken)
+        within_reach += (devices.all & self._held_by_jobs & ~devices.free).bit_count()
+        return not Amounts(within_reach, self.host.cpu_count, self.host.memory_bytes, self.host.job_slots).lacks(demand)
+
+    def is_foreseeable(self, demand: Demand, devices: Devices) -> bool:
+        """Whether jobs that end at a known time leave enough: a cheap look before ``earliest``."""
+        later, free = self._foreseen, self.free(devices)
+        gpus = free.gpus + (devices.all & self._ending_devices).bit_count()
+        return not Amounts(gpus, free.cpu + later.cpu, free.memory + later.memory, free.slots + later.slots).lacks(demand)
+
+    def earliest(self, demand: Demand, devices: Devices) -> tuple[float, Amounts] | None:
+        """When jobs that end at a known time leave enough, and what is free then; None when they never do."""
+        free = self.free(devices)
+        for ending in self._endings:
+            gpus = min(ending.gpus, (ending.devices & devices.all).bit_count())
+            free = Amounts(free.gpus + gpus, free.cpu + ending.cpu, free.memory + ending.memory, free.slots + ending.slots)
+            if not free.lacks(demand):
+                return ending.at, free
+        return None
+
+    # ------------------------------------------------------------------------------------------------------------ building
+
+    def _place_running(self, running: list[Running]) -> None:
+        for job in running:
+            self.cpu -= job.cpu_count
+            self.memory -= job.memory_bytes
+            self.slots -= not job.gpu_uuids
+            self._held_by_jobs |= self._mask(job.gpu_uuids)
+        given_back = self._given_back(running)
+        for job in running:
+            if job.ends_by is not None and job.ends_by > self._now:  # one that is overdue may take any time to end
+                own = given_back.get(job.job_id, 0)
+                slots = int(not job.gpu_uuids)
+                self._foresee(Ending(job.ends_by, job.job_id, own.bit_count(), own, job.cpu_count, job.memory_bytes, slots))
+
+    def _given_back(self, running: Iterable[Running]) -> Mapping[str, int]:
+        """Devices by the job whose end makes them free: of several that share one, the last."""
+        last: dict[str, tuple[float, str]] = {}
+        for job in running:
+            end = float("inf") if job.ends_by is None or job.ends_by <= self._now else job.ends_by
+            for uuid in job.gpu_uuids:
+                last[uuid] = max(last.get(uuid, (0.0, "")), (end, job.job_id))
+        given: dict[str, int] = {}
+        for uuid, (_, job_id) in last.items():
+            given[job_id] = given.get(job_id, 0) | self._bits[uuid]
+        return given
+
+    def _foresee(self, ending: Ending) -> None:
+        insort(self._endings, ending)
+        self._ending_devices |= ending.devices
+        later = self._foreseen
+        self._foreseen = Amounts(0, later.cpu + ending.cpu, later.memory + ending.memory, later.slots + ending.slots)
+
+    def _mask(self, uuids: Iterable[str]) -> int:
+        mask = 0
+        for uuid in uuids:
+            bit = self._bits.get(uuid)
+            if bit is None:
+                bit = self._bits[uuid] = 1 << len(self._names)
+                self._names.append(uuid)
+            mask |= bit
+        return mask
+
+
+def _positions(devices: int) -> Iterable[int]:
+    while devices:
+        lowest = devices & -devices
+        yield lowest.bit_length() - 1
+        devices ^= lowest

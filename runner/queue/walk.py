@@ -1,0 +1,188 @@
+"""One decision: a walk along the order, which starts what fits and holds for what does not.
+
+While it lasts less and less is free and more is held, so whatever cannot start once need not be looked at again: of each demand the walk
+meets one failure, not one per job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Iterable, Iterator
+from heapq import heapify, heappop, heapreplace
+from itertools import chain
+
+from runner.queue.holds import Reservation, allowed, is_covered, reserve
+from runner.queue.lines import Demand, Desk, Group, Key, Level, Line, Lines, Owner
+from runner.queue.standing import Standing
+from runner.queue.stock import Devices, Stock
+from runner.queue.terms import Decision, Entry, Offers, ScopedOffers, Start
+
+#: A demand of those whose offers are alike; jobs without GPUs have no scope.
+Case = tuple[Demand, Hashable]
+
+
+class Scopes:
+    """Who is offered the same devices."""
+
+    def __init__(self, offers: Offers, owners: Collection[Owner]) -> None:
+        if isinstance(offers, ScopedOffers):
+            self._of: dict[Owner, Hashable] = {owner: offers.scope(owner.user, owner.project) for owner in owners}
+        else:
+            self._of = {owner: (owner.user, owner.project) for owner in owners}
+        self._are_one = len(set(self._of.values())) <= 1
+
+    def of(self, owner: Owner, gpu_count: int) -> Hashable:
+        return self._of.get(owner, (owner.user, owner.project)) if gpu_count else None
+
+    def examples(self, demand: Demand, group: Group) -> Iterator[tuple[Hashable, Line]]:
+        """Each scope of a group's owners with one line in it."""
+        lines: Iterable[tuple[Owner, Line]] = group.lines.items()
+        if self._are_one or not demand.gpu_count:
+            lines = [next(iter(lines))]
+        seen: dict[Hashable, Line] = {}
+        for owner, line in lines:
+            seen.setdefault(self.of(owner, demand.gpu_count), line)
+        return iter(seen.items())
+
+
+class Turn:
+    """What one owner has to offer at one priority: a heap of the lines in which something can still happen, by the next key of each."""
+
+    __slots__ = ("_heads", "desk", "owner")
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk, self.owner = desk, desk.owner
+        self._heads: list[tuple[Key, Demand, Line, int]] | None = None
+
+    def head(self, alive: set[Case], scopes: Scopes) -> tuple[Key, Demand] | None:
+        """The oldest job in which something can still happen; None when there is none."""
+        if self._heads is None:
+            self._heads = [(line.keys[0], demand, line, 0) for demand, line in self.desk.lines.items()]
+            heapify(self._heads)
+        while self._heads:
+            key, demand, _, _ = self._heads[0]
+            if (demand, scopes.of(self.owner, demand.gpu_count)) in alive:
+                return key, demand
+            heappop(self._heads)
+        return None
+
+    def step(self, *, started: bool) -> None:
+        """Go on behind the head: to the next job of its line when it started, to the next line when nothing more can happen in this one."""
+        heads = self._heads or []
+        _, demand, line, position = heads[0]
+        if started and position + 1 < len(line.keys):
+            heapreplace(heads, (line.keys[position + 1], demand, line, position + 1))
+        else:
+            heappop(heads)
+
+
+class Walk:
+    """One decision in the making. ``starts`` and ``held`` grow in order."""
+
+    def __init__(self, lines: Lines, hold_after_s: float, standing: Standing, stock: Stock, scopes: Scopes, now: float) -> None:
+        self.starts: list[Start] = []
+        self.held: list[Reservation] = []
+        self._lines = lines
+        self._aged_before = now - hold_after_s
+        self._standing = standing
+        self._stock = stock
+        self._scopes = scopes
+        self._now = now
+        self._stuck: set[Case] = set()
+        self._unforeseen: set[Case] = set()
+
+    def run(self, limit: int | None = None) -> Decision:
+        for level in self._lines.levels():
+            if len(self.starts) != limit:
+                self._walk(level, limit)
+        return Decision(tuple(self.starts), tuple(reservation.hold for reservation in self.held))
+
+    def barred_by(self, entry: Entry) -> Reservation | None:
+        """After the walk: whom what is left is held for, when it would be enough for this job."""
+        owner, demand = self._lines.owner(entry), self._lines.demand(entry)
+        devices = self._stock.devices(entry, self._scopes.of(owner, demand.gpu_count))
+        if allowed(demand, devices, self._stock, [], self._now) is None:
+            return None
+        return next((r for r in self.held if allowed(demand, devices, self._stock, [r], self._now) is None), None)
+
+    def _walk(self, level: Level, limit: int | None) -> None:
+        alive = self._alive(level)
+        turns = self._turns(level, alive)
+        while turns and alive and len(self.starts) != limit:
+            turn = turns[0][-1]
+            head = turn.head(alive, self._scopes)
+            if head is None:
+                heappop(turns)
+            elif turns[0][:3] != (place := (*self._standing.rank(turn.owner), head[0])):
+                heapreplace(turns, (*place, turn))  # its owner was charged, or its oldest job has no chance: later than it seemed
+            else:
+                turn.step(started=self._consider(turn.owner, *head, level, alive))
+
+    def _alive(self, level: Level) -> set[Case]:
+        """The demands of which something may start, or be held for."""
+        alive: set[Case] = set()
+        for demand, group in level.groups.items():
+            for scope, line in self._scopes.examples(demand, group):
+                case = (demand, scope)
+                devices = self._stock.devices(self._lines.entry(line.keys[0][1]), scope)
+                if self._fits(case, devices) is not None or self._may_hold(case, devices, group):
+                    alive.add(case)
+        return alive
+
+    def _turns(self, level: Level, alive: set[Case]) -> list[tuple[float, float, Key, Turn]]:
+        """A heap of those who have a job in question, by their share and their oldest job: never later than the job in question."""
+        groups = [level.groups[demand] for demand in {demand for demand, _ in alive}]
+        owners: Collection[Owner] = level.desks.keys()
+        if sum(len(group.lines) for group in groups) < len(owners):
+            owners = set(chain.from_iterable(group.lines for group in groups))
+        desks = [level.desks[owner] for owner in owners]
+        turns = [(*self._standing.rank(desk.owner), desk.first, Turn(desk)) for desk in desks]
+        heapify(turns)
+        return turns
+
+    def _consider(self, owner: Owner, key: Key, demand: Demand, level: Level, alive: set[Case]) -> bool:
+        """Whether the job starts. When it is blocked, what can still happen to its demand is known better than before."""
+        if self._standing.barred_by(owner, demand.gpu_count):
+            return False
+        entry, case = self._lines.entry(key[1]), (demand, self._scopes.of(owner, demand.gpu_count))
+        devices = self._stock.devices(entry, case[1])
+        candidates = self._fits(case, devices)
+        if candidates is not None:
+            self._start(entry, owner, demand, candidates)
+            return True
+        self._hold(entry, case, devices, level.groups[demand])
+        if not self._may_hold(case, devices, level.groups[demand]):
+            alive.discard(case)
+        return False
+
+    def _fits(self, case: Case, devices: Devices) -> int | None:
+        if case in self._stuck:
+            return None
+        candidates = allowed(case[0], devices, self._stock, self.held, self._now)
+        if candidates is None:
+            self._stuck.add(case)
+        return candidates
+
+    def _start(self, entry: Entry, owner: Owner, demand: Demand, candidates: int) -> None:
+        self.starts.append(Start(entry.job_id, demand.gpu_count, self._stock.names(candidates)))
+        for reservation in self.held:
+            if not reservation.lets_pass_in_time(demand, self._now):
+                reservation.give(demand, candidates)
+        self._stock.take(entry.job_id, demand, candidates)
+        self._standing.charge(owner, demand.gpu_count, demand.cpu_count)
+
+    def _hold(self, entry: Entry, case: Case, devices: Devices, group: Group) -> None:
+        if not self._may_hold(case, devices, group):
+            return
+        reservation = reserve(entry, case[0], devices, self._stock, self.held)
+        if reservation.hold.until is None:
+            self._unforeseen.add(case)
+        if reservation.hold.until is not None or entry.waits_since <= self._aged_before:
+            self.held.append(reservation)
+
+    def _may_hold(self, case: Case, devices: Devices, group: Group) -> bool:
+        """Whether jobs behind a blocked one of this demand may have to stand back: at once when it is known until when, otherwise after a while."""
+        lacking = self._stock.free(devices).lacks(case[0])
+        if not lacking or is_covered(lacking, devices, self.held) or not self._stock.is_achievable(case[0], devices):
+            return False
+        foreseeable = case not in self._unforeseen and self._stock.is_foreseeable(case[0], devices)
+        return foreseeable or group.is_older(self._aged_before)

@@ -1,0 +1,84 @@
+"""The rules of the queue without its shortcuts: every waiting job is looked at in order, and sorted again after each start.
+
+One rule is for the sake of the shortcuts: a demand that neither fits nor may be held for when it is looked at, or when its priority begins, gets
+no hold in this decision, even when a later start takes what it would need. It gets it in the next decision.
+"""
+
+from __future__ import annotations
+
+from runner.queue import Decision, Entry, Start
+from runner.queue.holds import Reservation, allowed, is_covered, reserve
+from runner.queue.lines import Demand, Owner
+from runner.queue.standing import Standing
+from runner.queue.stock import Devices, Stock
+from tests.runner.queue.world import World
+
+
+def decide(world: World, entries: list[Entry]) -> Decision:
+    return _Naive(world).run(entries)
+
+
+class _Naive:
+    def __init__(self, world: World) -> None:
+        self.standing = Standing(world.shares, world.running, world.host)
+        self.stock = Stock(world.host, world.running, world, world.now)
+        self.now, self.hold_after_s = world.now, world.hold_after_s
+        self.starts: list[Start] = []
+        self.held: list[Reservation] = []
+
+    def run(self, entries: list[Entry]) -> Decision:
+        for priority in sorted({one.priority for one in entries}, reverse=True):
+            level = [one for one in entries if one.priority == priority]
+            self.hopeful = {case(one) for one in level if self.allowed(one) is not None or self.may_hold(one, level)}
+            left = list(level)
+            while left:
+                left.sort(key=lambda one: (*self.standing.rank(Owner(one.user, one.project)), one.submitted_at, one.job_id))
+                self.consider(left.pop(0), level)
+        return Decision(tuple(self.starts), tuple(reservation.hold for reservation in self.held))
+
+    def consider(self, entry: Entry, level: list[Entry]) -> None:
+        owner, demand = Owner(entry.user, entry.project), Demand(entry)
+        if self.standing.barred_by(owner, entry.gpu_count):
+            return
+        candidates = self.allowed(entry)
+        if candidates is None:
+            self.block(entry, level)
+            return
+        self.starts.append(Start(entry.job_id, entry.gpu_count, self.stock.names(candidates)))
+        for reservation in self.held:
+            if not reservation.lets_pass_in_time(demand, self.now):
+                reservation.give(demand, candidates)
+        self.stock.take(entry.job_id, demand, candidates)
+        self.standing.charge(owner, demand.gpu_count, demand.cpu_count)
+
+    def allowed(self, entry: Entry) -> int | None:
+        return allowed(Demand(entry), self.devices(entry), self.stock, self.held, self.now)
+
+    def block(self, entry: Entry, level: list[Entry]) -> None:
+        if case(entry) in self.hopeful and self.may_hold(entry, level):
+            reservation = reserve(entry, Demand(entry), self.devices(entry), self.stock, self.held)
+            if reservation.hold.until is not None or self.has_waited(entry):
+                self.held.append(reservation)
+        if not self.may_hold(entry, level):
+            self.hopeful.discard(case(entry))
+
+    def may_hold(self, entry: Entry, level: list[Entry]) -> bool:
+        demand, devices = Demand(entry), self.devices(entry)
+        lacking = self.stock.free(devices).lacks(demand)
+        if not lacking or is_covered(lacking, devices, self.held) or not self.stock.is_achievable(demand, devices):
+            return False
+        return self.stock.earliest(demand, devices) is not None or any(
+            self.has_waited(one) for one in level if case(one)[:-1] == case(entry)[:-1]
+        )
+
+    def devices(self, entry: Entry) -> Devices:
+        return self.stock.devices(entry, (entry.user, entry.project))
+
+    def has_waited(self, entry: Entry) -> bool:
+        return self.now - entry.submitted_at >= self.hold_after_s
+
+
+def case(entry: Entry) -> tuple[object, ...]:
+    """The demand, and last whose offer it is."""
+    demanded = (entry.gpu_count, entry.cpu_count, entry.memory_bytes, entry.wish, entry.kind, entry.runtime_s)
+    return (*demanded, (entry.user, entry.project) if entry.gpu_count else None)
