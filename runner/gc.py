@@ -26,28 +26,27 @@ from registry.references import JobEnd
 from runner.disk_tree import Removal
 from runner.gc_files import free_assets, free_leftovers, free_unowned
 from runner.gc_images import free_images
-from runner.gc_work import DAY_S, WHAT, Work, is_old, read_books
+from runner.gc_work import DAY_S, USUAL, WHAT, Work, is_old, read_books
 from runner.installation import Installation
 from runner.run_dir import RunDir
 
 
-def collect(
-    installation: Installation, *, dry_run: bool = True, older_than_days: float = 30.0, what: Sequence[str] = (), whole: bool = False
-) -> dict[str, Any]:
+def collect(installation: Installation, *, dry_run: bool = True, older_than_days: float = 30.0, what: Sequence[str] = ()) -> dict[str, Any]:
     """Frees, or with ``dry_run`` only names, what is not needed: ``{"dry_run", "items": [{what, path or reference, bytes, why}], "freed_bytes",
     "kept": [{what, path or reference, why}]}``, in a fixed order. Bytes of an image are at most that many in a dry run.
 
-    ``what``: some of ``runs``, ``images``, ``assets``; () is all of them. ``older_than_days`` is about jobs: since their end. ``whole`` takes
-    their logs and job.json, too, and images that Sluice built but nothing in this home ever used. Raises ``RequestError``.
+    ``what``, () for the three usual ones: ``runs`` (folders of run directories), ``images``, ``assets`` (and leftovers); only when named: ``records``
+    (run directories as a whole, so logs and job.json, too) and ``built`` (images that Sluice built but nothing in this home ever used).
+    ``older_than_days`` is about jobs: since their end. Raises ``RequestError``.
     """
     _check(older_than_days, what)
     with _alone(installation.home, dry_run):
-        work = Work(installation, read_books(installation), Removal(dry_run), whole)
-        if not what or "runs" in what:
+        work = Work(installation, read_books(installation), Removal(dry_run), frozenset(what or USUAL))
+        if work.what & {"runs", "records"}:
             _free_runs(work, time.time() - older_than_days * DAY_S)
-        if not what or "images" in what:
+        if work.what & {"images", "built"}:
             free_images(work)
-        if not what or "assets" in what:
+        if "assets" in work.what:
             free_leftovers(work)
             free_assets(work)
             free_unowned(work)
@@ -89,36 +88,39 @@ def _free_runs(work: Work, ended_before: float) -> None:
 
 def _free_ended(work: Work, path: Path, end: JobEnd) -> None:
     """The folders of the run directory: its files are the record of the job, and small."""
-    chosen = [path] if work.whole else work.subfolders("runs", path)
-    names = "everything goes" if work.whole else f"{', '.join(f'{folder.name}/' for folder in chosen)} go, its log and job.json stay"
-    if chosen:
-        _free_undriven(work, path, chosen, f"the job ended on {end.ended_at:%Y-%m-%d}: {names}")
+    ended = f"the job ended on {end.ended_at:%Y-%m-%d}"
+    if "records" in work.what:
+        _free_undriven(work, "records", path, [path], f"{ended}: everything goes")
+    elif chosen := work.subfolders("runs", path):
+        names = ", ".join(f"{folder.name}/" for folder in chosen)
+        _free_undriven(work, "runs", path, chosen, f"{ended}: {names} go, its log and job.json stay")
 
 
 def _free_without_job(work: Work, path: Path) -> None:
+    what = "runs" if "runs" in work.what else "records"
     if not is_old(path):
         return
     if work.books.doubt:
-        work.keep("runs", path, f"it belongs to no job, but {work.books.doubt}")
+        work.keep(what, path, f"it belongs to no job, but {work.books.doubt}")
     else:
-        _free_undriven(work, path, [path], "it belongs to no job")
+        _free_undriven(work, what, path, [path], "it belongs to no job")
 
 
-def _free_undriven(work: Work, path: Path, chosen: Sequence[Path], why: str) -> None:
+def _free_undriven(work: Work, what: str, path: Path, chosen: Sequence[Path], why: str) -> None:
     """Unless somebody drives the job; and while it is freed nobody can."""
     run_dir = RunDir(path)
     try:
         if work.dry_run:
-            _free_if(work, not run_dir.is_driven(), path, chosen, why)
+            _free_if(work, not run_dir.is_driven(), what, path, chosen, why)
             return
         with run_dir.driving() as taken:
-            _free_if(work, taken, path, chosen, why)
+            _free_if(work, taken, what, path, chosen, why)
     except OSError as error:
-        work.keep("runs", path, error.strerror or str(error))
+        work.keep(what, path, error.strerror or str(error))
 
 
-def _free_if(work: Work, undriven: bool, path: Path, chosen: Sequence[Path], why: str) -> None:
+def _free_if(work: Work, undriven: bool, what: str, path: Path, chosen: Sequence[Path], why: str) -> None:
     if undriven:
-        work.free("runs", chosen, why, shown=path)
+        work.free(what, chosen, why, shown=path)
     else:
-        work.keep("runs", path, "somebody drives its job at this moment")
+        work.keep(what, path, "somebody drives its job at this moment")

@@ -31,8 +31,9 @@ def free_images(work: Work) -> None:
 
 @dataclass(frozen=True)
 class _Image:
-    """One content with all its names."""
+    """One content with all its names. ``what``: ``images`` when this home used it once, ``built`` when all that is known is that Sluice built it."""
 
+    what: str
     digest: str
     names: tuple[str, ...]
     size_bytes: int
@@ -44,37 +45,40 @@ class _Image:
 
 def _free_images_of(work: Work, engine: Engine, listed: Sequence[ImageFacts], uses: ImageUses) -> None:
     chosen = []
-    for image in _images(listed):
-        if image.digest in uses.needed or not (image.digest in uses.known or _is_built(image)):
-            continue
+    asked = [image for image in _unneeded(listed, uses) if image.what == "built" or "images" in work.what]
+    for image in asked:
         if refusal := _why_kept(work, image, uses):
-            work.kept.append({"what": "images", "reference": image.shown, "why": refusal})
+            work.kept.append({"what": image.what, "reference": image.shown, "why": refusal})
         else:
             chosen.append(image)
     _remove(work, engine, chosen)
 
 
-def _images(listed: Sequence[ImageFacts]) -> list[_Image]:
+def _unneeded(listed: Sequence[ImageFacts], uses: ImageUses) -> list[_Image]:
     names: dict[str, list[str]] = {}
     for facts in listed:
         names.setdefault(facts.digest, []).extend(filter(None, [facts.reference]))
     sizes = {facts.digest: facts.size_bytes for facts in listed}
-    found = [_Image(digest, tuple(sorted(given)), sizes[digest]) for digest, given in names.items()]
+    found = []
+    for digest, given in names.items():
+        what = "images" if digest in uses.known else "built" if any(map(_is_built, given)) else ""
+        if what and digest not in uses.needed:
+            found.append(_Image(what, digest, tuple(sorted(given)), sizes[digest]))
     return sorted(found, key=lambda image: (image.shown, image.digest))
 
 
-def _is_built(image: _Image) -> bool:
+def _is_built(name: str) -> bool:
     """By some Sluice's ``image build``. Bases are not meant: whatever is built next needs them."""
-    return any(name.startswith("sluice/") and not name.startswith("sluice/base:") for name in image.names)
+    return name.startswith("sluice/") and not name.startswith("sluice/base:")
 
 
 def _why_kept(work: Work, image: _Image, uses: ImageUses) -> str:
     if work.books.doubt:
         return work.books.doubt
-    if image.digest not in uses.known and not work.whole:
-        return "Sluice built it, but nothing in this home ever used it: another home may (--all frees it)"
+    if image.what == "built" and "built" not in work.what:
+        return "Sluice built it, but nothing in this home ever used it: another home may (--what built frees it)"
     given = {_normal(reference) for reference in uses.known.get(image.digest, ())}
-    foreign = [name for name in image.names if not name.startswith("sluice/") and not _is_given(name, given)]
+    foreign = [name for name in image.names if not _is_built(name) and not _is_given(name, given)]
     return f"it also has the name {foreign[0]}, which was never registered here" if foreign else ""
 
 
@@ -102,7 +106,7 @@ def _remove(work: Work, engine: Engine, chosen: Sequence[_Image]) -> None:
         if len(refused) == len(waiting):
             break
         waiting = [image for image in waiting if image.digest in refused]
-    work.kept += [{"what": "images", "reference": image.shown, "why": refused[image.digest]} for image in waiting]
+    work.kept += [{"what": image.what, "reference": image.shown, "why": refused[image.digest]} for image in waiting]
 
 
 def _try(work: Work, engine: Engine, image: _Image) -> str:
@@ -117,5 +121,5 @@ def _try(work: Work, engine: Engine, image: _Image) -> str:
             freed = engine.remove_image(image.digest)
         except SluiceError as error:
             return error.message
-    work.items.append({"what": "images", "reference": image.shown, "bytes": freed, "why": _WHY})
+    work.items.append({"what": image.what, "reference": image.shown, "bytes": freed, "why": _WHY})
     return ""

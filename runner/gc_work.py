@@ -16,7 +16,9 @@ from registry.references import JobEnd, VersionFolder
 from runner.disk_tree import Removal, newest_mtime
 from runner.installation import Installation
 
-WHAT = ("runs", "images", "assets")
+#: Everything that can be freed, and what is freed when nothing is named.
+WHAT = ("runs", "records", "images", "built", "assets")
+USUAL = ("runs", "images", "assets")
 DAY_S = 86400.0
 _VERSION = re.compile(r"V\d{3,}")
 
@@ -65,12 +67,12 @@ def _content_hash(version_folder: Path) -> str:
 
 @dataclass
 class Work:
-    """What is to be done, and its answer. ``whole``: see ``runner.gc.collect``."""
+    """What is to be done, and its answer. ``what``: see ``runner.gc.collect``."""
 
     installation: Installation
     books: Books
     removal: Removal
-    whole: bool
+    what: frozenset[str]
     items: list[dict[str, Any]] = field(default_factory=list)
     kept: list[dict[str, Any]] = field(default_factory=list)
 

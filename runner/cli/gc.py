@@ -9,7 +9,7 @@ import click
 
 from runner.cli.blocks import Block, Line, Table, numbers
 from runner.cli.commands import Command
-from runner.cli.options import WHAT_GC_FREES, parts
+from runner.cli.options import GC_EXTRA, GC_USUAL, parts
 from runner.cli.session import Session, pass_session
 from runner.cli.units import size_text
 
@@ -21,31 +21,34 @@ from runner.cli.units import size_text
     "older_than_days",
     type=click.FloatRange(min=0),
     default=30.0,
-    show_default="30",
     metavar="DAYS",
-    help="Of jobs, only those that ended more than so many days ago.",
+    help="Of jobs, only those that ended more than so many days ago (default: 30).",
 )
-@click.option("--what", type=parts, default="", metavar="A,B", help=f"Only some of {', '.join(WHAT_GC_FREES)} (default: all).")
 @click.option(
-    "--all",
-    "whole",
-    is_flag=True,
-    help="Also logs and job.json of these jobs, and images Sluice built that nothing in this home ever used.",
+    "--what", type=parts, default="", metavar="A,B", help=f"Only some of {', '.join((*GC_USUAL, *GC_EXTRA))} (default: the first three)."
 )
+@click.option("--all", "everything", is_flag=True, help="All five.")
 @pass_session
-def gc(session: Session, /, **request: Any) -> None:
+def gc(session: Session, dry_run: bool, older_than_days: float, what: tuple[str, ...], everything: bool) -> None:
     """Free what nothing needs any more: folders of old jobs, images, assets.
 
-    runs: /in and /out of jobs that ended long ago. Their log, job.json and row stay; models and predictions lie elsewhere.
-    images: what a registered name pointed to before, and images of removed names that jobs here have used.
-    assets: pictures that no dataset version refers to, and what killed processes left; both after a day.
+    \b
+      runs     what jobs that ended long ago were given and left; their logs,
+               job.json and rows stay, and models and predictions lie elsewhere
+      images   what a registered name pointed to before, and images of removed
+               names that jobs in this home used
+      assets   pictures that no dataset version refers to, and what killed
+               processes left, after a day
+      records  the logs and job.json of these jobs, too
+      built    images that Sluice built and nothing in this home ever used;
+               another home may
 
     \b
       sluice gc --dry-run
       sluice gc --older-than 7 --what runs
     """
     with session.open_runner() as runner:
-        freed = runner.gc(**request)
+        freed = runner.gc(dry_run=dry_run, older_than_days=older_than_days, what=(*GC_USUAL, *GC_EXTRA) if everything else what)
     session.answer(freed, freed_blocks)
 
 

@@ -16,7 +16,7 @@ PERMISSIONS = ("network", "root", "writable_root")
 SMALLEST_MEMORY_BYTES = 16 * 1024**2  # JobSpec's, as the next two
 PRIORITIES = (-100, 100)
 MOST_RETRIES = 20
-WHAT_GC_FREES = ("runs", "images", "assets")
+GC_USUAL, GC_EXTRA = ("runs", "images", "assets"), ("records", "built")
 
 
 def size(text: str) -> int:
@@ -58,11 +58,11 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def parts(text: str) -> tuple[str, ...]:
-    """An option's ``runs,assets``, some of what gc frees."""
-    chosen = names(text)
+    """An option's ``runs,assets``: some of what gc can free."""
+    chosen, known = names(text), (*GC_USUAL, *GC_EXTRA)
     for name in chosen:
-        if name not in WHAT_GC_FREES:
-            raise click.BadParameter(f"{name!r} is none of {', '.join(WHAT_GC_FREES)}.")
+        if name not in known:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(known)}.")
     return chosen
 
 

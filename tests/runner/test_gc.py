@@ -27,7 +27,7 @@ from registry import datasets, images, jobs, models
 from registry.models import StageRecord
 from runner.asset_lock import adding_assets
 from runner.datasets import import_dataset
-from runner.gc import collect
+from runner.gc import WHAT, collect
 from runner.installation import Installation
 from runner.run_dir import RunDir
 from runner.settings import load_settings
@@ -120,7 +120,7 @@ def test_folders_of_a_job_that_ended_long_ago_go_and_its_record_stays(installati
 
 def test_the_whole_run_directory_goes_when_that_is_asked_for(installation: Installation) -> None:
     path = a_job(installation)
-    assert places(free(installation, whole=True)) == [str(path)]
+    assert places(free(installation, what=WHAT)) == [str(path)]
     assert not path.exists()
     with installation.database.reading() as session:
         assert jobs.get_job(session, path.name).end_reason is EndReason.SUCCEEDED
@@ -140,7 +140,7 @@ def test_a_job_that_has_not_ended_or_not_been_cleaned_up_keeps_everything(instal
     with installation.database.writing() as session:
         jobs.update_job(session, "t3333333", cleaned_at=None)
     age(running, 99)
-    assert free(installation, older_than_days=0, whole=True)["items"] == []
+    assert free(installation, older_than_days=0, what=WHAT)["items"] == []
     assert ((running / "out").exists(), (unclean / "out").exists()) == (True, True)
 
 
@@ -156,7 +156,7 @@ def test_stages_that_a_model_took_over_stay_and_are_not_counted(installation: In
     path, folder = a_job(installation), installation.home / "models" / "first"
     a_model(installation, "first")
     os.link(path / "out" / "models" / "best.pt", folder / "best.pt")
-    assert free(installation, whole=True)["items"][0]["bytes"] < 100
+    assert free(installation, what=WHAT)["items"][0]["bytes"] < 100
     assert (folder / "best.pt").read_text() == "x" * 100
 
 
@@ -319,7 +319,7 @@ def test_with_another_database_nothing_goes_for_want_of_a_row(installation: Inst
     before = sorted(installation.home.rglob("*"))
     other = {"home": str(installation.home), "engine": "process", "database": f"sqlite:///{tmp_path / 'other.db'}"}
     wrong = Installation(load_settings(other))
-    answer = free(wrong, whole=True)
+    answer = free(wrong, what=WHAT)
     wrong.close()
     assert (answer["items"], {row["what"] for row in answer["kept"]}) == ([], {"runs", "assets"})
     assert set(before) <= set(installation.home.rglob("*"))
@@ -405,7 +405,7 @@ def test_an_image_that_a_person_named_too_stays_and_the_name_is_told(installatio
 def test_an_image_that_was_built_for_nobody_known_goes_only_when_asked_for(installation: Installation) -> None:
     shelf(installation, ("sluice/det:latest", "sha256:built"), ("sluice/base:bookworm", "sha256:base"), ("debian:12", "sha256:debian"))
     assert places(free(installation), "kept") == ["sluice/det:latest"]
-    answer = free(installation, whole=True)
+    answer = free(installation, what=WHAT)
     assert (places(answer), answer["kept"]) == (["sluice/det:latest"], [])
 
 
@@ -454,7 +454,7 @@ def test_only_what_was_asked_for_is_looked_at(installation: Installation) -> Non
 SLOW = """
 import os, sys, time
 from runner import disk_tree
-from runner.gc import collect
+from runner.gc import WHAT, collect
 from runner.installation import Installation
 from runner.settings import load_settings
 unlink = disk_tree.os.unlink

@@ -125,7 +125,7 @@ def test_the_words_of_the_options_are_those_of_the_contracts() -> None:
     assert set(vars(Permissions())) == set(options.PERMISSIONS)
     assert [limit(JobSpec, "priority", end) for end in ("ge", "le")] == list(options.PRIORITIES)
     assert limit(JobSpec, "retries", "le") == options.MOST_RETRIES
-    assert gc.WHAT == options.WHAT_GC_FREES
+    assert (gc.USUAL, set(gc.WHAT)) == (options.GC_USUAL, {*options.GC_USUAL, *options.GC_EXTRA})
     assert set(submit._OPTION_OF) >= {f"gpu.{name}" for name in GpuWish.model_fields}
 
 
