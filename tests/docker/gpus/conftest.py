@@ -69,7 +69,9 @@ class World:
     def __init__(self, f):
         self.f = f
 
-    def clear(self): self.f.write_text("")
+    def clear(self):
+        self.f.write_text("")
+
     def add(self, u):
         with self.f.open("a") as f:
             f.write(f"gpu {u}\n")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -27,6 +28,7 @@ STAND_IN = Path(__file__).resolve().parents[2] / "fake_nvml"
 IMAGE = "sluice-test/gpu:latest"
 #: As many base images do, this one asks for every card.
 GREEDY_IMAGE = "sluice-test/gpu-greedy:latest"
+CDI_SINCE = 25
 _NO_NETWORK = ("--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-masq=false", "--ip-forward=false")
 _PATIENCE_S = 60.0
 
@@ -86,11 +88,18 @@ class PrivateEngine:
 
     def _configure(self) -> None:
         self._options: dict[str, Any] = {"runtimes": {"nvidia": {"path": str(self._programs / "nvidia-container-runtime")}}}
+        if _major_version() >= CDI_SINCE:
+            self._options |= {"features": {"cdi": True}, "cdi-spec-dirs": [str(self.cdi_folder)]}
         self._write_options()
         self._programs.mkdir()
         hook = self._programs / "nvidia-container-runtime-hook"
         self._write_program(hook, STAND_IN / "container_hook.py")
         self._write_program(self._programs / "nvidia-container-runtime", STAND_IN / "container_runtime.py", str(hook))
+
+    @property
+    def cdi_folder(self) -> Path:
+        """Where an engine that knows CDI looks for the cards it can give; at every start of a container, so a test may write it."""
+        return self.folder / "cdi"
 
     @property
     def _programs(self) -> Path:
@@ -121,7 +130,13 @@ class PrivateEngine:
         return False
 
 
-def make_images(engine: PrivateEngine, programs: Sequence[str] = ("bash", "cat", "sleep")) -> None:
+def _major_version() -> int:
+    said = subprocess.run(["dockerd", "--version"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"version (\d+)", said)
+    return int(found[1]) if found else 0
+
+
+def make_images(engine: PrivateEngine, programs: Sequence[str] = ("bash", "cat", "env", "sleep")) -> None:
     """Two images of a few programs of this machine, which start what the job's folder says."""
     tar = engine.folder / "image.tar"
     with tarfile.open(tar, "w") as archive:
@@ -149,7 +164,8 @@ def _files_of(programs: Sequence[str]) -> dict[str, str]:
 def _until(true: Callable[[], bool], what: str, hopeful: Callable[[], bool] = lambda: True) -> None:
     end = time.monotonic() + _PATIENCE_S
     while not true():
-        assert hopeful() and time.monotonic() < end, f"did not come about: {what}"
+        assert hopeful(), f"it ended: {what}"
+        assert time.monotonic() < end, f"it did not come about: {what}"
         time.sleep(0.05)
 
 

@@ -48,9 +48,7 @@ def test_a_host_that_gives_containers_their_cards_is_well(installation: Installa
     assert not lab.private.api.containers(all=True)
 
 
-def test_a_host_whose_toolkit_does_not_know_the_cards_is_told(
-    installation: Installation, base_image: None, lab: Lab, world: World
-) -> None:
+def test_a_host_whose_toolkit_does_not_know_the_cards_is_told(installation: Installation, base_image: None, lab: Lab, world: World) -> None:
     world.clear()
     found = finding(installation)
     assert found["status"] == "failed"
