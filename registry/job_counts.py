@@ -1,0 +1,36 @@
+"""How many jobs stand where, counted without reading them: for metrics, asked again and again while a hundred thousand wait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import case, func, select
+from sqlalchemy.orm import Session
+
+from contracts.job import JobState, Step
+from registry.tables import JobRow
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """``by_state``: jobs by state and kind. ``waiting`` of them are not admitted; the first of these waits since ``waiting_since``."""
+
+    by_state: dict[tuple[JobState, str], int]
+    waiting: int
+    waiting_since: datetime | None
+
+
+def count_unfinished(session: Session) -> Unfinished:
+    """The jobs that have not ended. An attempt after the first waits since its back-off is over."""
+    since = case((JobRow.attempt > 1, JobRow.not_before), else_=JobRow.created_at)
+    waits = JobRow.admitted_at.is_(None)
+    queued = JobRow.step == Step.QUEUED.value
+    columns = (JobRow.kind, queued, waits, func.count(), func.min(since, type_=JobRow.created_at.type))
+    rows = session.execute(select(*columns).where(JobRow.end_reason.is_(None)).group_by(JobRow.kind, queued, waits)).all()
+    by_state: dict[tuple[JobState, str], int] = {}
+    for kind, is_queued, _, count, _ in rows:
+        state = JobState.QUEUED if is_queued else JobState.RUNNING
+        by_state[state, kind] = by_state.get((state, kind), 0) + count
+    waiting = [(count, moment) for _, _, is_waiting, count, moment in rows if is_waiting]
+    return Unfinished(by_state, sum(count for count, _ in waiting), min((moment for _, moment in waiting if moment), default=None))
