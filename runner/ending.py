@@ -5,13 +5,16 @@ from __future__ import annotations
 import errno
 import signal
 import traceback
+from dataclasses import dataclass
 from datetime import datetime
 
 from contracts import errors
+from contracts.gpu import says_gpu_lost
 from contracts.image import Permissions
 from contracts.job import EndReason, Evidence
 from contracts.results import Progress
 from contracts.seams import ContainerStatus
+from runner.journal import Stop
 
 # First match wins, so a class stands before its parents.
 _REASON_OF_ERROR: tuple[tuple[type[errors.SluiceError], EndReason], ...] = (
@@ -41,6 +44,8 @@ _FORBIDDEN = (
 
 def reason_of_error(error: BaseException) -> EndReason:
     """The end reason of something raised on the way; whatever is not in the tree is our own defect."""
+    if isinstance(error, errors.StartError) and error.fields.get("gpu"):
+        return EndReason.GPU_LOST
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return EndReason.DISK_FULL
     return next((reason for kind, reason in _REASON_OF_ERROR if isinstance(error, kind)), EndReason.INTERNAL_ERROR)
@@ -54,26 +59,55 @@ def evidence_of_error(error: BaseException) -> Evidence:
     return Evidence(message=f"{type(error).__name__}: {error}", fields={"traceback": "".join(traceback.format_exception(error))})
 
 
-def reason_of_exit(status: ContainerStatus, cancel_requested_at: datetime | None, timeout_s: float | None) -> EndReason:
-    """The end reason from the engine's facts alone, so that a restarted runner finds the same one."""
+@dataclass(frozen=True)
+class Circumstances:
+    """What is known beside the engine's facts. ``log_tail`` is given for jobs with GPUs only."""
+
+    cancel_requested_at: datetime | None = None
+    timeout_s: float | None = None
+    stop: Stop | None = None
+    engine_was_away: bool = False
+    rebooted: bool = False
+    log_tail: tuple[str, ...] = ()
+
+
+def reason_of_exit(status: ContainerStatus, known: Circumstances) -> tuple[EndReason, str]:
+    """The end reason and, where it is not the usual one, its sentence; from recorded facts, so that a restarted runner finds the same."""
+    if status.exit_code != 0 and known.rebooted:
+        return EndReason.ENGINE_GONE, "the host was rebooted under the job"
     if status.state == "gone" or status.exit_code is None:
-        return EndReason.KILLED
+        return _away(known, "the container is gone since the engine was away") or (EndReason.KILLED, "")
+    ended_at = status.ended_at or 0.0
     if status.exit_code != 0 and status.out_of_memory:
-        return EndReason.OUT_OF_MEMORY
-    if cancel_requested_at and (status.ended_at or 0.0) >= cancel_requested_at.timestamp():
-        return EndReason.CANCELLED
-    if timeout_s and status.started_at and status.ended_at and status.ended_at - status.started_at >= timeout_s:
-        return EndReason.TIMEOUT
+        return EndReason.OUT_OF_MEMORY, ""
+    if known.cancel_requested_at and ended_at >= known.cancel_requested_at.timestamp():
+        return EndReason.CANCELLED, ""
+    if known.stop and ended_at >= known.stop.time:
+        return known.stop.reason, known.stop.message
+    if known.timeout_s and status.started_at and ended_at - status.started_at >= known.timeout_s:
+        return EndReason.TIMEOUT, ""
     if status.exit_code == 0:
-        return EndReason.SUCCEEDED
-    return EndReason.KILLED if status.exit_code in _SIGNALLED else EndReason.EXIT_CODE
+        return EndReason.SUCCEEDED, ""
+    return _failed_exit(status.exit_code, known)
+
+
+def _failed_exit(exit_code: int, known: Circumstances) -> tuple[EndReason, str]:
+    if any(says_gpu_lost(line) for line in known.log_tail):
+        return EndReason.GPU_LOST, f"the container lost its GPU (exit code {exit_code})"
+    if exit_code in _SIGNALLED:
+        return _away(known, f"the engine was restarted and ended the container (exit code {exit_code})") or (EndReason.KILLED, "")
+    return EndReason.EXIT_CODE, ""
+
+
+def _away(known: Circumstances, message: str) -> tuple[EndReason, str] | None:
+    return (EndReason.ENGINE_GONE, message) if known.engine_was_away else None
 
 
 def evidence_of_exit(
-    reason: EndReason, status: ContainerStatus, progress: Progress | None, log_tail: tuple[str, ...], permissions: Permissions
+    reason: EndReason, message: str, status: ContainerStatus, progress: Progress | None, log_tail: tuple[str, ...], permissions: Permissions
 ) -> Evidence:
     return Evidence(
-        message=_exit_message(reason, status),
+        message=message or _exit_message(reason, status),
         exit_code=status.exit_code,
         out_of_memory=status.out_of_memory,
         image_code=progress.code or None if progress else None,

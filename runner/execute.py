@@ -8,34 +8,32 @@ the run directory drives a job.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from contracts.dataset import JobInputs, ModelInput, Sample
-from contracts.errors import EngineError, EngineGoneError, GpuSourceError, ImageMissingError, NoGpuError, ResultError, UnavailableError
+from contracts.errors import EngineError, EngineGoneError, ImageMissingError, ResultError, UnavailableError
 from contracts.image import Kind, ObjectType, Permissions
 from contracts.job import EndReason, Evidence, JobSpec, JobWarning, Step, container_name
 from contracts.results import Progress
-from contracts.seams import ContainerSpec, ContainerStatus
+from contracts.seams import ContainerSpec, ContainerStatus, PullProgress
 from registry import jobs, models
 from registry.jobs import JobRecord
 from runner import ending, job_data
+from runner.follow import Follower
 from runner.installation import Installation
-from runner.logs import LogCopy
+from runner.journal import Cancelled, Journal, LetGo, Orders
+from runner.logs import begin_anew
 from runner.models import model_input
 from runner.results import Collected, collect, store
+from runner.scheduler import Scheduler
+from runner.usage import UsageLog
 from runner.views import job_view
 
 log = logging.getLogger(__name__)
-_STEPS = list(Step)
-
-
-class LetGo(Exception):  # noqa: N818 - not an error
-    """Another process is to carry the job on; not an end."""
 
 
 @dataclass(frozen=True)
@@ -49,34 +47,33 @@ class Outcome:
     samples: Sequence[Sample] = field(default_factory=tuple)
 
 
-class Cancelled(Exception):  # noqa: N818 - not an error
-    """The cancel was seen before the container started."""
-
-
 class Attempt:
-    """Drives one job. ``let_go`` ends this process's part at the next look, leaving the container alone."""
+    """Drives the present attempt of one job. ``orders.let_go`` ends this process's part at the next look, leaving the container alone.
 
-    def __init__(self, installation: Installation, job: JobRecord, let_go: threading.Event) -> None:
+    ``scheduler`` is asked to work while the job waits, for a process that has no service to do so.
+    """
+
+    def __init__(self, installation: Installation, job: JobRecord, orders: Orders, scheduler: Scheduler | None = None) -> None:
         self._installation = installation
         self._settings = installation.settings
         self._engine = installation.engine_named(job.engine)
         self._dialect = installation.dialect(job.dialect)
         self._run_dir = installation.run_dir(job.id)
-        self._job = job
+        self._journal = Journal(installation, job, orders)
         self._spec = JobSpec.model_validate(job.spec)
-        self._let_go = let_go
-        self._warnings: list[JobWarning] = []
+        self._orders = orders
+        self._scheduler = scheduler
+        self._follower = Follower(installation, self._journal, orders, self._spec)
         self._shown_at = 0.0
+
+    @property
+    def _job(self) -> JobRecord:
+        return self._journal.job
 
     def run(self) -> None:
         """The main path of a job."""
         try:
-            self._lease()
-            self._at(Step.STAGE, self._stage)
-            self._at(Step.PULL, self._pull)
-            self._at(Step.CREATE, self._create)
-            status = self._start_and_follow()
-            outcome = self._collect(status)
+            outcome = self._recorded_failure() or self._to_its_end()
         except LetGo:
             return
         except Cancelled:
@@ -85,25 +82,32 @@ class Attempt:
             outcome = self._failed(error)
         self._finish(outcome)
 
+    def _to_its_end(self) -> Outcome:
+        self._await_admission()
+        self._journal.at(Step.STAGE, self._stage)
+        self._journal.at(Step.PULL, self._pull)
+        self._journal.at(Step.CREATE, self._create)
+        return self._collect(self._follower.run())
+
     # ---------------------------------------------------------------------------------------------------------- the steps
 
-    def _lease(self) -> None:
-        """Waits for the GPUs the job needs; until then the job is queued and says whom it waits for."""
-        deadline = time.monotonic() + self._settings.gpu_wait_s
-        while self._spec.gpu_count:
-            try:
-                uuids = self._installation.gpus.lease(self._job.id, self._job.attempt, self._spec.gpu_count)
-                self._update(gpu_uuids=list(uuids))
+    def _await_admission(self) -> None:
+        """Until the scheduler, wherever it runs, gave the job what it needs."""
+        while self._job.admitted_at is None:
+            if self._scheduler:
+                self._scheduler.tick()
+            seen = self._installation.bell.count(self._job.id)
+            if self._journal.reload().admitted_at:
                 return
-            except (NoGpuError, GpuSourceError, EngineGoneError) as busy:
-                if time.monotonic() > deadline:
-                    raise
-                self._update(progress={"fraction": 0.0, "state": "pending", "message": f"waiting: {busy.message}"})
-                self._pause(2.0)
+            self._journal.check_requests()
+            self._installation.bell.wait(self._job.id, seen, self._settings.poll_interval_s)
 
     def _stage(self) -> None:
+        if self._run_dir.open_attempt(self._job.attempt):
+            begin_anew(self._run_dir.log_file)
+            self._run_dir.note_attempt(self._job.attempt)
         self._run_dir.create()
-        self._warn(self._dialect.stage(self._inputs(), self._run_dir.in_dir, self._run_dir.out_dir))
+        self._follower.warn(self._dialect.stage(self._inputs(), self._run_dir.in_dir, self._run_dir.out_dir))
 
     def _pull(self) -> None:
         """The image by its digest; its name is only asked when the engine has lost it."""
@@ -111,63 +115,28 @@ class Attempt:
             return
         if "pull" not in self._engine.capabilities:
             raise ImageMissingError(f"the {self._engine.name} engine no longer has {self._job.image_name} as it was registered")
-        facts = self._engine.pull_image(self._job.image_reference, self._show_pull)
+        facts = self._engine.pull_image(self._job.image_reference, self._show_pull, self._settings.pull_timeout_s)
         if facts.digest != self._job.image_digest:
             raise ImageMissingError(
                 f"{self._job.image_reference} is now {facts.digest[:19]}, the job needs {self._job.image_digest[:19]}, which the engine lost",
                 hint=f"Register what is there now: sluice image add {self._job.image_reference} --name {self._job.image_name}",
             )
 
-    def _show_pull(self, line: str) -> None:
+    def _show_pull(self, progress: PullProgress) -> None:
         if time.monotonic() - self._shown_at >= 1.0:
             self._shown_at = time.monotonic()
-            self._update(progress={"fraction": 0.0, "state": "pending", "message": f"pulling: {line}"})
+            self._journal.update(progress={"fraction": 0.0, "state": "pending", "message": f"pulling: {progress.message}"})
+            self._journal.check_requests()
 
     def _create(self) -> None:
         self._run_dir.log_file.touch()
-        self._update(container_id=self._engine.create(self._container_spec()))
-
-    def _start_and_follow(self) -> ContainerStatus:
-        """To the end of the container, over an engine that is away for a while: that it is silent does not mean that the job is gone."""
-        silent_since: float | None = None
-        while True:
-            try:
-                return self._follow_once()
-            except EngineGoneError:
-                silent_since = silent_since or time.monotonic()
-                if time.monotonic() - silent_since > self._settings.engine_silence_s:
-                    raise
-                self._pause(1.0)
-            except EngineError:  # a container that somebody removes can be missed by any question about it
-                status = self._engine.status(self._job.container_id or "")
-                if status.state != "gone":
-                    raise
-                return status
-
-    def _follow_once(self) -> ContainerStatus:
-        container_id = self._job.container_id or ""
-        status_now = self._engine.status(container_id)
-        if status_now.state == "gone":
-            return status_now
-        output = LogCopy(self._engine, container_id, self._run_dir.log_file)
-        with self._engine.watch(container_id) as watch:
-            self._at(Step.START, lambda: self._engine.start(container_id))
-            self._journal(Step.FOLLOW)
-            while (status := watch.wait(self._settings.poll_interval_s)) is None:
-                output.copy()
-                self._observe()
-                self._stop_if_due(container_id)
-        output.drain()
-        self._observe_progress()
-        return status
+        self._journal.update(container_id=self._engine.create(self._container_spec()))
 
     def _collect(self, status: ContainerStatus) -> Outcome:
         """Reads the results. A training that failed keeps the stages it left; other kinds count only when the image succeeded."""
-        self._journal(Step.COLLECT)
-        self._job = self._reload()
-        reason = ending.reason_of_exit(status, self._job.cancel_requested_at, self._spec.timeout_s)
-        evidence = self._evidence(reason, status)
-        if reason is not EndReason.SUCCEEDED and self._spec.kind is not Kind.TRAINING:
+        self._journal.enter(Step.COLLECT)
+        reason, evidence = self._follower.end_of(status, self._journal.reload())
+        if reason is not EndReason.SUCCEEDED and (self._spec.kind is not Kind.TRAINING or self._retry_at(reason)):
             return Outcome(reason, evidence)
         samples = self._candidates()
         try:
@@ -181,27 +150,69 @@ class Attempt:
 
         A full disk or a database that is away leaves the job at this step, to be carried on; results that cannot be stored end it.
         """
-        self._journal(Step.FINISH)
+        failure = {} if outcome.reason is EndReason.SUCCEEDED else {"reason": str(outcome.reason), "evidence": outcome.evidence.to_dict()}
+        self._journal.enter(Step.FINISH, **({} if outcome.collected.training or self._job.container_id else failure))
+        retry_at = self._retry_at(outcome.reason)
         try:
-            self._end(outcome)
+            self._retry(outcome, retry_at) if retry_at else self._end(outcome)
         except (UnavailableError, OSError):
             raise
         except Exception as error:
             self._end(self._failed(error))
-        clean_up(self._installation, self._reload())
+        if not retry_at:
+            clean_up(self._installation, self._journal.reload())
 
     def _end(self, outcome: Outcome) -> None:
         with self._installation.database.writing() as session:
             result = store(session, self._installation, self._job, outcome.collected, outcome.samples)
-            jobs.finish_job(
+            ended = jobs.finish_job(
                 session,
                 self._job.id,
                 outcome.reason,
                 exit_code=outcome.evidence.exit_code,
                 evidence=outcome.evidence.to_dict(),
-                warnings=[*self._job.warnings, *(warning.to_dict() for warning in (*self._warnings, *outcome.warnings))],
+                warnings=[*self._job.warnings, *(warning.to_dict() for warning in (*self._follower.warnings, *outcome.warnings))],
                 result=result,
             )
+            self._journal.tell(session, str(ended.state), job_view(ended, attended=True))
+        self._installation.bell.ring(self._job.id)
+
+    # ------------------------------------------------------------------------------------------------------------- once more
+
+    def _retry_at(self, reason: EndReason) -> datetime | None:
+        """When the job is tried again after this end; None when it is not."""
+        if self._job.cancel_requested_at or reason in (EndReason.SUCCEEDED, EndReason.CANCELLED):
+            return None
+        limit = self._settings.retry_limit if self._spec.retries is None else self._spec.retries
+        # Cards that somebody took between lease and start are nobody's failure: the job queues again, however often.
+        contended = reason is EndReason.NO_GPU
+        if not contended and (self._job.attempt > limit or str(reason) not in self._settings.retry_reasons.split()):
+            return None
+        wait_s = self._settings.retry_backoff_s * 2 ** min(self._job.attempt - 1, 10)
+        return datetime.now(timezone.utc) + timedelta(seconds=wait_s)
+
+    def _retry(self, outcome: Outcome, not_before: datetime) -> None:
+        """Queued again as the next attempt, on record; then what the former one held is given back."""
+        former = self._job
+        with self._installation.database.writing() as session:
+            again = jobs.begin_retry(session, former.id, outcome.reason, outcome.evidence, not_before)
+            self._journal.tell(session, "retried", job_view(former, attended=True))
+        log.warning("job %s: attempt %d ended as %s and is tried again", former.id, former.attempt, outcome.reason)
+        self._journal.job = again
+        try:
+            remove_container(self._installation, former)
+            if former.gpu_uuids:
+                self._installation.gpus.release(former.id, former.attempt)
+        except UnavailableError as away:  # the reconciler ends what carries the number of a former attempt
+            log.warning("job %s: what attempt %d held stays for now: %s", former.id, former.attempt, away.message)
+        self._installation.bell.ring(former.id)
+
+    def _recorded_failure(self) -> Outcome | None:
+        """The end that a runner noted before it was killed, when no container can tell it again."""
+        if self._job.step is not Step.FINISH or self._job.container_id:
+            return None
+        reason, evidence = self._journal.noted("reason"), self._journal.noted("evidence")
+        return Outcome(EndReason(reason), Evidence(**{**evidence, "log_tail": tuple(evidence["log_tail"])})) if reason else None
 
     # --------------------------------------------------------------------------------------------------------- what they need
 
@@ -264,40 +275,13 @@ class Attempt:
             permissions=Permissions(**plan["permissions"]),
             read_only_files={self._dialect.output_log: self._run_dir.log_file} if self._dialect.output_log else {},
             gpu_uuids=tuple(self._job.gpu_uuids),
+            gpu_injection=self._settings.gpu_injection,
             shm_bytes=plan["shm_bytes"],
             memory_bytes=plan["memory_bytes"],
             cpu_count=self._spec.cpu_count,
             pids_limit=self._settings.pids_limit,
-            stop_grace_s=self._settings.stop_grace_s,
+            stop_grace_s=plan.get("stop_grace_s", self._settings.stop_grace_s),
         )
-
-    # ---------------------------------------------------------------------------------------------------------- while it runs
-
-    def _observe(self) -> None:
-        """One look: progress, requests to cancel, requests to let go."""
-        self._observe_progress()
-        if self._let_go.is_set():
-            raise LetGo
-        self._job = self._reload()
-
-    def _observe_progress(self) -> None:
-        progress = self._dialect.read_progress(self._run_dir.out_dir)
-        if progress is None:
-            return
-        self._warn(warning for warning in progress.warnings)
-        shown = {"fraction": progress.fraction, "state": progress.state, "message": progress.message}
-        if shown != self._job.progress:
-            self._update(progress=shown)
-
-    def _stop_if_due(self, container_id: str) -> None:
-        if self._job.cancel_requested_at or self._is_late(container_id):
-            self._engine.stop(container_id, self._settings.stop_grace_s)
-
-    def _is_late(self, container_id: str) -> bool:
-        if not self._spec.timeout_s:
-            return False
-        started_at = self._engine.status(container_id).started_at
-        return started_at is not None and time.time() - started_at >= self._spec.timeout_s
 
     # ------------------------------------------------------------------------------------------------------------ how it ends
 
@@ -322,11 +306,6 @@ class Attempt:
         reason = ending.reason_of_error(error)
         return Outcome(reason, replace(evidence, message=found.message, hint=found.hint, fields=found.fields))
 
-    def _evidence(self, reason: EndReason, status: ContainerStatus) -> Evidence:
-        tail = self._run_dir.log_tail(self._settings.log_tail_lines)
-        progress = self._dialect.read_progress(self._run_dir.out_dir)
-        return ending.evidence_of_exit(reason, status, progress, tail, Permissions(**self._job.plan["permissions"]))
-
     def _exit_warnings(self, reason: EndReason, status: ContainerStatus) -> list[JobWarning]:
         """Contradictions that did not decide the end."""
         found = []
@@ -341,47 +320,6 @@ class Attempt:
             found.append(JobWarning("salvaged", f"the training did not succeed ({reason}); the stages it left are kept as a model"))
         return found
 
-    # -------------------------------------------------------------------------------------------------------------- the journal
-
-    def _at(self, step: Step, action: Callable[[], None]) -> None:
-        """Journals the step, then does it; left out when the journal is already past it."""
-        if _STEPS.index(self._job.step) > _STEPS.index(step):
-            return
-        self._check_requests()
-        self._journal(step)
-        action()
-
-    def _journal(self, step: Step) -> None:
-        if self._job.step is step:
-            return
-        times = {"started_at": datetime.now(timezone.utc)} if self._job.started_at is None else {}
-        with self._installation.database.writing() as session:
-            jobs.add_event(session, self._job.id, step, {"attempt": self._job.attempt})
-            self._job = jobs.update_job(session, self._job.id, step=step, **times)
-
-    def _check_requests(self) -> None:
-        self._job = self._reload()
-        if self._let_go.is_set():
-            raise LetGo
-        if self._job.cancel_requested_at:
-            raise Cancelled
-
-    def _pause(self, seconds: float) -> None:
-        self._let_go.wait(seconds)
-        self._check_requests()
-
-    def _update(self, **columns: Any) -> None:
-        with self._installation.database.writing() as session:
-            self._job = jobs.update_job(session, self._job.id, **columns)
-
-    def _reload(self) -> JobRecord:
-        with self._installation.database.reading() as session:
-            return jobs.get_job(session, self._job.id)
-
-    def _warn(self, warnings: Any) -> None:
-        """Each warning once, however often the file it is about is read."""
-        self._warnings += [warning for warning in warnings if warning not in self._warnings]
-
 
 def labels_of(installation: Installation, job: JobRecord) -> dict[str, str]:
     """What identifies a job's container after a restart."""
@@ -394,17 +332,23 @@ def clean_up(installation: Installation, job: JobRecord) -> None:
     When the engine does not answer, container and lease stay: a lease ends only when the end was seen. ``Runner.sweep`` comes back to it.
     """
     run_dir = installation.run_dir(job.id)
+    UsageLog(run_dir).finish()
     run_dir.write_job(job_view(job, attended=False))
     try:
-        # By name: a runner may have been killed after it created the container and before it could note the id.
-        engine, name = installation.engine_named(job.engine), container_name(job.id, job.attempt)
-        engine.stop(name, installation.settings.stop_grace_s)
-        engine.remove(name)
+        remove_container(installation, job)
     except EngineGoneError:
         log.warning("job %s: the engine is away; its container stays until the next sweep", job.id)
         return
-    installation.gpus.release(job.id, job.attempt)
+    if job.gpu_uuids:
+        installation.gpus.release(job.id, job.attempt)
     if job.end_reason is EndReason.SUCCEEDED:  # a failed one keeps what it was given, for whoever looks into it
         run_dir.drop_inputs()
     with installation.database.writing() as session:
         jobs.update_job(session, job.id, cleaned_at=datetime.now(timezone.utc))
+
+
+def remove_container(installation: Installation, job: JobRecord) -> None:
+    """The container of the job's present attempt, found by name: a runner may have been killed before it could note the id."""
+    engine, name = installation.engine_named(job.engine), container_name(job.id, job.attempt)
+    engine.stop(name, installation.settings.stop_grace_s)
+    engine.remove(name)

@@ -10,12 +10,19 @@ from functools import cached_property
 from pathlib import Path
 
 from contracts.errors import ConfigurationError
-from contracts.seams import Dialect, Engine, Format, GpuSource, Store
+from contracts.gpu import Snapshot
+from contracts.seams import Dialect, Engine, ExitWatch, Format, GpuSource, Listener, Store
+from registry import leases
 from registry.database import Database
+from runner.bell import Bell
+from runner.containers import ContainerBook
 from runner.gpus import GpuPool
+from runner.listeners import load_listeners
 from runner.loading import load, load_all
+from runner.recent import Recent
 from runner.run_dir import RunDir
 from runner.settings import Settings
+from runner.usage_sampler import UsageSampler
 
 
 class Installation:
@@ -24,6 +31,12 @@ class Installation:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.home = settings.home
+        self.bell = Bell()
+        #: Requests that were checked a moment ago, and samples that were read.
+        self.recent = Recent(lifetime_s=5.0, size=64)
+        self.samples = Recent(lifetime_s=60.0, size=8)
+        #: The service's book of containers; None in a process that asks the engine itself.
+        self.containers: ContainerBook | None = None
         self._engines: dict[str, Engine] = {}
         self._make_home()
 
@@ -66,6 +79,34 @@ class Installation:
     @cached_property
     def gpus(self) -> GpuPool:
         return GpuPool(source=self.gpu_source, claims=self.engine.gpu_claims, database=self.database, host=self.host)
+
+    def watch(self, engine: Engine, name: str, container_id: str) -> ExitWatch:
+        """A wait for the end of a container: by the book where there is one, else a question to the engine of its own."""
+        if self.containers is not None and engine is self.engine:
+            return self.containers.watch(name)
+        return engine.watch(container_id)
+
+    def has_open_leases(self) -> bool:
+        """Asked before the GPUs are: a host without any need not load their plugin."""
+        with self.database.reading() as session:
+            return bool(leases.list_open(session, self.host))
+
+    @cached_property
+    def listeners(self) -> dict[str, Listener]:
+        return load_listeners(self.settings)
+
+    @property
+    def listener_names(self) -> list[str]:
+        """Without loading any."""
+        return self.settings.listeners.split()
+
+    @cached_property
+    def usage(self) -> UsageSampler:
+        """Samples what running jobs use, when started."""
+        return UsageSampler(self._gpu_snapshot, self.settings.usage_interval_s)
+
+    def _gpu_snapshot(self) -> Snapshot:
+        return self.gpu_source.snapshot()
 
     @cached_property
     def store(self) -> Store:

@@ -65,11 +65,25 @@ def read(installation: Installation, data: PinnedData, *, annotated_only: bool =
 
     ``annotated_only`` leaves out pictures that nobody has labelled: to a training they would say that there is nothing in them.
     """
-    folder = installation.folder(data.version.folder)
-    samples = read_samples(folder, installation.store, data.reference.split or None, annotated_only=annotated_only)
+    samples = _samples(installation, data, annotated_only)
     if not samples:
         what = "labelled images" if annotated_only else "images"
         raise DatasetError(f"{data} has no {what}", hint="Import some, or name another split.")
+    return samples
+
+
+_REMEMBERED_UP_TO = 5000
+
+
+def _samples(installation: Installation, data: PinnedData, annotated_only: bool) -> list[Sample]:
+    """A version never changes, and a job reads its data three times: those of a small split are remembered for a minute."""
+    key = (data.version.folder, data.reference.split, annotated_only)
+    samples: list[Sample] | None = installation.samples.get(key)
+    if samples is None:
+        folder = installation.folder(data.version.folder)
+        samples = read_samples(folder, installation.store, data.reference.split or None, annotated_only=annotated_only)
+        if len(samples) <= _REMEMBERED_UP_TO:
+            installation.samples.put(key, samples)
     return samples
 
 

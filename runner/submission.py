@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from contracts.dataset import Sample
-from contracts.errors import ConflictError, DatasetError, ImageError, LinkError, NoGpuError, ParameterError, RequestError
+from contracts.errors import ConflictError, DatasetError, ImageError, LinkError, ParameterError, RequestError
 from contracts.image import Kind, ObjectType, Permissions, Template
 from contracts.job import JobSpec, JobWarning
 from contracts.parameters import complete_parameters, find_parameter, merge_templates, parse_parameter
@@ -22,12 +22,17 @@ from registry import images, jobs, links, models
 from registry.images import ImageRecord
 from registry.jobs import JobRecord
 from registry.models import ModelRecord, StageRecord
+from registry.stamp import catalogue_stamp
 from runner import job_data
 from runner.images import moved_warning
 from runner.installation import Installation
 from runner.job_data import PinnedData
 from runner.models import get_stage
+from runner.scheduler import cpu_count, wish_text
 
+#: An image's label: how many seconds it may take to end after SIGTERM, to save what it has.
+STOP_GRACE_LABEL = "sluice.stop_grace_s"
+_MAX_GRACE_S = 3600.0
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"  # without what is easily misread
 
 
@@ -41,17 +46,73 @@ class Choice:
     template: Template
 
 
-def submit(installation: Installation, spec: JobSpec, *, rerun_of: str | None = None) -> JobRecord:
-    """The queued job. Raises ``RequestError`` and its kinds, ``NoGpuError`` for more GPUs than the host has."""
+def submit(
+    installation: Installation, spec: JobSpec, *, user: str, idempotency_key: str | None = None, rerun_of: str | None = None
+) -> JobRecord:
+    """The queued job. Raises ``RequestError`` and its kinds, ``NoGpuError`` for GPUs that the host does not have.
+
+    A key that was used for the same spec gives that job, for another spec ``ConflictError``.
+    """
+    if idempotency_key and (former := _submitted_before(installation, idempotency_key, spec)):
+        return former
+    columns = _columns(installation, spec, _prepared(installation, spec))
+
+    def store(session: Session) -> JobRecord:
+        if idempotency_key and (former := _same(session, idempotency_key, spec)):
+            return former
+        return jobs.add_job(session, **columns, user=user, idempotency_key=idempotency_key, rerun_of=rerun_of)
+
+    return installation.database.write(store)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request that was checked, planned and can be queued."""
+
+    image: ImageRecord
+    plan: Mapping[str, Any]
+    warnings: tuple[JobWarning, ...]
+
+
+def _prepared(installation: Installation, spec: JobSpec) -> Prepared:
+    """Checked anew unless the same was asked for moments ago and the registry has not changed since: then only what lies outside it, a
+    picture that was lost or a tag that moved, can be missed, and the job itself finds that.
+    """
+    with installation.database.reading() as session:
+        _refuse_taken_name(session, spec)
+        stamp = catalogue_stamp(session, spec.model.partition("@")[0] if spec.model else None)
+    key = spec.model_copy(update={"name": None, "priority": 0, "project": "default"}).model_dump_json()
+    found: Prepared | None = installation.recent.get((key, stamp))
+    if found is None:
+        found = _prepare(installation, spec)
+        installation.recent.put((key, stamp), found)
+    return found
+
+
+def _prepare(installation: Installation, spec: JobSpec) -> Prepared:
     with installation.database.reading() as session:
         choice = choose(session, spec)
         data = _pin_data(session, spec, choice)
-        _refuse_taken_name(session, spec)
     warnings = _warnings(installation, choice, data)
     plan = _plan(installation, spec, choice, data, warnings)
     _refuse_impossible(installation, spec)
-    with installation.database.writing() as session:
-        return jobs.add_job(session, **_columns(installation, spec, choice, plan, warnings, rerun_of))
+    return Prepared(choice.image, plan, tuple(warnings))
+
+
+def _submitted_before(installation: Installation, key: str, spec: JobSpec) -> JobRecord | None:
+    with installation.database.reading() as session:
+        return _same(session, key, spec)
+
+
+def _same(session: Session, key: str, spec: JobSpec) -> JobRecord | None:
+    former = jobs.find_submitted(session, key)
+    if former and JobSpec.model_validate(former.spec) != spec:
+        raise ConflictError(
+            f"the idempotency key {key!r} was used for another request, which made the job {former.id}",
+            hint="Use a new key for a new request.",
+            job=former.id,
+        )
+    return former
 
 
 def parse_parameters(installation: Installation, spec: JobSpec, texts: Sequence[str]) -> dict[str, Any]:
@@ -211,8 +272,21 @@ def _plan(installation: Installation, spec: JobSpec, choice: Choice, data: JobDa
         "stage": choice.stage.name if choice.stage else None,
         "permissions": vars(Permissions.of(choice.image.profile, choice.image.allow)),
         "shm_bytes": shm_bytes,
+        "stop_grace_s": _stop_grace_s(installation, choice.image, warnings),
         "memory_bytes": spec.memory_bytes or int(installation.host_memory_bytes * installation.settings.memory_fraction),
     }
+
+
+def _stop_grace_s(installation: Installation, image: ImageRecord, warnings: list[JobWarning]) -> float:
+    """Seconds between the request to end and the kill: what the image asks for by its label, else the setting."""
+    asked = image.labels.get(STOP_GRACE_LABEL)
+    if asked is None:
+        return installation.settings.stop_grace_s
+    try:
+        return min(max(float(asked), 0.0), _MAX_GRACE_S)
+    except ValueError:
+        warnings.append(JobWarning("stop_grace", f"the label {STOP_GRACE_LABEL} is {asked!r}, not a number of seconds", image.name))
+        return installation.settings.stop_grace_s
 
 
 def _warnings(installation: Installation, choice: Choice, data: JobData) -> list[JobWarning]:
@@ -235,40 +309,44 @@ def _refuse_taken_name(session: Session, spec: JobSpec) -> None:
     if models.find_model(session, spec.name):
         raise ConflictError(f"there is a model {spec.name!r} already", hint="Choose another --name; models are never overwritten.")
     unfinished = [
-        job for job in jobs.list_jobs(session, kinds=(Kind.TRAINING,), limit=1000) if job.name == spec.name and not job.state.ended
+        job for job in jobs.list_named(session, spec.name) if job.kind is Kind.TRAINING and not job.state.ended
     ]
     if unfinished:
         raise ConflictError(f"the job {unfinished[0].id} is already training {spec.name!r}", hint="Wait for it, or choose another --name.")
 
 
 def _refuse_impossible(installation: Installation, spec: JobSpec) -> None:
+    """What this host can never give, whoever holds it now."""
     if spec.gpu_count:
-        total = installation.gpus.total()
-        if spec.gpu_count > total:
-            raise NoGpuError(
-                f"{spec.gpu_count} GPUs are asked for, this host has {total}", hint="Ask for fewer with --gpus.", asked=spec.gpu_count
-            )
+        installation.gpus.refuse_impossible(spec.gpu, spec.gpu_count)
     if spec.memory_bytes and spec.memory_bytes > installation.host_memory_bytes:
         asked, there = (f"{size / 1024**3:.1f} GiB" for size in (spec.memory_bytes, installation.host_memory_bytes))
         raise RequestError(f"{asked} of memory are asked for, this host has {there}", hint="Ask for less with --memory.")
+    if spec.cpu_count and spec.cpu_count > cpu_count():
+        raise RequestError(f"{spec.cpu_count:g} processors are asked for, this host has {cpu_count()}", hint="Ask for fewer with --cpus.")
 
 
-def _columns(
-    installation: Installation, spec: JobSpec, choice: Choice, plan: Mapping[str, Any], warnings: Sequence[JobWarning], rerun_of: str | None
-) -> dict[str, Any]:
+def _columns(installation: Installation, spec: JobSpec, prepared: Prepared) -> dict[str, Any]:
     job_id = str(spec.kind)[0] + "".join(secrets.choice(_ALPHABET) for _ in range(7))
+    image = prepared.image
     return {
         "id": job_id,
         "name": spec.name,
         "kind": spec.kind,
         "spec": spec.model_dump(mode="json"),
-        "plan": {**plan, "output_name": spec.name or f"{choice.image.name}-{job_id}"},
-        "image_name": choice.image.name,
-        "image_reference": choice.image.reference,
-        "image_digest": choice.image.digest,
-        "engine": choice.image.engine,
-        "dialect": choice.image.dialect,
+        "plan": {**prepared.plan, "output_name": spec.name or f"{image.name}-{job_id}"},
+        "image_name": image.name,
+        "image_reference": image.reference,
+        "image_digest": image.digest,
+        "engine": image.engine,
+        "dialect": image.dialect,
         "run_dir": str(installation.run_dir(job_id).path),
-        "warnings": [warning.to_dict() for warning in warnings],
-        "rerun_of": rerun_of,
+        "warnings": [warning.to_dict() for warning in prepared.warnings],
+        "project": spec.project,
+        "priority": spec.priority,
+        "gpu_count": spec.gpu_count,
+        "cpu_count": spec.cpu_count or 0.0,
+        "memory_bytes": spec.memory_bytes or 0,
+        "gpu_wish": wish_text(spec.gpu),
+        "runtime_s": spec.timeout_s,
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.images import ImageRecord
-from registry.jobs import JobRecord
+from registry.jobs import AttemptRecord, JobRecord
 from registry.links import LinkRecord
 from registry.models import ModelRecord
 
@@ -18,8 +18,13 @@ def time_view(moment: datetime | None) -> str | None:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z") if moment else None
 
 
-def job_view(job: JobRecord, *, attended: bool) -> dict[str, Any]:
-    """``attended``: whether some process drives the job now; a running job that none drives waits for ``sluice job wait``."""
+def job_view(
+    job: JobRecord, *, attended: bool, attempts: Sequence[AttemptRecord] = (), queue: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """``attended``: whether some process drives the job now; a running job that none drives waits for ``sluice job wait``.
+
+    ``attempts``: those that were followed by another. ``queue``: the place and the reason of a job that waits.
+    """
     return {
         "id": job.id,
         "name": job.name,
@@ -28,13 +33,20 @@ def job_view(job: JobRecord, *, attended: bool) -> dict[str, Any]:
         "step": str(job.step),
         "end_reason": str(job.end_reason) if job.end_reason else None,
         "next_step": job.end_reason.next_step if job.end_reason else "",
+        "user": job.user,
+        "project": job.project,
+        "priority": job.priority,
+        "queue": queue,
         "attempt": job.attempt,
+        "attempts": [attempt_view(attempt) for attempt in attempts],
         "image": {"name": job.image_name, "reference": job.image_reference, "digest": job.image_digest},
         "engine": job.engine,
         "model": f"{job.plan['model']}@{job.plan['stage']}" if job.plan["model"] else None,
         "data": _data_view(job),
         "gpus": list(job.gpu_uuids),
         "created_at": time_view(job.created_at),
+        "not_before": time_view(job.not_before),
+        "admitted_at": time_view(job.admitted_at),
         "started_at": time_view(job.started_at),
         "ended_at": time_view(job.ended_at),
         "duration_s": _duration_s(job),
@@ -49,6 +61,22 @@ def job_view(job: JobRecord, *, attended: bool) -> dict[str, Any]:
         "attended": attended,
         "spec": job.spec,
     }
+
+
+def attempt_view(attempt: AttemptRecord) -> dict[str, Any]:
+    return {
+        "attempt": attempt.attempt,
+        "end_reason": str(attempt.end_reason),
+        "exit_code": attempt.exit_code,
+        "evidence": attempt.evidence,
+        "gpus": list(attempt.gpu_uuids),
+        "started_at": time_view(attempt.started_at),
+        "ended_at": time_view(attempt.ended_at),
+    }
+
+
+def queue_view(place: tuple[int, str] | None) -> dict[str, Any] | None:
+    return {"position": place[0], "reason": place[1]} if place else None
 
 
 def _data_view(job: JobRecord) -> dict[str, str]:

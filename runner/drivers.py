@@ -1,0 +1,111 @@
+"""The jobs that threads of this process drive, one thread each, each under the lock of the job's run directory."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+
+from contracts.job import EndReason
+from registry import jobs
+from registry.jobs import JobRecord
+from runner.execute import Attempt
+from runner.installation import Installation
+from runner.journal import Orders
+from runner.scheduler import Scheduler
+
+log = logging.getLogger(__name__)
+
+
+class Driver(threading.Thread):
+    """Drives one job to its end. A daemon: when the process ends, the container goes on. ``error``: why it stopped before the job's end."""
+
+    def __init__(self, drivers: Drivers, job: JobRecord, wait_for_lock_s: float) -> None:
+        super().__init__(name=f"job {job.id}", daemon=True)
+        self._drivers = drivers
+        self._job = job
+        self._wait_for_lock_s = wait_for_lock_s
+        self.orders = Orders()
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._drivers.drive(self._job, self.orders, self._wait_for_lock_s)
+        except BaseException as error:
+            self.error = error
+            log.exception("the driver of job %s stopped", self._job.id)
+        finally:
+            self._drivers.ended(self._job.id)
+
+
+class Drivers:
+    """Safe to share between threads.
+
+    With ``scheduler`` the drivers wait for their jobs' admission and do the scheduling meanwhile; without one they drive only what was admitted
+    (or cancelled), and ``on_end`` hears of each that ended.
+    """
+
+    def __init__(self, installation: Installation, scheduler: Scheduler | None, on_end: Callable[[str], None] = lambda _: None) -> None:
+        self._installation = installation
+        self._scheduler = scheduler
+        self._on_end = on_end
+        self._lock = threading.Lock()
+        self._by_job: dict[str, Driver] = {}
+
+    def ensure(self, job: JobRecord, wait_for_lock_s: float = 0.0) -> Driver:
+        """The driver of the job; a new one when this process has none."""
+        with self._lock:
+            driver = self._by_job.get(job.id)
+            if driver is None:
+                driver = self._by_job[job.id] = Driver(self, job, wait_for_lock_s)
+                driver.start()
+            return driver
+
+    def find(self, job_id: str) -> Driver | None:
+        with self._lock:
+            return self._by_job.get(job_id)
+
+    def driven(self) -> frozenset[str]:
+        with self._lock:
+            return frozenset(self._by_job)
+
+    def order_end(self, job_id: str, reason: EndReason, message: str) -> None:
+        """End the job's container for this reason; nothing when this process does not drive it."""
+        if driver := self.find(job_id):
+            driver.orders.end(reason, message)
+
+    def news(self, job_id: str) -> None:
+        """The job was changed (a cancel): look now."""
+        if driver := self.find(job_id):
+            driver.orders.news.set()
+
+    def let_go(self, job_ids: Iterable[str] | None = None, timeout_s: float = 10.0) -> None:
+        """Stop driving these jobs (None: all); their containers go on."""
+        chosen = [driver for job_id in (self.driven() if job_ids is None else job_ids) if (driver := self.find(job_id))]
+        for driver in chosen:
+            driver.orders.let_go.set()
+            self._installation.bell.ring(driver.name.removeprefix("job "))
+        for driver in chosen:
+            if driver is not threading.current_thread():
+                driver.join(timeout_s)
+
+    # What a driver does.
+
+    def drive(self, job: JobRecord, orders: Orders, wait_for_lock_s: float) -> None:
+        """To the job's end, or until it waits for another admission that is not ours to give; at once when another process drives it."""
+        with self._installation.run_dir(job.id).driving(wait_for_lock_s) as taken:
+            while taken and not orders.let_go.is_set():
+                job = self._reload(job.id)
+                if job.state.ended or not (self._scheduler or job.admitted_at or job.cancel_requested_at):
+                    return
+                Attempt(self._installation, job, orders, self._scheduler).run()
+
+    def ended(self, job_id: str) -> None:
+        with self._lock:
+            self._by_job.pop(job_id, None)
+        self._installation.bell.ring(job_id)
+        self._on_end(job_id)
+
+    def _reload(self, job_id: str) -> JobRecord:
+        with self._installation.database.reading() as session:
+            return jobs.get_job(session, job_id)

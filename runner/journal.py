@@ -1,0 +1,139 @@
+"""The journal of one job being driven: every step is on record before it happens, and others' requests are seen between steps."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from contracts.job import EndReason, Step
+from registry import deliveries, jobs
+from registry.jobs import JobRecord
+from runner.installation import Installation
+from runner.messages import message_of
+from runner.views import job_view
+
+_STEPS = list(Step)
+#: How long a request that another process wrote into the database may go unseen.
+_RELOAD_EVERY_S = 2.0
+
+
+class LetGo(Exception):  # noqa: N818 - not an error
+    """Another process is to carry the job on; not an end."""
+
+
+class Cancelled(Exception):  # noqa: N818 - not an error
+    """The cancel was seen before the container started."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why a running container is to end, and when that was decided (Unix seconds)."""
+
+    reason: EndReason
+    message: str
+    time: float
+
+
+class Orders:
+    """What others in this process ask of the driver of a job."""
+
+    def __init__(self) -> None:
+        self.let_go = threading.Event()
+        self.news = threading.Event()
+        self._stop: Stop | None = None
+
+    @property
+    def stop(self) -> Stop | None:
+        return self._stop
+
+    def end(self, reason: EndReason, message: str) -> None:
+        """The first reason counts."""
+        self._stop = self._stop or Stop(reason, message, time.time())
+        self.news.set()
+
+
+class Journal:
+    """The job as it stands, and the only writer of its steps while it is driven."""
+
+    def __init__(self, installation: Installation, job: JobRecord, orders: Orders) -> None:
+        self._installation = installation
+        self._orders = orders
+        self._loaded_at = time.monotonic()
+        self.job = job
+
+    def at(self, step: Step, action: Callable[[], None]) -> None:
+        """Journals the step, then does it; left out when the journal is already past it."""
+        if _STEPS.index(self.job.step) > _STEPS.index(step):
+            return
+        self.check_requests()
+        self.enter(step)
+        action()
+
+    def enter(self, step: Step, **detail: Any) -> None:
+        if self.job.step is step:
+            return
+        self.job = self._installation.database.write(lambda session: self._entered(session, step, detail))
+        self._news()
+
+    def _entered(self, session: Session, step: Step, detail: Mapping[str, Any]) -> JobRecord:
+        times = {"started_at": datetime.now(timezone.utc)} if self.job.started_at is None else {}
+        jobs.add_event(session, self.job.id, step, {"attempt": self.job.attempt, **detail})
+        job = jobs.update_job(session, self.job.id, step=step, **times)
+        if step is Step.START:
+            self.tell(session, "started", job_view(job, attended=True))
+        return job
+
+    def note(self, **detail: Any) -> None:
+        """A line beside the present step."""
+        line = {"attempt": self.job.attempt, **detail}
+        self._installation.database.write(lambda session: jobs.add_event(session, self.job.id, self.job.step, line))
+
+    def noted(self, name: str) -> Any:
+        """What this attempt noted last under the name; None when it did not."""
+        with self._installation.database.reading() as session:
+            events = jobs.list_events(session, self.job.id)
+        found = [event.detail[name] for event in events if event.detail.get("attempt") == self.job.attempt and name in event.detail]
+        return found[-1] if found else None
+
+    def update(self, **columns: Any) -> None:
+        self.job = self._installation.database.write(lambda session: jobs.update_job(session, self.job.id, **columns))
+        self._news()
+
+    def reload(self) -> JobRecord:
+        with self._installation.database.reading() as session:
+            self.job = jobs.get_job(session, self.job.id)
+        self._loaded_at = time.monotonic()
+        return self.job
+
+    def reload_when_due(self) -> None:
+        """At once when this process has news, otherwise now and then."""
+        if self._orders.news.is_set() or time.monotonic() - self._loaded_at >= _RELOAD_EVERY_S:
+            self._orders.news.clear()
+            self.reload()
+
+    def check_requests(self) -> None:
+        self.reload_when_due()
+        if self._orders.let_go.is_set():
+            raise LetGo
+        if self.job.cancel_requested_at:
+            raise Cancelled
+
+    def pause(self, seconds: float) -> None:
+        self._orders.let_go.wait(seconds)
+        self.check_requests()
+
+    def tell(self, session: Any, event: str, job: Mapping[str, Any] | None = None) -> None:
+        """The listeners, in the transaction that makes it true."""
+        names = self._installation.listener_names
+        if names:
+            message = message_of(job or job_view(self.job, attended=True), event)
+            deliveries.add(session, self.job.id, self.job.attempt, event, names, message)
+
+    def _news(self) -> None:
+        self._installation.bell.ring(self.job.id)

@@ -1,0 +1,158 @@
+"""Makes what is there agree with what is on record: adopts jobs that nobody drives, removes what ended jobs and former attempts left.
+
+All of it may be repeated, and interrupted anywhere.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from contracts.errors import EngineError, SluiceError
+from contracts.job import EndReason
+from contracts.seams import ContainerStatus
+from registry import jobs, queued
+from runner.drivers import Drivers
+from runner.execute import clean_up
+from runner.gpus.pool import GpuLost, LeaseHolder
+from runner.installation import Installation
+
+log = logging.getLogger(__name__)
+_GPUS_EVERY_S = 10.0
+_CLEANERS = 4
+
+
+class Reconciler:
+    """One for each process that looks after a home; safe beside others, for every job has its lock and every removal may be repeated."""
+
+    def __init__(self, installation: Installation, drivers: Drivers) -> None:
+        self._installation = installation
+        self._drivers = drivers
+        self._cleaning: set[str] = set()
+        self._cleaners = ThreadPoolExecutor(_CLEANERS, thread_name_prefix="cleaner")
+        self._gpus_at = 0.0
+
+    def close(self) -> None:
+        self._cleaners.shutdown(wait=False, cancel_futures=True)
+
+    # ----------------------------------------------------------------------------------------------------- in the service
+
+    def adopt(self) -> int:
+        """Drives every admitted (or cancelled) unfinished job that this process does not drive yet; how many there were."""
+        with self._installation.database.reading() as session:
+            wanted = {job.id for job in queued.list_admitted(session)} | set(queued.list_cancelled(session))
+            missing = wanted - self._drivers.driven()
+            found = jobs.list_by_id(session, sorted(missing))
+        for job in found:
+            self._drivers.ensure(job)
+        return len(found)
+
+    def look(self, containers: Sequence[ContainerStatus]) -> None:
+        """One look: ended jobs that are not cleaned up, containers without a cause, now and then the cards."""
+        self._clean_in_background()
+        self._remove_causeless(containers)
+        if time.monotonic() - self._gpus_at >= _GPUS_EVERY_S:
+            self._gpus_at = time.monotonic()
+            _guarded("the cards", lambda: self._reconcile_gpus(containers))
+
+    def _clean_in_background(self) -> None:
+        """Beside the look: the end of a container that hangs must not keep others waiting."""
+        for job in self._unclean():
+            if job.id not in self._cleaning and job.id not in self._drivers.driven():
+                self._cleaning.add(job.id)
+                self._cleaners.submit(self._clean_one, job)
+
+    def _clean_one(self, job: jobs.JobRecord) -> None:
+        try:
+            _guarded(f"what job {job.id} left", lambda: clean_up(self._installation, job))
+        finally:
+            self._cleaning.discard(job.id)
+
+    def _remove_causeless(self, containers: Sequence[ContainerStatus]) -> None:
+        """Containers of former attempts and of jobs that are not on record."""
+        with self._installation.database.reading() as session:
+            known = queued.known_attempts(session, {c.labels.get("sluice.job", "") for c in containers})
+        for container in containers:
+            if not _has_cause(container, known) and container.name not in self._cleaning:
+                self._cleaning.add(container.name)
+                self._cleaners.submit(self._remove_one, container.name)
+
+    def _remove_one(self, name: str) -> None:
+        try:
+            log.info("the container %s belongs to no present attempt: it is stopped and removed", name)
+            _guarded(f"the container {name}", lambda: self._remove(name))
+        finally:
+            self._cleaning.discard(name)
+
+    def _remove(self, name: str) -> None:
+        engine = self._installation.engine
+        engine.stop(name, self._installation.settings.stop_grace_s)
+        engine.remove(name)
+
+    def _reconcile_gpus(self, containers: Sequence[ContainerStatus]) -> None:
+        """Leases without a cause end; a job whose card failed is stopped, and tried again on others."""
+        gpus = self._installation.gpus
+        self._reclaim()
+        for finding in gpus.reconcile(self._lease_holders(containers)):
+            log.warning("GPUs: %s", finding)
+            if isinstance(finding, GpuLost):
+                self._drivers.order_end(finding.job_id, EndReason.GPU_LOST, finding.why)
+        gpus.settle()
+
+    def _lease_holders(self, containers: Sequence[ContainerStatus]) -> list[LeaseHolder]:
+        with self._installation.database.reading() as session:
+            admitted = queued.list_admitted(session)
+        by_job = {container.labels.get("sluice.job"): container for container in containers}
+        return [
+            LeaseHolder(job.id, job.attempt, ended=False, container=found.name if (found := by_job.get(job.id)) else "")
+            for job in admitted
+            if job.gpu_uuids
+        ]
+
+    # -------------------------------------------------------------------------------------------- in any process, once each
+
+    def clean(self) -> None:
+        """What runners that were killed left, in this thread."""
+        for job in self._unclean():
+            _guarded(f"what job {job.id} left", lambda job=job: clean_up(self._installation, job))  # type: ignore[misc]
+        _guarded("former containers", self._remove_former)
+        _guarded("leases", self._reclaim)
+
+    def _remove_former(self) -> None:
+        with self._installation.database.reading() as session:
+            if not jobs.any_retried(session):
+                return
+        engine = self._installation.engine
+        self._remove_causeless(engine.list_containers({"sluice.installation": self._installation.id}))
+        self._cleaners.shutdown(wait=True)
+
+    def _reclaim(self) -> None:
+        """Leases whose attempt has ended, or was never admitted while nobody drives it."""
+        with self._installation.database.reading() as session:
+            alive = {(job.id, job.attempt) for job in queued.list_admitted(session)}
+            waiting = {(job.id, job.attempt) for job in queued.list_waiting(session)} if self._installation.has_open_leases() else set()
+        if self._installation.has_open_leases():
+            self._installation.gpus.reclaim(lambda job_id, attempt: (job_id, attempt) in alive | waiting)
+
+    def _unclean(self) -> list[jobs.JobRecord]:
+        with self._installation.database.reading() as session:
+            return jobs.list_unclean(session)
+
+
+def _has_cause(container: ContainerStatus, known: dict[str, tuple[int, bool]]) -> bool:
+    """An ended job's container is its clean-up's to remove."""
+    attempt, _ended = known.get(container.labels.get("sluice.job", ""), (0, True))
+    return str(attempt) == container.labels.get("sluice.attempt")
+
+
+def _guarded(what: str, action: Callable[[], None]) -> None:
+    try:
+        action()
+    except EngineError as away:
+        log.warning("%s must wait until the engine answers: %s", what, away.message)
+    except SluiceError as error:
+        log.warning("%s: %s", what, error.message)
+    except Exception:
+        log.exception("%s could not be looked after", what)

@@ -1,0 +1,221 @@
+"""``sluice serve``: one process for months, which may be killed at any moment.
+
+Reconcile first, accept later: every unfinished job has a driver before the first request is read. Threads: the scheduler, the reconciler
+with its book of containers, one driver per running job, the usage sampler, the dispatcher of messages, the doors.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+from contracts.errors import ConflictError
+from registry.jobs import JobRecord
+from registry.queued import QueuedJob
+from runner.containers import ContainerBook
+from runner.drivers import Drivers
+from runner.installation import Installation
+from runner.listeners import Dispatcher
+from runner.metrics import Metrics
+from runner.reconcile import Reconciler
+from runner.rpc import RpcServer
+from runner.scheduler import Scheduler
+from runner.service import Runner
+from runner.service_log import configure_service_log
+from runner.settings import Settings
+
+log = logging.getLogger(__name__)
+_LOOK_EVERY_S = 1.0
+
+
+def serve(settings: Settings, on_ready: Callable[[list[str]], None] = lambda _: None) -> int:
+    """Until SIGTERM or SIGINT; running jobs go on without the service and are adopted by the next. ``on_ready`` gets the addresses.
+
+    Raises ``ConflictError`` when another service has this home.
+    """
+    configure_service_log(settings.log_format)
+    stop = threading.Event()
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    with Service(settings) as service:
+        on_ready(service.addresses)
+        stop.wait()
+        log.info("stopping: running jobs go on and are adopted by the next service")
+    return 0
+
+
+class Service:
+    """The parts of a running service; use it as a context manager. ``addresses``: where it listens."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._closing = threading.Event()
+        self._due = threading.Event()
+        self._parts = ExitStack()
+        self.addresses: list[str] = []
+
+    def __enter__(self) -> Service:
+        with self._parts:  # what was started is stopped again when a later part fails
+            self._start()
+            self._parts = self._parts.pop_all()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._closing.set()
+        self._due.set()
+        self._parts.close()
+
+    def _start(self) -> None:
+        installation = Installation(self._settings)
+        self._parts.callback(installation.close)
+        self._parts.enter_context(_only_service(installation.home))
+        book = self._watch_containers(installation)
+        self._scheduler = Scheduler(installation, lambda: book.silent)
+        self._parts.callback(self._scheduler.close)
+        self._drivers = Drivers(installation, None, lambda _: self._due.set())
+        self._parts.callback(self._drivers.let_go)
+        self._reconciler = Reconciler(installation, self._drivers)
+        self._parts.callback(self._reconciler.close)
+        log.info("adopted %d jobs", self._reconciler.adopt())
+        self._book = book
+        self.runner = self._make_runner(installation)
+        self._start_thread(self._reconcile_for_ever, "reconciler")
+        self._start_thread(self._schedule_for_ever, "scheduler")
+        self._start_doors(installation)
+
+    def _watch_containers(self, installation: Installation) -> ContainerBook:
+        book = ContainerBook(installation.engine, {"sluice.installation": installation.id})
+        book.look()
+        book.start()
+        self._parts.callback(book.close)
+        installation.containers = book
+        return book
+
+    def _make_runner(self, installation: Installation) -> Runner:
+        runner = Runner(installation, scheduler=self._scheduler, drivers=self._drivers)
+        runner.on_submit = self._on_submit
+        runner.on_cancel = self._on_cancel
+        return runner
+
+    def _start_doors(self, installation: Installation) -> None:
+        installation.usage.start()
+        self._parts.callback(installation.usage.stop)
+        dispatcher = Dispatcher(installation.database, installation.listeners)
+        dispatcher.start()
+        self._parts.callback(dispatcher.stop)
+        if self._settings.metrics_listen:
+            metrics = Metrics(installation)
+            self.addresses.append(f"metrics {metrics.start(self._settings.metrics_listen)}")
+            self._parts.callback(metrics.stop)
+        server = RpcServer(self.runner, self._settings)
+        self.addresses += server.start()
+        self._parts.callback(server.stop, 2.0)
+
+    # ---------------------------------------------------------------------------------------------------------- the loops
+
+    def _start_thread(self, action: Callable[[], None], name: str) -> None:
+        thread = threading.Thread(target=action, name=name, daemon=True)
+        thread.start()
+        self._parts.callback(self._end_thread, thread)
+
+    def _end_thread(self, thread: threading.Thread) -> None:
+        self._closing.set()
+        self._due.set()
+        thread.join(timeout=10.0)
+
+    def _schedule_for_ever(self) -> None:
+        """At once when a job came or ended, else each second, so that what other processes did is seen too."""
+        while not self._closing.is_set():
+            self._due.wait(_LOOK_EVERY_S)
+            self._due.clear()
+            if self._closing.is_set():
+                return
+            try:
+                if self._scheduler.hold() and self._scheduler.tick():
+                    self._reconciler.adopt()
+            except Exception:
+                log.exception("the queue could not be worked on")
+                self._closing.wait(_LOOK_EVERY_S)
+
+    def _reconcile_for_ever(self) -> None:
+        while not self._closing.wait(_LOOK_EVERY_S):
+            try:
+                self._reconciler.adopt()
+                if not self._book.silent:
+                    self._reconciler.look(self._book.list())
+            except Exception:
+                log.exception("jobs and containers could not be compared")
+
+    # -------------------------------------------------------------------------------------------------------- from the doors
+
+    def _on_submit(self, job: JobRecord) -> None:
+        self._scheduler.submitted(_queued(job))
+        self._due.set()
+
+    def _on_cancel(self, job: JobRecord) -> None:
+        """One that waits has no driver yet: it gets one, which ends it."""
+        self._scheduler.forget(job.id)
+        self._drivers.ensure(job)
+
+
+def _queued(job: JobRecord) -> QueuedJob:
+    return QueuedJob(
+        job.id,
+        str(job.kind),
+        job.user,
+        job.project,
+        job.priority,
+        job.created_at,
+        job.attempt,
+        job.gpu_count,
+        job.cpu_count,
+        job.memory_bytes,
+        job.gpu_wish,
+        job.runtime_s,
+        job.not_before,
+        job.admitted_at,
+        job.gpu_uuids,
+        job.cancel_requested_at is not None,
+    )
+
+
+class _only_service:  # noqa: N801 - used like a function
+    """The lock of a home's service; its file says who holds it."""
+
+    def __init__(self, home: Path) -> None:
+        self._path = home / "serve.lock"
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> None:
+        file = self._path.open("a+")
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            file.close()
+            raise ConflictError(
+                f"a service has the home {self._path.parent} already (process {holder})",
+                hint="Stop that one, or choose another --home.",
+                process=holder,
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        self._file = file
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._file:
+            self._file.close()
