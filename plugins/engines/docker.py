@@ -7,22 +7,28 @@ errors come at the start and leave the container behind; 137 is not "out of memo
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from docker.errors import APIError, NotFound
-
 from contracts.dataset import ContainerPaths
-from contracts.errors import EngineError, ImageMissingError, StartError
+from contracts.errors import EngineError, StartError
 from contracts.image import ImageFacts
-from contracts.seams import ContainerSpec, ContainerStats, ContainerStatus, Engine, EngineInfo, ExitWatch, LogChunk
-from plugins.engines import docker_gpu_check, docker_gpus, docker_image_store, docker_images, docker_log, docker_spec, docker_status
+from contracts.seams import ContainerSpec, ContainerStats, ContainerStatus, Engine, EngineInfo, ExitWatch, LogChunk, PullProgress
+from plugins.engines import docker_events, docker_gpu_check, docker_gpus, docker_image_store, docker_images, docker_spec, docker_status
 from plugins.engines.archive import extract
-from plugins.engines.docker_client import DockerClient
+from plugins.engines.docker_client import CONTROL_TIMEOUT_S, DockerClient, name_part
 from plugins.engines.docker_errors import start_hint, translated
-from plugins.engines.docker_log import ApiReader
+from plugins.engines.docker_http import Answer, NoAnswer, Refused
+from plugins.engines.docker_log_api import ApiReader
+from plugins.engines.docker_log_files import LogFiles, can_read_files
+from plugins.engines.docker_pull import Pulls
 from plugins.engines.docker_watch import DockerWatch
+from plugins.engines.remembered import Remembered
+
+_REMEMBERED, _REMEMBERED_WHOLE = 4096, 256
+_NEW_S = 60.0  # for so long, what this object created is taken to be unstarted without asking
 
 
 class DockerEngine(Engine):
@@ -34,24 +40,36 @@ class DockerEngine(Engine):
     def __init__(self, state_dir: Path = Path()) -> None:
         super().__init__(state_dir)  # keeps no state: the daemon does
         self._client = DockerClient()
+        self._pulls = Pulls(self._client)
+        self._log_files = LogFiles()
         self._api_log = ApiReader(self._log_stream)
+        # What cannot change, and so is asked for once; a new object would learn the same.
+        self._has_command: Remembered[bool] = Remembered(_REMEMBERED)  # by image digest
+        self._inspected: Remembered[Mapping[str, Any]] = Remembered(_REMEMBERED_WHOLE)  # by container id, as the next two
+        self._ended: Remembered[ContainerStatus] = Remembered(_REMEMBERED)
+        self._created_at: Remembered[float] = Remembered(_REMEMBERED)  # monotonic; until the first start
+        self._host_memory_bytes = 0
 
     def close(self) -> None:
-        """Let go of this thread's connections. Not needed before the end of a process; the next call connects again."""
+        """Let go of connections and files. Not needed before the end of a process; the next call opens them again."""
+        self._log_files.close()
         self._api_log.close()
         self._client.close()
 
     def info(self) -> EngineInfo:
         with translated("ask the engine for its version"):
-            return docker_status.info_of(self._client.api.version(), self._client.api.info())
+            return docker_status.info_of(self._client.get("/version"), self._client.info())
 
     # ----------------------------------------------------------------------------------------------------------- images
 
     def find_image(self, reference: str) -> ImageFacts | None:
-        return docker_images.find(self._client, reference)
+        facts = docker_images.find(self._client, reference)
+        if facts:
+            self._has_command.put(facts.digest, facts.has_command)
+        return facts
 
-    def pull_image(self, reference: str, on_progress: Callable[[str], None]) -> ImageFacts:
-        return docker_images.pull(self._client, reference, on_progress)
+    def pull_image(self, reference: str, on_progress: Callable[[PullProgress], None], timeout_s: float | None = None) -> ImageFacts:
+        return self._pulls.pull(reference, on_progress, timeout_s)
 
     def build_image(self, folder: Path, reference: str, build_args: Mapping[str, str], on_output: Callable[[str], None]) -> ImageFacts:
         return docker_images.build(self._client, folder, reference, build_args, on_output)
@@ -77,19 +95,30 @@ class DockerEngine(Engine):
         for folder in (spec.in_dir, spec.out_dir):
             if not folder.is_dir():
                 raise StartError(f"create {spec.name}: there is no folder {folder}", hint="Stage the job again.", folder=str(folder))
-        facts = docker_images.need(self._client, spec.image)
+        has_command = self._image_has_command(spec.image)
         with translated(f"create {spec.name}", StartError, start_hint):
-            config = docker_spec.container_config(docker_gpus.settled(spec, self._client.api.info), facts.has_command)
+            config = docker_spec.container_config(docker_gpus.settled(spec, self._client.info), has_command)
             try:
-                return str(self._client.api.create_container_from_config(config, spec.name)["Id"])
-            except NotFound as error:
-                raise ImageMissingError(f"create {spec.name}: the engine has no image {spec.image}", image=spec.image) from error
-            except APIError as error:
-                if error.status_code != 409:
+                container_id = str(self._client.ask("POST", "/containers/create", {"name": spec.name}, config)["Id"])
+            except Refused as error:
+                if error.status == 404:
+                    self._has_command.drop(spec.image)
+                    raise docker_images.missing(f"create {spec.name}: the engine has no image {spec.image}", spec.image) from error
+                if error.status != 409:
                     raise
                 return self._adopted(spec.name, config, error)
+        self._created_at.put(container_id, time.monotonic())
+        return container_id
 
-    def _adopted(self, name: str, config: Mapping[str, Any], refusal: APIError) -> str:
+    def _image_has_command(self, digest: str) -> bool:
+        """An image with a digest never changes: it is asked for once."""
+        known = self._has_command.get(digest)
+        if known is None:
+            known = docker_images.need(self._client, digest).has_command
+            self._has_command.put(digest, known)
+        return known
+
+    def _adopted(self, name: str, config: Mapping[str, Any], refusal: Refused) -> str:
         existing = self._client.inspect(name)
         if existing is None:
             raise refusal  # removed meanwhile, or another conflict
@@ -103,26 +132,40 @@ class DockerEngine(Engine):
 
     def watch(self, container_id: str) -> ExitWatch:
         with translated(f"watch container {container_id}"):
-            inspected = self._client.inspect(container_id)
-            answer = None
-            if inspected and inspected["State"]["Status"] not in ("exited", "dead"):
-                # next-exit, because not-running is true already for what was never started.
-                condition = "next-exit" if inspected["State"]["Status"] == "created" else "not-running"
-                try:
-                    # The engine sends the head of its answer when it has registered the wait.
-                    answer = self._client.request("POST", container_id, "wait", {"condition": condition}, read_timeout_s=None)
-                except NotFound:
-                    answer = None
+            state = "created" if self._is_new(container_id) else self._state(container_id)
+            # next-exit, because not-running is true already for what was never started.
+            condition = "next-exit" if state == "created" else "not-running"
+            answer = None if state in ("", "exited", "dead") else self._wait_call(container_id, condition)
         return DockerWatch(lambda: self.status(container_id), answer)
 
+    def _wait_call(self, container_id: str, condition: str) -> Answer | None:
+        """The engine sends the head of its answer when it has registered the wait."""
+        try:
+            return self._client.open("POST", f"{_path(container_id)}/wait", {"condition": condition})
+        except Refused as error:
+            if error.status == 404:
+                return None
+            raise
+
     def start(self, container_id: str) -> None:
+        """As the seam says. What this object has just created is started without asking for its state first."""
         doing = f"start container {container_id}"
         with translated(doing, StartError, start_hint):
-            inspected = self._client.inspect(container_id)
-            if inspected is None:
+            state = "created" if self._is_new(container_id) else self._state(container_id)
+            self._created_at.drop(container_id)  # before the call: whatever comes of it, the next start asks first
+            if not state:
                 raise StartError(f"{doing}: the engine does not have it", hint="It was removed outside Sluice: run the job again.")
-            if inspected["State"]["Status"] == "created":  # the engine would run again what has ended
-                self._client.api.start(container_id)
+            if state == "created":  # the engine would run again what has ended
+                self._client.ask("POST", f"{_path(container_id)}/start")
+
+    def _is_new(self, container_id: str) -> bool:
+        created_at = self._created_at.get(container_id)
+        return created_at is not None and time.monotonic() - created_at < _NEW_S
+
+    def _state(self, container_id: str) -> str:
+        """The engine's own word; '' for what it does not have."""
+        inspected = self._client.inspect(container_id)
+        return str(inspected["State"]["Status"]) if inspected else ""
 
     def status(self, container_id: str) -> ContainerStatus:
         with translated(f"inspect container {container_id}"):
@@ -130,55 +173,95 @@ class DockerEngine(Engine):
         return docker_status.status_of(inspected) if inspected else docker_status.gone_status(container_id)
 
     def list_containers(self, labels: Mapping[str, str]) -> list[ContainerStatus]:
-        wanted = [f"{name}={value}" for name, value in labels.items()]
-        return [docker_status.status_of(inspected) for inspected in self._inspect_all({"label": wanted})]
+        """As the seam says. An end is inspected once and remembered: what has exited does not change."""
+        with translated("list containers"):
+            rows = self._client.get("/containers/json", all=True, filters={"label": _label_filter(labels)})
+            found = [self._listed(row) for row in rows]
+        return [status for status in found if status]
+
+    def _listed(self, row: Mapping[str, Any]) -> ContainerStatus | None:
+        listed = docker_status.listed_status(row)
+        if listed.state != "exited":
+            return listed
+        known = self._ended.get(listed.id)
+        if known and docker_status.is_same_end(row, known):
+            return known
+        inspected = self._client.inspect(listed.id)
+        if inspected is None:
+            return None  # removed meanwhile
+        status = docker_status.status_of(inspected)
+        if status.state == "exited":
+            self._ended.put(listed.id, status)
+        return status
+
+    def hints(self, labels: Mapping[str, str], stop: Callable[[], bool]) -> Iterator[str]:
+        """As the seam says, from the engine's events; on an engine that is not at a local socket a '' each second."""
+        with translated("listen to the engine's events"):
+            if not self._client.is_local:
+                yield from super().hints(labels, stop)
+            yield from docker_events.names(self._client, _label_filter(labels), stop)
 
     def gpu_claims(self) -> dict[str, str]:
         """As the seam says; a card that a container was given by index (``--gpus device=1``, or a count) stands under its index."""
-        return docker_gpus.claims_of(self._inspect_all({"status": ["running", "paused", "restarting"]}), docker_spec.SPEC_LABEL)
+        with translated("list containers"):
+            rows = self._client.get("/containers/json", filters={"status": ["running", "paused", "restarting"]})
+            inspections = [self._made_as(row["Id"]) for row in rows]
+        return docker_gpus.claims_of([inspected for inspected in inspections if inspected], docker_spec.SPEC_LABEL)
+
+    def _made_as(self, container_id: str) -> Mapping[str, Any] | None:
+        """An inspection for what a container keeps as long as it lives, such as its cards: asked for once."""
+        known = self._inspected.get(container_id)
+        if known is None and (known := self._client.inspect(container_id)):
+            self._inspected.put(container_id, known)
+        return known
 
     def gpus_inside(self, image: str, gpu_uuids: Sequence[str], injection: str = "auto") -> tuple[str, ...]:
         return docker_gpu_check.gpus_inside(self, self._client, image, gpu_uuids, injection)
-
-    def _inspect_all(self, filters: Mapping[str, list[str]]) -> list[dict[str, Any]]:
-        with translated("list containers"):
-            found = self._client.api.containers(all=True, filters=dict(filters))
-            inspections = [self._client.inspect(container["Id"]) for container in found]
-        return [inspected for inspected in inspections if inspected]  # the others were removed meanwhile
 
     # ----------------------------------------------------------------------------------------------- output, use, files
 
     def read_log(self, container_id: str, cursor: str) -> LogChunk:
         """As the seam says; ``docker_log`` tells what happens when the engine drops old output before it was read."""
         with translated(f"read the log of container {container_id}"):
+            chunk = self._log_files.read(container_id, cursor)
+            if chunk is not None:
+                return chunk
             inspected = self._client.inspect(container_id)
             if inspected is None:
                 return LogChunk(b"", cursor)
             path = inspected.get("LogPath") or ""
-            if docker_log.can_read_files(path):
-                return docker_log.read_files(Path(path), cursor)
+            if can_read_files(path):
+                return self._log_files.open(inspected["Id"], Path(path), cursor)
             return self._api_log.read(container_id, cursor)
 
     def _log_stream(self, container_id: str, since: str) -> Iterator[bytes]:
         params = {"stdout": "1", "stderr": "1", "timestamps": "1", "follow": "0", "tail": "all", "since": since}
-        with self._client.stream(container_id, "logs", params) as chunks:
-            yield from chunks
+        with self._client.open("GET", f"{_path(container_id)}/logs", params) as answer:
+            yield from answer.pieces()
 
     def stats(self, container_id: str) -> ContainerStats:
         with translated(f"ask for the resources of container {container_id}"):
             try:
-                return docker_status.stats_of(self._client.api.stats(container_id, stream=False, one_shot=True))
-            except NotFound:
-                return ContainerStats()
+                raw = self._client.get(f"{_path(container_id)}/stats", **{"stream": False, "one-shot": True})
+            except Refused as error:
+                if error.status in (404, 409):
+                    return ContainerStats()
+                raise
+            return docker_status.stats_of(raw, self._host_memory())
+
+    def _host_memory(self) -> int:
+        if not self._host_memory_bytes:
+            self._host_memory_bytes = int(self._client.info().get("MemTotal") or 0)
+        return self._host_memory_bytes
 
     def copy_out(self, container_id: str, container_path: str, host_dir: Path) -> list[Path]:
         """As the seam says; what is copied lies at ``host_dir/<last part of container_path>``. Raises ``EngineError`` when it is not there."""
         path = "/" + container_path.strip("/")
         with (
             translated(f"copy {path} out of container {container_id}"),
-            self._client.stream(container_id, "archive", {"path": path}) as chunks,
+            self._client.open("GET", f"{_path(container_id)}/archive", {"path": path}) as answer,
         ):
-            return extract(chunks, Path(path).name, host_dir)
+            return extract(answer.pieces(), Path(path).name, host_dir)
 
     # -------------------------------------------------------------------------------------------------------------- end
 
@@ -187,17 +270,28 @@ class DockerEngine(Engine):
         with translated(f"stop container {container_id}"):
             try:
                 self._stop(container_id, math.ceil(grace_s))
-            except NotFound:
-                return
-            self._need_ended(container_id)
+            except Refused as error:
+                if error.status != 404 and error.status < 500:
+                    raise
+                self._need_ended(container_id)
+            except NoAnswer as error:
+                if not isinstance(error.__cause__, TimeoutError):
+                    raise
+                self._need_ended(container_id)
 
     def _stop(self, container_id: str, grace_s: int) -> None:
-        inspected = self._client.inspect(container_id)
-        if inspected is None:
-            return
-        if inspected["State"]["Status"] == "paused":  # a frozen process cannot act on SIGTERM
-            self._client.api.unpause(container_id)
-        self._client.api.stop(container_id, timeout=grace_s)
+        """Does nothing, too, to what has ended or was never started: the engine says 304 to that."""
+        try:
+            self._stop_call(container_id, grace_s)
+        except Refused as error:
+            if "paused" not in error.words:
+                raise
+            # A frozen process cannot act on SIGTERM.
+            self._client.ask("POST", f"{_path(container_id)}/unpause")
+            self._stop_call(container_id, grace_s)
+
+    def _stop_call(self, container_id: str, grace_s: int) -> None:
+        self._client.ask("POST", f"{_path(container_id)}/stop", {"t": grace_s}, timeout_s=CONTROL_TIMEOUT_S + grace_s)
 
     def _need_ended(self, container_id: str) -> None:
         inspected = self._client.inspect(container_id)
@@ -210,12 +304,20 @@ class DockerEngine(Engine):
     def remove(self, container_id: str) -> None:
         with translated(f"remove container {container_id}", hint_for=_remove_hint):
             try:
-                self._client.api.remove_container(container_id, v=True, force=False)
-            except NotFound:
-                return
-            except APIError as error:
-                if error.status_code != 409 or "in progress" not in str(error):
+                self._client.ask("DELETE", _path(container_id), {"v": True})
+            except Refused as error:
+                if error.status != 404 and (error.status != 409 or "in progress" not in error.words):
                     raise
+        self._created_at.drop(container_id)
+        self._log_files.forget(container_id)
+
+
+def _path(container_id: str) -> str:
+    return f"/containers/{name_part(container_id)}"
+
+
+def _label_filter(labels: Mapping[str, str]) -> list[str]:
+    return [f"{name}={value}" for name, value in labels.items()]
 
 
 def _remove_hint(words: str) -> str:

@@ -1,87 +1,145 @@
-"""The line to the Docker Engine: the SDK's client, one for each thread, and the calls whose answer is read as a stream."""
+"""The line to the Docker Engine: questions and orders as JSON, and answers that are read as they come.
+
+Where the engine is, DOCKER_HOST and its companions say, as for the docker command. A local socket is spoken to directly (``docker_http``),
+everything else through Docker's SDK (``docker_sdk``).
+"""
 
 from __future__ import annotations
 
+import json
 import os
-import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
-import requests
-from docker import APIClient
-from docker.errors import NotFound, create_api_error_from_http_exception
-from docker.utils import kwargs_from_env, parse_host
+from plugins.engines.docker_http import Answer, NotAsked, Refused, SocketTransport, Transport
 
 CONTROL_TIMEOUT_S = 60.0
-_PIECE_BYTES = 1024 * 1024
+_DEFAULT_HOST = "unix:///var/run/docker.sock"
+
+#: The API version by address: asked once per process.
+_versions: dict[str, str] = {}
 
 
 class DockerClient:
-    """Contacts nobody before the first call. Where the engine is, DOCKER_HOST and its companions say, as for the docker command."""
+    """Contacts nobody before the first call. May be used by several threads at a time. Calls raise ``Refused``, ``NoAnswer`` and ``NotAsked``."""
 
     def __init__(self) -> None:
-        # The SDK's session may not be used by two threads at a time.
-        self._of_thread = threading.local()
+        self._transport: Transport | None = None
+        self._address = ""
+        self._lock = threading.Lock()
 
     @property
-    def api(self) -> Any:  # an APIClient, whose published types leave out half of its calls
-        """For control calls; each ends within a minute. Raises Docker's errors: use it inside ``translated``."""
-        _check_socket()
-        if not hasattr(self._of_thread, "api"):
-            self._of_thread.api = APIClient(version="auto", timeout=int(CONTROL_TIMEOUT_S), **kwargs_from_env())
-        return self._of_thread.api
+    def version(self) -> str:
+        """The newest version of the API that the engine speaks."""
+        transport = self._connected()
+        if self._address not in _versions:
+            with transport.open("GET", "/_ping", {}, None, CONTROL_TIMEOUT_S, CONTROL_TIMEOUT_S) as answer:
+                words = answer.read()
+                if answer.status >= 400 or "api-version" not in answer.headers:
+                    raise Refused(answer.status, _words(words) or "it is no Docker Engine: it does not tell its API version")
+                _versions[self._address] = answer.headers["api-version"]
+        return _versions[self._address]
 
-    def close(self) -> None:
-        """Let go of this thread's connections; the next call makes new ones."""
-        if hasattr(self._of_thread, "api"):
-            self._of_thread.api.close()
-            del self._of_thread.api
+    @property
+    def is_local(self) -> bool:
+        """Whether answers can be waited for to the moment: over a local socket."""
+        return isinstance(self._connected(), SocketTransport)
+
+    def get(self, path: str, **params: Any) -> Any:
+        """The answer's JSON. ``params`` that are dicts go as JSON, True as 1."""
+        return self.ask("GET", path, params)
+
+    def ask(
+        self, method: str, path: str, params: Mapping[str, Any] | None = None, body: Any = None, timeout_s: float = CONTROL_TIMEOUT_S
+    ) -> Any:
+        """The answer's JSON, None where it has no body."""
+        with self.open(method, path, params, body=body, timeout_s=timeout_s, read_timeout_s=timeout_s) as answer:
+            content = answer.read()
+        return json.loads(content) if content else None
+
+    def open(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+        timeout_s: float = CONTROL_TIMEOUT_S,
+        read_timeout_s: float | None = CONTROL_TIMEOUT_S,
+    ) -> Answer:
+        """The answer when its head is there: its body is still to be read, and it must be closed. None for a body that may be silent for ever."""
+        target = f"/v{self.version}{path}{_query(params or {})}"
+        content = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        answer = self._connected().open(method, target, headers or {}, content, timeout_s, read_timeout_s)
+        if answer.status < 300 or answer.status == 304:  # 304: it is so already
+            return answer
+        with answer:  # a redirection is what the engine makes of a name with dots and slashes: nothing has such a name
+            raise Refused(404 if answer.status < 400 else answer.status, _words(answer.read()))
 
     def inspect(self, container_id: str) -> dict[str, Any] | None:
         """The container's inspection by id or name, or None when the engine does not have it."""
         if not container_id:
             return None
         try:
-            inspected: dict[str, Any] = self.api.inspect_container(container_id)
-        except NotFound:
-            return None
+            inspected: dict[str, Any] = self.get(f"/containers/{name_part(container_id)}/json")
+        except Refused as error:
+            if error.status == 404:
+                return None
+            raise
         return inspected
 
-    def request(
-        self, method: str, container_id: str, call: str, params: dict[str, str], read_timeout_s: float | None = CONTROL_TIMEOUT_S
-    ) -> requests.Response:
-        """The answer's head; its body is still to be read, and it must be closed. Raises Docker's errors."""
-        api = self.api
-        url = f"{api.base_url}/v{api.api_version}/containers/{quote(container_id, safe='')}/{call}"
-        answer: requests.Response = api.request(method, url, params=params, stream=True, timeout=(CONTROL_TIMEOUT_S, read_timeout_s))
-        try:
-            answer.raise_for_status()
-        except requests.HTTPError as error:
-            with answer:
-                create_api_error_from_http_exception(error)
-        return answer
+    def info(self) -> Mapping[str, Any]:
+        """What the engine says of itself and its host."""
+        info: Mapping[str, Any] = self.get("/info")
+        return info
 
-    @contextmanager
-    def stream(self, container_id: str, call: str, params: dict[str, str]) -> Iterator[Iterator[bytes]]:
-        """The body in pieces as they come; the connection is closed at the end, however much of it was read."""
-        with self.request("GET", container_id, call, params) as answer:
-            yield answer.iter_content(_PIECE_BYTES)
+    def remove(self, container_id: str) -> None:
+        """Whether it runs or not: for containers that no job needs."""
+        self.ask("DELETE", f"/containers/{name_part(container_id)}", {"v": True, "force": True})
+
+    def close(self) -> None:
+        """Let go of idle connections; the next call makes new ones."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def _connected(self) -> Transport:
+        if self._transport is None:
+            with self._lock:
+                self._address = os.environ.get("DOCKER_HOST") or _DEFAULT_HOST
+                self._transport = self._transport or _transport_to(self._address)
+        return self._transport
 
 
-def _check_socket() -> None:
-    """Raises at once when nobody listens on the engine's local socket.
+def _transport_to(address: str) -> Transport:
+    if address.startswith("unix://"):
+        return SocketTransport("/" + address.removeprefix("unix://").lstrip("/"))
+    try:
+        from plugins.engines.docker_sdk import SdkTransport
+    except ImportError as error:
+        raise NotAsked(f"{address} cannot be spoken to: {error}") from error
+    return SdkTransport()
 
-    The SDK (7.1) leaves the socket of a connection that failed open until it is collected; this can go when it closes it.
-    """
-    address = str(parse_host(os.environ.get("DOCKER_HOST")))
-    if not address.startswith("http+unix://"):
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(CONTROL_TIMEOUT_S)
-        try:
-            probe.connect("/" + address.removeprefix("http+unix://").lstrip("/"))
-        except OSError as error:
-            raise requests.ConnectionError(error) from error
+
+def name_part(name: str) -> str:
+    """A container's or image's name as part of a path."""
+    return quote(name, safe="")
+
+
+def _query(params: Mapping[str, Any]) -> str:
+    values = {
+        name: json.dumps(value) if isinstance(value, dict) else int(value) if isinstance(value, bool) else value
+        for name, value in params.items()
+    }
+    return f"?{urlencode(values)}" if values else ""
+
+
+def _words(content: bytes) -> str:
+    """The engine's own words in an answer of refusal, on one line where they were several."""
+    try:
+        words = json.loads(content)["message"]
+    except (ValueError, TypeError, KeyError):
+        words = content.decode("utf-8", "replace")
+    return " ".join(str(words).split())

@@ -11,14 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import requests
-import urllib3
-from docker.credentials.errors import StoreError
-from docker.errors import APIError, DockerException
-
-from contracts.errors import EngineError, EngineGoneError, PullError, SluiceError, StartError
-
-_NOT_ANSWERING = (requests.exceptions.RequestException, urllib3.exceptions.HTTPError)
+from contracts.errors import EngineError, EngineGoneError, SluiceError, StartError
+from plugins.engines.docker_http import NoAnswer, NotAsked, Refused
 
 
 @contextmanager
@@ -26,27 +20,14 @@ def translated(doing: str, raises: type[SluiceError] = EngineError, hint_for: Ca
     """Docker's answers of refusal become ``raises`` with its words and ``hint_for(words)``; no answer at all becomes ``EngineGoneError``."""
     try:
         yield
-    except APIError as error:
-        words = explanation(error)
-        hint = hint_for(words) if hint_for else ""
-        fields = gpu_fields(words) if raises is StartError else {}
-        raise raises(f"{doing}: {words}", hint=hint, status=error.status_code, **fields) from error
-    except StoreError as error:
-        raise PullError(
-            f"{doing}: {error}", hint="The credential helper named in Docker's config.json failed: mend or remove it."
-        ) from error
-    except _NOT_ANSWERING as error:
+    except Refused as error:
+        hint = hint_for(error.words) if hint_for else ""
+        fields = gpu_fields(error.words) if raises is StartError else {}
+        raise raises(f"{doing}: {error.words}", hint=hint, status=error.status, **fields) from error
+    except NoAnswer as error:
         raise gone(doing, error) from error
-    except (DockerException, OSError) as error:
-        # The SDK wraps what it meets while it asks for the version; a plain OSError comes from files of ours.
-        if isinstance(error, DockerException) and _causes(error, *_NOT_ANSWERING, OSError):
-            raise gone(doing, error) from error
+    except (NotAsked, OSError) as error:  # an OSError of its own comes from files of ours
         raise raises(f"{doing}: {error}", hint=hint_for(str(error)) if hint_for else "") from error
-
-
-def explanation(error: APIError) -> str:
-    """The engine's own words, on one line where they were several."""
-    return " ".join(str(error.explanation or error).split())
 
 
 def gone(doing: str, error: Exception) -> EngineGoneError:
@@ -61,7 +42,7 @@ def _gone_hint(error: Exception) -> str:
         return "You may not use its socket: join the group that owns it (`sudo usermod -aG docker $USER`), then log in again."
     if errno.ECONNREFUSED in numbers:
         return "Nobody listens on its socket: start it (`systemctl start docker`) and see `journalctl -u docker` if it does not stay up."
-    if _causes(error, requests.exceptions.Timeout, urllib3.exceptions.TimeoutError, TimeoutError):
+    if any("timeout" in type(cause).__name__.lower() for cause in _causes(error, Exception)):  # the SDK's libraries have their own
         return "It took the question but gave no answer in time: the machine or its disk may be overloaded; see `journalctl -u docker`."
     return "Check that it runs (`docker info`) and that DOCKER_HOST is right; what it runs may well go on running."
 
@@ -160,6 +141,10 @@ def pull_hint(words: str) -> str:
 
 
 _PULL_HINTS = (
+    (
+        ("credential helper",),
+        "The credential helper named in Docker's config.json failed: mend or remove it.",
+    ),
     (
         ("pull access denied", "unauthorized", "authentication required", "denied", "no basic auth"),
         "Check the name; a private image needs `docker login` first.",

@@ -9,13 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from docker.errors import APIError
-
 from contracts.errors import EngineError, StartError
 from contracts.seams import ContainerStatus, Engine
 from plugins.engines.docker_client import DockerClient
 from plugins.engines.docker_errors import start_hint, translated
 from plugins.engines.docker_gpus import give_gpus, way_of
+from plugins.engines.docker_http import Refused
 
 #: Marks the containers that are made here; one that is found later was left by a kill.
 CHECK_LABEL = "sluice.gpu-check"
@@ -61,14 +60,14 @@ def _check_ended_well(status: ContainerStatus | None, said: str) -> None:
 @contextmanager
 def _made(client: DockerClient, image: str, uuids: Sequence[str], injection: str) -> Iterator[str]:
     with translated("make a container with a GPU", StartError, start_hint):
-        config = give_gpus(_CONFIG, uuids, way_of(uuids, injection, client.api.info))
+        config = give_gpus(_CONFIG, uuids, way_of(uuids, injection, client.info))
         user = f"{os.getuid()}:{os.getgid()}"
-        container_id: str = client.api.create_container_from_config({**config, "Image": image, "User": user})["Id"]
+        container_id: str = client.ask("POST", "/containers/create", body={**config, "Image": image, "User": user})["Id"]
     try:
         yield container_id
     finally:
         with translated(f"remove container {container_id}"):
-            client.api.remove_container(container_id, v=True, force=True)
+            client.remove(container_id)
 
 
 # SECURITY: nothing of the image runs but its shell, and that as confined as a job.
@@ -89,7 +88,7 @@ _CONFIG: dict[str, Any] = {
 def _remove_leftovers(client: DockerClient, older_than_s: float = 10 * _PATIENCE_S) -> None:
     """A younger one may be another program's, at work."""
     with translated("remove leftover containers"):
-        for container in client.api.containers(all=True, filters={"label": CHECK_LABEL}):
+        for container in client.get("/containers/json", all=True, filters={"label": [CHECK_LABEL]}):
             if container["Created"] < time.time() - older_than_s:
-                with suppress(APIError):  # somebody else removes it too
-                    client.api.remove_container(container["Id"], v=True, force=True)
+                with suppress(Refused):  # somebody else removes it too
+                    client.remove(container["Id"])

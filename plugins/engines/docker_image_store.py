@@ -6,18 +6,18 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from docker.errors import APIError, NotFound
-
 from contracts.errors import ConflictError
 from contracts.image import ImageFacts
 from plugins.engines.docker_client import DockerClient
-from plugins.engines.docker_errors import explanation, translated
+from plugins.engines.docker_errors import translated
+from plugins.engines.docker_http import Refused
+from plugins.engines.docker_images import image_path
 
 
 def list_all(client: DockerClient) -> list[ImageFacts]:
     """As the seam says. Layers that are only steps of a build are no images."""
     with translated("list images"):
-        raw = client.api.images()
+        raw = client.get("/images/json")
     found = [facts for image in raw for facts in _named(image)]
     return sorted(found, key=lambda facts: (facts.reference, facts.digest))
 
@@ -37,9 +37,11 @@ def remove(client: DockerClient, reference: str) -> int:
     """As the seam says; the bytes are of the layers that no other image uses, before the disk's own rounding."""
     with translated(f"remove image {reference}"):
         try:
-            image, history = client.api.inspect_image(reference), client.api.history(reference)
-        except NotFound:
-            return 0
+            image, history = client.get(f"{image_path(reference)}/json"), client.get(f"{image_path(reference)}/history")
+        except Refused as error:
+            if error.status == 404:
+                return 0
+            raise
         by_digest = reference.startswith("sha256:")
         if by_digest:
             _refuse_used(client, image["Id"], reference)
@@ -50,7 +52,7 @@ def remove(client: DockerClient, reference: str) -> int:
 
 def _refuse_used(client: DockerClient, digest: str, reference: str) -> None:
     """Before the first name is taken: the engine would refuse only the last one."""
-    for container in client.api.containers(all=True, filters={"ancestor": digest}):
+    for container in client.get("/containers/json", all=True, filters={"ancestor": [digest]}):
         if container["ImageID"] == digest:  # the filter also finds containers of images that were built on it
             raise _conflict(reference, f"container {container['Names'][0].lstrip('/')} uses it")
 
@@ -58,13 +60,13 @@ def _refuse_used(client: DockerClient, digest: str, reference: str) -> None:
 def _remove_one(client: DockerClient, name: str) -> list[str]:
     """What the engine says it deleted: ids of images and of layers."""
     try:
-        return [entry["Deleted"] for entry in client.api.remove_image(name) if "Deleted" in entry]
-    except NotFound:
-        return []
-    except APIError as error:
-        if error.status_code != 409:
-            raise
-        raise _conflict(name, explanation(error)) from error
+        return [entry["Deleted"] for entry in client.ask("DELETE", image_path(name)) if "Deleted" in entry]
+    except Refused as error:
+        if error.status == 409:
+            raise _conflict(name, error.words) from error
+        if error.status == 404:  # another name took it along
+            return []
+        raise
 
 
 def _conflict(reference: str, why: str) -> ConflictError:

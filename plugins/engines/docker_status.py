@@ -17,7 +17,7 @@ _STATES = {
     "paused": "running",  # its processes exist and hold their memory and cards
     "restarting": "running",
     "exited": "exited",
-    "removing": "exited",
+    "removing": "running",  # it will soon be gone; between the kill and the end of `docker rm -f` it has not exited by itself
     "dead": "exited",  # could not be removed whole; its exit code is still known
 }
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
@@ -44,22 +44,37 @@ def status_of(inspected: Mapping[str, Any]) -> ContainerStatus:
     )
 
 
+def listed_status(row: Mapping[str, Any]) -> ContainerStatus:
+    """What a line of the engine's list says: all that there is to say of a container that runs or was not started."""
+    name = (row.get("Names") or [""])[0].lstrip("/")
+    return ContainerStatus(id=row["Id"], name=name, state=_STATES.get(row["State"], "running"), labels=row.get("Labels") or {})
+
+
+def is_same_end(row: Mapping[str, Any], ended: ContainerStatus) -> bool:
+    """Whether a line of the list is about the end that is known: somebody may have run the container again meanwhile."""
+    return str(row.get("Status") or "").startswith(f"Exited ({ended.exit_code})")
+
+
 def gone_status(container_id: str) -> ContainerStatus:
     return ContainerStatus(id=container_id, name="", state="gone")
 
 
-def stats_of(raw: Mapping[str, Any]) -> ContainerStats:
-    """One sample. Memory is without the file cache that the kernel can drop, as `docker stats` shows it."""
+def stats_of(raw: Mapping[str, Any], host_memory_bytes: int) -> ContainerStats:
+    """One sample. Memory is without the file cache that the kernel can drop, as `docker stats` shows it.
+
+    The engine says the host's memory where there is no limit.
+    """
     memory, cpu = raw.get("memory_stats") or {}, (raw.get("cpu_stats") or {}).get("cpu_usage") or {}
     if "usage" not in memory:
         return ContainerStats()
     details = memory.get("stats") or {}
     cache = details.get("total_inactive_file", details.get("inactive_file", 0))  # cgroup v1, v2
-    used = memory["usage"]
+    used, limit = memory["usage"], memory.get("limit") or 0
     return ContainerStats(
         memory_bytes=used - cache if cache < used else used,
         cpu_seconds=cpu["total_usage"] / 1e9 if "total_usage" in cpu else None,
         pids=(raw.get("pids_stats") or {}).get("current"),
+        memory_limit_bytes=limit if 0 < limit < host_memory_bytes else None,
     )
 
 

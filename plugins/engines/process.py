@@ -28,7 +28,7 @@ from typing import Any, ClassVar
 from contracts.dataset import ContainerPaths
 from contracts.errors import EngineError, ImageMissingError, PullError, StartError
 from contracts.image import ImageFacts
-from contracts.seams import ContainerSpec, ContainerStats, ContainerStatus, Engine, EngineInfo, ExitWatch, LogChunk
+from contracts.seams import ContainerSpec, ContainerStats, ContainerStatus, Engine, EngineInfo, ExitWatch, LogChunk, PullProgress
 from plugins.engines import process_folder, process_record, process_supervisor
 from plugins.engines.process_record import Record
 
@@ -58,7 +58,12 @@ class ProcessEngine(Engine):
         """The folder of that path; its digest is over ``img-man/`` and ``app/`` as they are now."""
         return process_folder.find_folder(reference)
 
-    def pull_image(self, reference: str, on_progress: Callable[[str], None]) -> ImageFacts:  # noqa: ARG002
+    def pull_image(
+        self,
+        reference: str,
+        on_progress: Callable[[PullProgress], None],  # noqa: ARG002
+        timeout_s: float | None = None,  # noqa: ARG002
+    ) -> ImageFacts:
         raise PullError(f"the process engine cannot pull {reference}: it runs folders", hint="Use an engine that pulls, such as docker.")
 
     def build_image(
