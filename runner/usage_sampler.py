@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from contracts.gpu import Gpu, Snapshot
 from contracts.seams import ContainerStats, Engine
@@ -21,6 +22,7 @@ from runner.usage_samples import GpuUse, UsageSample
 
 #: A job that ends sooner is not sampled.
 _FIRST_AFTER_S = 1.0
+_ASKING_AT_ONCE = 8
 _OUT_EVERY_S = 30.0
 _OUT_MOST_ENTRIES = 20_000
 _log = logging.getLogger(__name__)
@@ -58,7 +60,7 @@ class _Watched:
 class UsageSampler:
     """Samples every registered job at the same moments, from ``start`` to ``stop``: one GPU snapshot for all of them.
 
-    Each engine is asked by a thread of its own; while it is slow its own jobs go without samples and no other's. Nothing that fails here
+    Each engine is asked by threads of its own; while it is slow its own jobs go without samples and no other's. Nothing that fails here
     reaches the driver of a job. ``interval_s`` 0 means no samples.
     """
 
@@ -67,7 +69,7 @@ class UsageSampler:
         self._interval_s = interval_s
         self._changed = threading.Condition()
         self._jobs: dict[str, _Watched] = {}
-        self._asking: dict[int, threading.Thread] = {}
+        self._asking: dict[int, list[threading.Thread]] = {}
         self._thread: threading.Thread | None = None
         self._stopping = False
 
@@ -139,14 +141,28 @@ class UsageSampler:
         for job_id, watched in due.items():
             by_engine[id(watched.engine)][job_id] = watched
         for key, jobs in by_engine.items():
-            former = self._asking.get(key)
-            if former is None or not former.is_alive():
-                self._asking[key] = threading.Thread(target=_sample_all, args=(jobs, gpus), name="usage of containers", daemon=True)
-                self._asking[key].start()
+            if not any(thread.is_alive() for thread in self._asking.get(key, ())):
+                self._asking[key] = _ask(jobs, gpus)
 
 
-def _sample_all(jobs: Mapping[str, _Watched], gpus: Mapping[str, Gpu]) -> None:
-    for job_id, watched in jobs.items():
+def _ask(jobs: Mapping[str, _Watched], gpus: Mapping[str, Gpu]) -> list[threading.Thread]:
+    """Some threads, because Docker takes up to a second for an answer; daemons, because it may hang when the process ends."""
+    waiting: SimpleQueue[tuple[str, _Watched]] = SimpleQueue()
+    for item in jobs.items():
+        waiting.put(item)
+    count = min(_ASKING_AT_ONCE, len(jobs))
+    threads = [threading.Thread(target=_sample_all, args=(waiting, gpus), name="usage of containers", daemon=True) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def _sample_all(waiting: SimpleQueue[tuple[str, _Watched]], gpus: Mapping[str, Gpu]) -> None:
+    while True:
+        try:
+            job_id, watched = waiting.get_nowait()
+        except Empty:
+            return
         try:
             stats = watched.engine.stats(watched.container_id)
             if stats != ContainerStats():

@@ -179,6 +179,25 @@ def test_an_engine_that_hangs_or_fails_takes_no_samples_from_another(
     assert not (dirs["hanging"].path / "usage.jsonl").exists()
 
 
+def test_jobs_of_one_engine_do_not_wait_for_each_other(
+    sampler: Callable[..., UsageSampler], new_engine: Callable[..., ScriptedEngine], new_run_dir: Callable[[str], RunDir]
+) -> None:
+    together = threading.Barrier(4)
+
+    def answer_when_all_are_asked() -> ContainerStats:
+        together.wait(60)
+        return ContainerStats(memory_bytes=1)
+
+    engine, usage = new_engine(answer_when_all_are_asked), UsageSampler(lambda: Snapshot(()), 3600.0)
+    dirs = [new_run_dir(str(number)) for number in range(4)]
+    for run_dir in dirs:
+        usage.register(run_dir.path.name, engine, "c", (), run_dir)
+    time.sleep(1.1)  # all are due at the start
+    usage.start()
+    wait_until(lambda: all(summary(run_dir) for run_dir in dirs))
+    usage.stop()
+
+
 def test_a_container_that_does_not_run_gives_no_sample(
     sampler: Callable[..., UsageSampler], new_engine: Callable[..., ScriptedEngine], new_run_dir: Callable[[str], RunDir]
 ) -> None:
