@@ -31,7 +31,7 @@ _NO_DEVICES = Devices(Offer((), ()), 0, 0)
 
 @dataclass(frozen=True, order=True)
 class Ending:
-    """A job that ends at a known time, and what it gives back: its own devices, or ``gpus`` of those it may have been given."""
+    """A job that ends at a known time, and what it gives back: its own devices, or ``gpus`` of the candidates of one that starts now."""
 
     at: float
     job_id: str
@@ -40,6 +40,12 @@ class Ending:
     cpu: float
     memory: int
     slots: int
+    starts_now: bool = False
+
+    def gives_back(self, devices: Devices) -> int:
+        """How many devices of an offer: of those that it does not count as free, or of those that were counted off from the free ones."""
+        within = devices.free if self.starts_now else devices.all & ~devices.free
+        return min(self.gpus, (self.devices & within).bit_count())
 
 
 @dataclass
@@ -75,7 +81,7 @@ class Stock:
         self._taken: list[tuple[int, int]] = []
         self._endings: list[Ending] = []
         self._foreseen = Amounts(0, 0.0, 0, 0)
-        self._held_by_jobs = self._ending_devices = 0
+        self._held_by_jobs = self._ending_devices = self._touched = 0
         self._place_running(list(running))
 
     # ------------------------------------------------------------------------------------------------------------ devices
@@ -102,10 +108,14 @@ class Stock:
 
     def count(self, devices: int) -> int:
         """How many of these free devices are left after the starts so far, however those choose."""
-        left = devices.bit_count()
-        for candidates, chosen in self._taken:
-            left -= min(chosen, (candidates & devices).bit_count())
-        return left
+        if not self._taken:
+            return devices.bit_count()
+        untouched = (devices & ~self._touched).bit_count()
+        return max(devices.bit_count() - self._most_taken(devices), untouched)
+
+    def _most_taken(self, devices: int) -> int:
+        """How many of these the starts take at most, each for itself: together that may be more than there are."""
+        return sum(min(chosen, (candidates & devices).bit_count()) for candidates, chosen in self._taken)
 
     # ------------------------------------------------------------------------------------------------------- what is free
 
@@ -119,31 +129,33 @@ class Stock:
         self.slots -= demand.slots
         if demand.gpu_count:
             self._taken.append((candidates, demand.gpu_count))
+            self._touched |= candidates
         if demand.runtime_s is not None:
             at = self._now + demand.runtime_s
-            self._foresee(Ending(at, job_id, demand.gpu_count, candidates, demand.cpu_count, demand.memory_bytes, demand.slots))
+            self._foresee(
+                Ending(at, job_id, demand.gpu_count, candidates, demand.cpu_count, demand.memory_bytes, demand.slots, starts_now=True)
+            )
 
     # --------------------------------------------------------------------------------------------------- what will be free
 
     def is_achievable(self, demand: Demand, devices: Devices) -> bool:
         """Whether it is enough that jobs of ours end; otherwise it waits for somebody else, and holding for it could last for ever."""
-        within_reach = self.count(devices.free) + sum(min(n, (mask & devices.all).bit_count()) for mask, n in self._taken)
-        within_reach += (devices.all & self._held_by_jobs & ~devices.free).bit_count()
+        within_reach = (devices.free | devices.all & self._held_by_jobs).bit_count()
         return not Amounts(within_reach, self.host.cpu_count, self.host.memory_bytes, self.host.job_slots).lacks(demand)
 
-    def is_foreseeable(self, demand: Demand, devices: Devices) -> bool:
-        """Whether jobs that end at a known time leave enough: a cheap look before ``earliest``."""
-        later, free = self._foreseen, self.free(devices)
-        gpus = free.gpus + (devices.all & self._ending_devices).bit_count()
-        return not Amounts(gpus, free.cpu + later.cpu, free.memory + later.memory, free.slots + later.slots).lacks(demand)
+    def may_be_foreseeable(self, demand: Demand, devices: Devices) -> bool:
+        """A cheap look before ``earliest``: False when jobs that end at a known time can never leave enough."""
+        later = self._foreseen
+        gpus = devices.free.bit_count() + (devices.all & self._ending_devices).bit_count()
+        return not Amounts(gpus, self.cpu + later.cpu, self.memory + later.memory, self.slots + later.slots).lacks(demand)
 
     def earliest(self, demand: Demand, devices: Devices) -> tuple[float, Amounts] | None:
         """When jobs that end at a known time leave enough, and what is free then; None when they never do."""
-        free = self.free(devices)
+        gpus, cpu, memory, slots = devices.free.bit_count() - self._most_taken(devices.free), self.cpu, self.memory, self.slots
         for ending in self._endings:
-            gpus = min(ending.gpus, (ending.devices & devices.all).bit_count())
-            free = Amounts(free.gpus + gpus, free.cpu + ending.cpu, free.memory + ending.memory, free.slots + ending.slots)
-            if not free.lacks(demand):
+            gpus += ending.gives_back(devices)
+            cpu, memory, slots = cpu + ending.cpu, memory + ending.memory, slots + ending.slots
+            if gpus >= demand.gpu_count and not (free := Amounts(gpus, cpu, memory, slots)).lacks(demand):
                 return ending.at, free
         return None
 
@@ -176,7 +188,7 @@ class Stock:
 
     def _foresee(self, ending: Ending) -> None:
         insort(self._endings, ending)
-        self._ending_devices |= ending.devices
+        self._ending_devices |= 0 if ending.starts_now else ending.devices
         later = self._foreseen
         self._foreseen = Amounts(0, later.cpu + ending.cpu, later.memory + ending.memory, later.slots + ending.slots)
 

@@ -184,5 +184,5 @@ class Walk:
         lacking = self._stock.free(devices).lacks(case[0])
         if not lacking or is_covered(lacking, devices, self.held) or not self._stock.is_achievable(case[0], devices):
             return False
-        foreseeable = case not in self._unforeseen and self._stock.is_foreseeable(case[0], devices)
+        foreseeable = case not in self._unforeseen and self._stock.may_be_foreseeable(case[0], devices)
         return foreseeable or group.is_older(self._aged_before)
