@@ -13,6 +13,7 @@ from runner.execute import Attempt
 from runner.installation import Installation
 from runner.journal import Orders
 from runner.scheduler import Scheduler
+from runner.service_log import log_context
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,8 @@ class Driver(threading.Thread):
 
     def run(self) -> None:
         try:
-            self._drivers.drive(self._job, self.orders, self._wait_for_lock_s)
+            with log_context(job=self._job.id):
+                self._drivers.drive(self._job, self.orders, self._wait_for_lock_s)
         except BaseException as error:
             self.error = error
             log.exception("the driver of job %s stopped", self._job.id)

@@ -176,6 +176,7 @@ class Attempt:
             )
             self._journal.tell(session, str(ended.state), job_view(ended, attended=True))
         self._installation.bell.ring(self._job.id)
+        self._installation.kick_listeners()
 
     # ------------------------------------------------------------------------------------------------------------- once more
 
@@ -196,7 +197,8 @@ class Attempt:
         former = self._job
         with self._installation.database.writing() as session:
             again = jobs.begin_retry(session, former.id, outcome.reason, outcome.evidence, not_before)
-            self._journal.tell(session, "retried", job_view(former, attended=True))
+            ended = replace(former, end_reason=outcome.reason, evidence=outcome.evidence.to_dict())
+            self._journal.tell(session, "retried", job_view(ended, attended=True))
         log.warning("job %s: attempt %d ended as %s and is tried again", former.id, former.attempt, outcome.reason)
         self._journal.job = again
         try:

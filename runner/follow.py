@@ -70,6 +70,7 @@ class Follower:
         with self._installation.watch(self._engine, container_name(job.id, job.attempt), container_id) as watch:
             self._journal.at(Step.START, self._start)
             self._journal.enter(Step.FOLLOW, boot=boot_id())
+            self._installation.start_helpers()
             self._installation.usage.register(job.id, self._engine, container_id, job.gpu_uuids, self._run_dir)
             try:
                 while (status := watch.wait(self._settings.poll_interval_s)) is None:

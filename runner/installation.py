@@ -11,18 +11,22 @@ from pathlib import Path
 
 from contracts.errors import ConfigurationError
 from contracts.gpu import Snapshot
-from contracts.seams import Dialect, Engine, ExitWatch, Format, GpuSource, Listener, Store
+from contracts.seams import Dialect, Engine, ExitWatch, Format, GpuSource, Store
 from registry import leases
 from registry.database import Database
 from runner.bell import Bell
 from runner.containers import ContainerBook
 from runner.gpus import GpuPool
-from runner.listeners import load_listeners
+from runner.listeners import Dispatcher, load_listeners
 from runner.loading import load, load_all
 from runner.recent import Recent
 from runner.run_dir import RunDir
 from runner.settings import Settings
 from runner.usage_sampler import UsageSampler
+
+
+#: A command that ends gives the last messages to listeners this long; what is not sent then waits for the next process.
+_LAST_MESSAGES_S = 5.0
 
 
 class Installation:
@@ -92,13 +96,28 @@ class Installation:
             return bool(leases.list_open(session, self.host))
 
     @cached_property
-    def listeners(self) -> dict[str, Listener]:
-        return load_listeners(self.settings)
+    def dispatcher(self) -> Dispatcher:
+        """Sends what listeners are to be told, when started."""
+        return Dispatcher(self.database, load_listeners(self.settings))
 
-    @property
-    def listener_names(self) -> list[str]:
-        """Without loading any."""
-        return self.settings.listeners.split()
+    def start_helpers(self) -> None:
+        """What goes on beside running jobs: samples of what they use, messages to listeners. May be repeated."""
+        if "usage" not in self.__dict__:
+            self.usage.start()
+            if self.settings.listeners:
+                self.dispatcher.start()
+
+    def kick_listeners(self) -> None:
+        """There may be something to tell."""
+        if "dispatcher" in self.__dict__:
+            self.dispatcher.kick()
+
+    def _stop_helpers(self) -> None:
+        if "dispatcher" in self.__dict__:
+            self.dispatcher.drain(_LAST_MESSAGES_S)
+            self.dispatcher.stop()
+        if "usage" in self.__dict__:
+            self.usage.stop()
 
     @cached_property
     def usage(self) -> UsageSampler:
@@ -137,6 +156,7 @@ class Installation:
     def close(self) -> None:
         """May be repeated. Parts that were never made are not made now."""
         made = self.__dict__
+        self._stop_helpers()
         for engine in self._engines.values():
             engine.close()
         if "gpu_source" in made:

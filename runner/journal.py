@@ -15,6 +15,7 @@ from contracts.job import EndReason, Step
 from registry import deliveries, jobs
 from registry.jobs import JobRecord
 from runner.installation import Installation
+from runner.listeners import interested
 from runner.messages import message_of
 from runner.views import job_view
 
@@ -130,10 +131,11 @@ class Journal:
 
     def tell(self, session: Any, event: str, job: Mapping[str, Any] | None = None) -> None:
         """The listeners, in the transaction that makes it true."""
-        names = self._installation.listener_names
-        if names:
+        settings = self._installation.settings
+        if settings.listeners:
             message = message_of(job or job_view(self.job, attended=True), event)
-            deliveries.add(session, self.job.id, self.job.attempt, event, names, message)
+            deliveries.add(session, self.job.id, self.job.attempt, event, interested(settings, message), message)
 
     def _news(self) -> None:
         self._installation.bell.ring(self.job.id)
+        self._installation.kick_listeners()

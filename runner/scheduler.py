@@ -26,7 +26,7 @@ from registry import leases, queued, shares
 from registry.queued import QueuedJob
 from runner.gpus.books import Books
 from runner.installation import Installation
-from runner.queue import Entry, Host, Offer, Queue, Running, Share, Start
+from runner.queue import Entry, Host, Offer, Queue, Running, Share, Start, use_rate
 
 log = logging.getLogger(__name__)
 #: Up to this many, every tick reads all waiting jobs; beyond it only new ones, and all once in a while.
@@ -35,6 +35,8 @@ _READ_ALL_EVERY_S = 30.0
 #: A job may be committed a little after another with a later time of submission.
 _LATE_COMMIT = timedelta(seconds=10)
 _CHARGE_EVERY_S = 10.0
+#: Whose the jobs are that were submitted before jobs had users.
+_NOBODY = "nobody"
 
 
 class Scheduler:
@@ -137,7 +139,7 @@ class Scheduler:
             if not waiting:
                 return {}
             books = (self._host(), self._running(), _Offers(self._installation), self._shares(now), now)
-            found = {job_id: self._queue.explain(job_id, *books) for job_id in waiting}
+            found = self._queue.explain_all(waiting, *books)
         return {job_id: (place.position, place.reason) for job_id, place in found.items()}
 
     def submitted(self, job: QueuedJob) -> None:
@@ -185,7 +187,7 @@ class Scheduler:
         return [
             Running(
                 job_id=job.id,
-                user=job.user,
+                user=job.user or _NOBODY,
                 project=job.project,
                 gpu_uuids=job.gpu_uuids,
                 cpu_count=job.cpu_count,
@@ -224,10 +226,10 @@ class Scheduler:
             return
         elapsed_s, self._charged_at = now - self._charged_at, now
         used: dict[tuple[str, str], float] = {}
+        host = self._host()
         for job in running:
-            weight = len(job.gpu_uuids) or (job.cpu_count or 1.0) / cpu_count()
             for owner in (("user", job.user), ("project", job.project)):
-                used[owner] = used.get(owner, 0.0) + weight * elapsed_s
+                used[owner] = used.get(owner, 0.0) + use_rate(len(job.gpu_uuids), job.cpu_count, host) * elapsed_s
         if used:
             moment = datetime.fromtimestamp(now, timezone.utc)
             with self._installation.database.writing() as session:
@@ -257,7 +259,7 @@ class _Offers:
 def entry_of(job: QueuedJob) -> Entry:
     return Entry(
         job_id=job.id,
-        user=job.user,
+        user=job.user or _NOBODY,
         project=job.project,
         priority=job.priority,
         submitted_at=job.created_at.timestamp(),

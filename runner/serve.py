@@ -23,7 +23,6 @@ from registry.queued import QueuedJob
 from runner.containers import ContainerBook
 from runner.drivers import Drivers
 from runner.installation import Installation
-from runner.listeners import Dispatcher
 from runner.metrics import Metrics
 from runner.reconcile import Reconciler
 from runner.rpc import RpcServer
@@ -84,7 +83,8 @@ class Service:
         book = self._watch_containers(installation)
         self._scheduler = Scheduler(installation, lambda: book.silent)
         self._parts.callback(self._scheduler.close)
-        self._drivers = Drivers(installation, None, lambda _: self._due.set())
+        self._metrics = Metrics(installation)
+        self._drivers = Drivers(installation, None, self._on_end)
         self._parts.callback(self._drivers.let_go)
         self._reconciler = Reconciler(installation, self._drivers)
         self._parts.callback(self._reconciler.close)
@@ -110,15 +110,10 @@ class Service:
         return runner
 
     def _start_doors(self, installation: Installation) -> None:
-        installation.usage.start()
-        self._parts.callback(installation.usage.stop)
-        dispatcher = Dispatcher(installation.database, installation.listeners)
-        dispatcher.start()
-        self._parts.callback(dispatcher.stop)
+        installation.start_helpers()
         if self._settings.metrics_listen:
-            metrics = Metrics(installation)
-            self.addresses.append(f"metrics {metrics.start(self._settings.metrics_listen)}")
-            self._parts.callback(metrics.stop)
+            self.addresses.append(f"metrics {self._metrics.start(self._settings.metrics_listen)}")
+            self._parts.callback(self._metrics.stop)
         server = RpcServer(self.runner, self._settings)
         self.addresses += server.start()
         self._parts.callback(server.stop, 2.0)
@@ -143,7 +138,9 @@ class Service:
             if self._closing.is_set():
                 return
             try:
-                if self._scheduler.hold() and self._scheduler.tick():
+                with self._metrics.time_tick():
+                    admitted = self._scheduler.tick() if self._scheduler.hold() else []
+                if admitted:
                     self._reconciler.adopt()
             except Exception:
                 log.exception("the queue could not be worked on")
@@ -154,7 +151,8 @@ class Service:
             try:
                 self._reconciler.adopt()
                 if not self._book.silent:
-                    self._reconciler.look(self._book.list())
+                    with self._metrics.time_reconcile():
+                        self._reconciler.look(self._book.list())
             except Exception:
                 log.exception("jobs and containers could not be compared")
 
@@ -163,6 +161,10 @@ class Service:
     def _on_submit(self, job: JobRecord) -> None:
         self._scheduler.submitted(_queued(job))
         self._due.set()
+
+    def _on_end(self, job_id: str) -> None:
+        self._due.set()
+        self._metrics.observe_end(job_id)
 
     def _on_cancel(self, job: JobRecord) -> None:
         """One that waits has no driver yet: it gets one, which ends it."""

@@ -27,6 +27,7 @@ from runner.reconcile import Reconciler
 from runner.scheduler import Scheduler
 from runner.settings import Settings, environment_of
 from runner.share_verbs import ShareVerbs
+from runner.usage import UsageLog
 from runner.views import job_view, queue_view
 
 ENDED = tuple(str(state) for state in JobState if state.ended)
@@ -245,7 +246,13 @@ class Runner(ImageVerbs, DatasetVerbs, ModelVerbs, GpuVerbs, ShareVerbs):
         waiting = [job.id for job in records if job.admitted_at is None and not job.state.ended]
         places = self._scheduler.explain(waiting) if waiting else {}
         return [
-            job_view(job, attended=self._is_attended(job), attempts=self._attempts(job), queue=queue_view(places.get(job.id)))
+            job_view(
+                job,
+                attended=self._is_attended(job),
+                attempts=self._attempts(job),
+                queue=queue_view(places.get(job.id)),
+                usage=UsageLog(self._installation.run_dir(job.id)).summary() or None if job.state.ended else None,
+            )
             for job in records
         ]
 

@@ -19,11 +19,17 @@ def time_view(moment: datetime | None) -> str | None:
 
 
 def job_view(
-    job: JobRecord, *, attended: bool, attempts: Sequence[AttemptRecord] = (), queue: dict[str, Any] | None = None
+    job: JobRecord,
+    *,
+    attended: bool,
+    attempts: Sequence[AttemptRecord] = (),
+    queue: dict[str, Any] | None = None,
+    usage: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """``attended``: whether some process drives the job now; a running job that none drives waits for ``sluice job wait``.
 
     ``attempts``: those that were followed by another. ``queue``: the place and the reason of a job that waits.
+    ``usage``: what an ended job used, None where nothing was sampled.
     """
     return {
         "id": job.id,
@@ -55,6 +61,7 @@ def job_view(
         "evidence": job.evidence,
         "warnings": job.warnings,
         "result": job.result,
+        "usage": usage,
         "run_dir": job.run_dir,
         "rerun_of": job.rerun_of,
         "cancel_requested": job.cancel_requested_at is not None,
