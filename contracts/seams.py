@@ -177,7 +177,8 @@ class Engine(ABC):
     @abstractmethod
     def pull_image(self, reference: str, on_progress: Callable[[PullProgress], None], timeout_s: float | None = None) -> ImageFacts:
         """Fetch the image; blocks, at most ``timeout_s``. Raises ``PullError``, also when the time is over; an exception that
-        ``on_progress`` raises ends the pull and goes through. Several pulls of one reference at a time fetch it once.
+        ``on_progress`` raises ends the pull and goes through: it is called at least each second, also with nothing new. Several pulls of one
+        reference at a time fetch it once, and go on while one of them is wanted.
         """
 
     @abstractmethod

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import fcntl
 import os
-import queue
 import re
 import shutil
 import subprocess
 import tempfile
-import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from contracts.errors import ImageError, PullError, SluiceError
+from contracts.errors import ImageError, PullError
 from contracts.image import ImageFacts
-from contracts.seams import Engine
+from contracts.seams import Engine, PullProgress
 
 #: A pull that says nothing for so long is given up: behind some firewalls an unreachable registry never answers.
 PULL_SILENCE_S = 45.0
@@ -93,27 +92,25 @@ def make_debian_base(engine: Engine, suite: str, cache_dir: Path, on_output: Cal
 
 
 def _pull(engine: Engine, reference: str, on_output: Callable[[str], None]) -> ImageFacts:
-    """Pulls in a thread, so that a registry which never answers cannot hold us; its thread ends with the engine's own time-out."""
-    news: queue.Queue[str | ImageFacts | SluiceError] = queue.Queue()
     on_output(f"pulling {reference}")
-    threading.Thread(target=_pull_into, args=(engine, reference, news), daemon=True, name=f"pull {reference}").start()
-    while True:
-        try:
-            item = news.get(timeout=PULL_SILENCE_S)
-        except queue.Empty:
-            raise PullError(f"the registry of {reference} said nothing for {PULL_SILENCE_S:.0f} s", reference=reference) from None
-        if isinstance(item, SluiceError):
-            raise item
-        if isinstance(item, ImageFacts):
-            return item
-        on_output(item)
+    return engine.pull_image(reference, _Patience(reference, on_output))
 
 
-def _pull_into(engine: Engine, reference: str, news: queue.Queue[str | ImageFacts | SluiceError]) -> None:
-    try:
-        news.put(engine.pull_image(reference, news.put))
-    except SluiceError as error:
-        news.put(error)
+class _Patience:
+    """Passes a pull's progress on; ends a pull that has not moved for too long."""
+
+    def __init__(self, reference: str, on_output: Callable[[str], None]) -> None:
+        self._reference = reference
+        self._on_output = on_output
+        self._last: PullProgress | None = None
+        self._moved_at = time.monotonic()
+
+    def __call__(self, progress: PullProgress) -> None:
+        if progress != self._last:
+            self._last, self._moved_at = progress, time.monotonic()
+            self._on_output(progress.message)
+        elif time.monotonic() - self._moved_at > PULL_SILENCE_S:
+            raise PullError(f"the registry of {self._reference} said nothing for {PULL_SILENCE_S:.0f} s", reference=self._reference)
 
 
 # ----------------------------------------------------------------------------------------------------------------- making

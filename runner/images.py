@@ -32,7 +32,7 @@ def check_name(name: str) -> str:
 
 
 def find_or_pull(installation: Installation, reference: str, *, pull: bool, on_progress: Callable[[str], None]) -> ImageFacts:
-    """The image as the engine has it, fetched first when it does not and ``pull`` is set."""
+    """The image as the engine has it, fetched first when it does not and ``pull`` is set; ``on_progress`` gets lines for people."""
     facts = installation.engine.find_image(reference)
     if facts:
         return facts
@@ -41,7 +41,8 @@ def find_or_pull(installation: Installation, reference: str, *, pull: bool, on_p
             f"the {installation.engine.name} engine has no image {reference!r}",
             hint="Check the name, build the image, or let it be pulled.",
         )
-    return installation.engine.pull_image(reference, on_progress)
+    timeout_s = installation.settings.pull_timeout_s
+    return installation.engine.pull_image(reference, lambda progress: on_progress(progress.message), timeout_s)
 
 
 def register(

@@ -142,7 +142,7 @@ def pull_hint(words: str) -> str:
 
 _PULL_HINTS = (
     (
-        ("credential helper",),
+        ("credentials store",),
         "The credential helper named in Docker's config.json failed: mend or remove it.",
     ),
     (

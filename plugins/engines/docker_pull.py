@@ -192,12 +192,14 @@ class _Layer:
     current: int = 0
     total: int = 0
     fetched: bool = False
+    unpacking: str = ""  # how far: bytes or seconds, as the engine counts
     done: bool = False
 
 
 _FETCHING = ("Downloading", "Pulling layer fs")  # the second: containerd's transfer service
 _WAITING = ("Pulling fs layer", "Waiting", "Retrying")
-_FETCHED = ("Download complete", "Verifying Checksum", "Extracting")
+_FETCHED = ("Download complete", "Verifying Checksum")
+_UNPACKING = ("Extracting",)
 _DONE = ("Pull complete", "Already exists")
 
 
@@ -225,9 +227,16 @@ def _after(layer: _Layer, status: str, detail: Mapping[str, Any]) -> _Layer | No
         return replace(layer, current=current, total=max(layer.total, current, int(detail.get("total") or 0)))
     if status.startswith(_FETCHED):
         return replace(layer, current=layer.total, fetched=True)
+    if status.startswith(_UNPACKING):
+        return replace(layer, current=layer.total, fetched=True, unpacking=_unpacked(detail))
     if status.startswith(_DONE):
-        return replace(layer, current=layer.total, fetched=True, done=True)
+        return replace(layer, current=layer.total, fetched=True, unpacking="", done=True)
     return layer if status.startswith(_WAITING) else None
+
+
+def _unpacked(detail: Mapping[str, Any]) -> str:
+    current = int(detail.get("current") or 0)
+    return f"{current} {detail['units']}" if detail.get("units") else f"{current / 1e6:.1f} MB"
 
 
 def _line(layers: Iterable[_Layer], current: int, total: int) -> str:
@@ -237,4 +246,5 @@ def _line(layers: Iterable[_Layer], current: int, total: int) -> str:
     if not known:
         return ""
     what = f"unpacked {done}" if fetched == len(known) else f"fetched {fetched}"
-    return f"{current / 1e6:.1f} of {total / 1e6:.1f} MB, {what} of {len(known)} layers"
+    at_work = next((f", at {layer.unpacking}" for layer in known if layer.unpacking), "")
+    return f"{current / 1e6:.1f} of {total / 1e6:.1f} MB, {what} of {len(known)} layers{at_work}"

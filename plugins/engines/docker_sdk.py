@@ -16,7 +16,6 @@ from typing import Any
 import requests
 import urllib3
 from docker import APIClient, auth
-from docker.credentials.errors import StoreError
 from docker.errors import APIError, DockerException
 from docker.utils import kwargs_from_env
 
@@ -60,9 +59,7 @@ def pull_authorization(reference: str) -> str | None:
     try:
         registry, _ = auth.resolve_repository_name(reference.partition("@")[0])
         found = auth.load_config().resolve_authconfig(registry)
-    except StoreError as error:
-        raise NotAsked(f"the credential helper named in Docker's config.json failed: {error}") from error
-    except DockerException as error:
+    except DockerException as error:  # what a helper said stands behind it
         raise NotAsked(str(error)) from error
     return auth.encode_header(found).decode("ascii") if found else None
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +15,12 @@ import click
 from runner.cli.blocks import Block, Facts, Line, Table, object_type_label
 from runner.cli.commands import Group
 from runner.cli.options import EXISTING_FOLDER, permission_options
-from runner.cli.session import Session, pass_session
+from runner.cli.session import Session, pass_session, plain
 from runner.cli.units import size_text, time_text
 
 Image = Mapping[str, Any]
 
+_PULL_LINE_EVERY_S = 10.0
 _STATE_WORDS = {
     "moved": "moved: the reference now points to another digest; `sluice image add` registers it",
     "missing": "missing: the engine no longer has it; pull or build it again",
@@ -53,8 +58,8 @@ def add(session: Session, reference: str, name: str | None, profile: str, allow:
 
     Adding a name again reads the reference again: a tag that moved gets its new digest.
     """
-    with session.open_runner() as runner:
-        added = runner.add_image(reference, name=name, profile=profile, allow=allow, pull=not no_pull, on_progress=session.say)
+    with session.open_runner() as runner, PullLine() as line:
+        added = runner.add_image(reference, name=name, profile=profile, allow=allow, pull=not no_pull, on_progress=line)
     _answer_registered(session, added)
 
 
@@ -114,6 +119,32 @@ def unlink(session: Session, training_image: str, other: str) -> None:
     with session.open_runner() as runner:
         links = runner.unlink_images(training_image, other)
     session.answer(links, lambda document: [Line("Removed:"), *link_blocks(document)])
+
+
+class PullLine(AbstractContextManager["PullLine"]):
+    """How far a pull is, on stderr: on a terminal one line that is written over, elsewhere a line now and then."""
+
+    def __init__(self) -> None:
+        self._width = 0
+        self._shown = ""
+        self._shown_at = -_PULL_LINE_EVERY_S
+
+    def __call__(self, message: str) -> None:
+        text = plain(message)
+        if text == self._shown:
+            return
+        if sys.stderr.isatty():
+            text = text[: shutil.get_terminal_size().columns - 1]
+            click.echo(f"\r{text.ljust(self._width)}", err=True, nl=False)
+            self._width = len(text)
+        elif time.monotonic() - self._shown_at >= _PULL_LINE_EVERY_S:
+            click.echo(text, err=True)
+            self._shown_at = time.monotonic()
+        self._shown = text
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._width:
+            click.echo(f"\r{' ' * self._width}\r", err=True, nl=False)
 
 
 def list_blocks(images: list[Image]) -> list[Block]:
