@@ -18,7 +18,13 @@ from contracts.seams import GROUPS
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("contracts", "plugins", "registry", "runner", "webui")
 #: Files that are not Python and that the program reads or that type checkers look for.
-DATA_FILES = {"contracts/py.typed", "runner/py.typed", "runner/default.cfg"}
+DATA_FILES = {
+    "contracts/py.typed",
+    "contracts/rpc/sluice.proto",
+    "contracts/rpc/sluice_pb2.pyi",
+    "runner/py.typed",
+    "runner/default.cfg",
+}
 
 
 def _settings() -> configparser.ConfigParser:

@@ -1,0 +1,999 @@
+from google.protobuf import descriptor_pb2 as _descriptor_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Shape(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SHAPE_UNSPECIFIED: _ClassVar[Shape]
+    LEFT_OUT: _ClassVar[Shape]
+    INLINED: _ClassVar[Shape]
+    WHOLE: _ClassVar[Shape]
+    ENTRIES: _ClassVar[Shape]
+SHAPE_UNSPECIFIED: Shape
+LEFT_OUT: Shape
+INLINED: Shape
+WHOLE: Shape
+ENTRIES: Shape
+SHAPE_FIELD_NUMBER: _ClassVar[int]
+shape: _descriptor.FieldDescriptor
+HOST_PATH_FIELD_NUMBER: _ClassVar[int]
+host_path: _descriptor.FieldDescriptor
+LEAST_FIELD_NUMBER: _ClassVar[int]
+least: _descriptor.FieldDescriptor
+MOST_FIELD_NUMBER: _ClassVar[int]
+most: _descriptor.FieldDescriptor
+
+class Json(_message.Message):
+    __slots__ = ("text",)
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    def __init__(self, text: _Optional[str] = ...) -> None: ...
+
+class DescribeRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Description(_message.Message):
+    __slots__ = ("version", "messages", "home", "engine")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    HOME_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    messages: str
+    home: str
+    engine: str
+    def __init__(self, version: _Optional[str] = ..., messages: _Optional[str] = ..., home: _Optional[str] = ..., engine: _Optional[str] = ...) -> None: ...
+
+class JobSpec(_message.Message):
+    __slots__ = ("kind", "image", "name", "train_data", "val_data", "data", "model", "class_names", "parameters", "gpu_count", "top_k", "unlinked", "seed", "memory_bytes", "cpu_count", "timeout_s", "silence_timeout_s", "project", "priority", "retries", "gpu")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_DATA_FIELD_NUMBER: _ClassVar[int]
+    VAL_DATA_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    CLASS_NAMES_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    GPU_COUNT_FIELD_NUMBER: _ClassVar[int]
+    TOP_K_FIELD_NUMBER: _ClassVar[int]
+    UNLINKED_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CPU_COUNT_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_S_FIELD_NUMBER: _ClassVar[int]
+    SILENCE_TIMEOUT_S_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    RETRIES_FIELD_NUMBER: _ClassVar[int]
+    GPU_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    image: str
+    name: str
+    train_data: str
+    val_data: str
+    data: str
+    model: str
+    class_names: _containers.RepeatedScalarFieldContainer[str]
+    parameters: Json
+    gpu_count: int
+    top_k: int
+    unlinked: bool
+    seed: int
+    memory_bytes: int
+    cpu_count: float
+    timeout_s: float
+    silence_timeout_s: float
+    project: str
+    priority: int
+    retries: int
+    gpu: GpuWish
+    def __init__(self, kind: _Optional[str] = ..., image: _Optional[str] = ..., name: _Optional[str] = ..., train_data: _Optional[str] = ..., val_data: _Optional[str] = ..., data: _Optional[str] = ..., model: _Optional[str] = ..., class_names: _Optional[_Iterable[str]] = ..., parameters: _Optional[_Union[Json, _Mapping]] = ..., gpu_count: _Optional[int] = ..., top_k: _Optional[int] = ..., unlinked: _Optional[bool] = ..., seed: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., cpu_count: _Optional[float] = ..., timeout_s: _Optional[float] = ..., silence_timeout_s: _Optional[float] = ..., project: _Optional[str] = ..., priority: _Optional[int] = ..., retries: _Optional[int] = ..., gpu: _Optional[_Union[GpuWish, _Mapping]] = ...) -> None: ...
+
+class GpuWish(_message.Message):
+    __slots__ = ("pool", "model", "memory_bytes", "mig_profile", "shared_bytes")
+    POOL_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MIG_PROFILE_FIELD_NUMBER: _ClassVar[int]
+    SHARED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    pool: str
+    model: str
+    memory_bytes: int
+    mig_profile: str
+    shared_bytes: int
+    def __init__(self, pool: _Optional[str] = ..., model: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., mig_profile: _Optional[str] = ..., shared_bytes: _Optional[int] = ...) -> None: ...
+
+class SubmitRequest(_message.Message):
+    __slots__ = ("spec", "user", "idempotency_key")
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    USER_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    spec: JobSpec
+    user: str
+    idempotency_key: str
+    def __init__(self, spec: _Optional[_Union[JobSpec, _Mapping]] = ..., user: _Optional[str] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+
+class ParseParametersRequest(_message.Message):
+    __slots__ = ("spec", "texts")
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
+    spec: JobSpec
+    texts: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, spec: _Optional[_Union[JobSpec, _Mapping]] = ..., texts: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Parameters(_message.Message):
+    __slots__ = ("values",)
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    values: Json
+    def __init__(self, values: _Optional[_Union[Json, _Mapping]] = ...) -> None: ...
+
+class RerunJobRequest(_message.Message):
+    __slots__ = ("reference", "user")
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    USER_FIELD_NUMBER: _ClassVar[int]
+    reference: str
+    user: str
+    def __init__(self, reference: _Optional[str] = ..., user: _Optional[str] = ...) -> None: ...
+
+class CancelJobRequest(_message.Message):
+    __slots__ = ("reference", "wait")
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
+    reference: str
+    wait: bool
+    def __init__(self, reference: _Optional[str] = ..., wait: _Optional[bool] = ...) -> None: ...
+
+class GetJobRequest(_message.Message):
+    __slots__ = ("reference",)
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    reference: str
+    def __init__(self, reference: _Optional[str] = ...) -> None: ...
+
+class ListJobsRequest(_message.Message):
+    __slots__ = ("states", "kinds", "users", "projects", "limit", "offset")
+    STATES_FIELD_NUMBER: _ClassVar[int]
+    KINDS_FIELD_NUMBER: _ClassVar[int]
+    USERS_FIELD_NUMBER: _ClassVar[int]
+    PROJECTS_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    states: _containers.RepeatedScalarFieldContainer[str]
+    kinds: _containers.RepeatedScalarFieldContainer[str]
+    users: _containers.RepeatedScalarFieldContainer[str]
+    projects: _containers.RepeatedScalarFieldContainer[str]
+    limit: int
+    offset: int
+    def __init__(self, states: _Optional[_Iterable[str]] = ..., kinds: _Optional[_Iterable[str]] = ..., users: _Optional[_Iterable[str]] = ..., projects: _Optional[_Iterable[str]] = ..., limit: _Optional[int] = ..., offset: _Optional[int] = ...) -> None: ...
+
+class JobPage(_message.Message):
+    __slots__ = ("jobs", "total")
+    JOBS_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    jobs: _containers.RepeatedCompositeFieldContainer[Job]
+    total: int
+    def __init__(self, jobs: _Optional[_Iterable[_Union[Job, _Mapping]]] = ..., total: _Optional[int] = ...) -> None: ...
+
+class WatchRequest(_message.Message):
+    __slots__ = ("reference",)
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    reference: str
+    def __init__(self, reference: _Optional[str] = ...) -> None: ...
+
+class ReadJobLogRequest(_message.Message):
+    __slots__ = ("reference", "offset", "follow", "max_bytes")
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    FOLLOW_FIELD_NUMBER: _ClassVar[int]
+    MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
+    reference: str
+    offset: int
+    follow: bool
+    max_bytes: int
+    def __init__(self, reference: _Optional[str] = ..., offset: _Optional[int] = ..., follow: _Optional[bool] = ..., max_bytes: _Optional[int] = ...) -> None: ...
+
+class LogChunk(_message.Message):
+    __slots__ = ("data", "next_offset", "ended")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    NEXT_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    next_offset: int
+    ended: bool
+    def __init__(self, data: _Optional[bytes] = ..., next_offset: _Optional[int] = ..., ended: _Optional[bool] = ...) -> None: ...
+
+class Job(_message.Message):
+    __slots__ = ("id", "name", "kind", "state", "step", "end_reason", "next_step", "user", "project", "priority", "queue", "attempt", "attempts", "image", "engine", "model", "data", "gpus", "created_at", "not_before", "admitted_at", "started_at", "ended_at", "duration_s", "progress", "exit_code", "evidence", "warnings", "result", "usage", "run_dir", "rerun_of", "cancel_requested", "attended", "spec")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    END_REASON_FIELD_NUMBER: _ClassVar[int]
+    NEXT_STEP_FIELD_NUMBER: _ClassVar[int]
+    USER_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    GPUS_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    NOT_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    ADMITTED_AT_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    ENDED_AT_FIELD_NUMBER: _ClassVar[int]
+    DURATION_S_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    RUN_DIR_FIELD_NUMBER: _ClassVar[int]
+    RERUN_OF_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_REQUESTED_FIELD_NUMBER: _ClassVar[int]
+    ATTENDED_FIELD_NUMBER: _ClassVar[int]
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    name: str
+    kind: str
+    state: str
+    step: str
+    end_reason: str
+    next_step: str
+    user: str
+    project: str
+    priority: int
+    queue: QueuePlace
+    attempt: int
+    attempts: _containers.RepeatedCompositeFieldContainer[Attempt]
+    image: PinnedImage
+    engine: str
+    model: str
+    data: _containers.RepeatedCompositeFieldContainer[NamedText]
+    gpus: _containers.RepeatedScalarFieldContainer[str]
+    created_at: str
+    not_before: str
+    admitted_at: str
+    started_at: str
+    ended_at: str
+    duration_s: float
+    progress: Progress
+    exit_code: int
+    evidence: Evidence
+    warnings: _containers.RepeatedCompositeFieldContainer[Warning]
+    result: Json
+    usage: Usage
+    run_dir: str
+    rerun_of: str
+    cancel_requested: bool
+    attended: bool
+    spec: JobSpec
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., state: _Optional[str] = ..., step: _Optional[str] = ..., end_reason: _Optional[str] = ..., next_step: _Optional[str] = ..., user: _Optional[str] = ..., project: _Optional[str] = ..., priority: _Optional[int] = ..., queue: _Optional[_Union[QueuePlace, _Mapping]] = ..., attempt: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., image: _Optional[_Union[PinnedImage, _Mapping]] = ..., engine: _Optional[str] = ..., model: _Optional[str] = ..., data: _Optional[_Iterable[_Union[NamedText, _Mapping]]] = ..., gpus: _Optional[_Iterable[str]] = ..., created_at: _Optional[str] = ..., not_before: _Optional[str] = ..., admitted_at: _Optional[str] = ..., started_at: _Optional[str] = ..., ended_at: _Optional[str] = ..., duration_s: _Optional[float] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., exit_code: _Optional[int] = ..., evidence: _Optional[_Union[Evidence, _Mapping]] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ..., result: _Optional[_Union[Json, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., run_dir: _Optional[str] = ..., rerun_of: _Optional[str] = ..., cancel_requested: _Optional[bool] = ..., attended: _Optional[bool] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ...) -> None: ...
+
+class QueuePlace(_message.Message):
+    __slots__ = ("position", "reason")
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    position: int
+    reason: str
+    def __init__(self, position: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class Attempt(_message.Message):
+    __slots__ = ("attempt", "end_reason", "exit_code", "evidence", "gpus", "started_at", "ended_at")
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    END_REASON_FIELD_NUMBER: _ClassVar[int]
+    EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    GPUS_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    ENDED_AT_FIELD_NUMBER: _ClassVar[int]
+    attempt: int
+    end_reason: str
+    exit_code: int
+    evidence: Evidence
+    gpus: _containers.RepeatedScalarFieldContainer[str]
+    started_at: str
+    ended_at: str
+    def __init__(self, attempt: _Optional[int] = ..., end_reason: _Optional[str] = ..., exit_code: _Optional[int] = ..., evidence: _Optional[_Union[Evidence, _Mapping]] = ..., gpus: _Optional[_Iterable[str]] = ..., started_at: _Optional[str] = ..., ended_at: _Optional[str] = ...) -> None: ...
+
+class PinnedImage(_message.Message):
+    __slots__ = ("name", "reference", "digest")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    reference: str
+    digest: str
+    def __init__(self, name: _Optional[str] = ..., reference: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...
+
+class NamedText(_message.Message):
+    __slots__ = ("name", "text")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    text: str
+    def __init__(self, name: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
+
+class Progress(_message.Message):
+    __slots__ = ("fraction", "state", "message")
+    FRACTION_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    fraction: float
+    state: str
+    message: str
+    def __init__(self, fraction: _Optional[float] = ..., state: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+
+class Evidence(_message.Message):
+    __slots__ = ("message", "exit_code", "out_of_memory", "image_code", "image_message", "log_tail", "hint", "fields")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
+    OUT_OF_MEMORY_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_CODE_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    LOG_TAIL_FIELD_NUMBER: _ClassVar[int]
+    HINT_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    message: str
+    exit_code: int
+    out_of_memory: bool
+    image_code: int
+    image_message: str
+    log_tail: _containers.RepeatedScalarFieldContainer[str]
+    hint: str
+    fields: Json
+    def __init__(self, message: _Optional[str] = ..., exit_code: _Optional[int] = ..., out_of_memory: _Optional[bool] = ..., image_code: _Optional[int] = ..., image_message: _Optional[str] = ..., log_tail: _Optional[_Iterable[str]] = ..., hint: _Optional[str] = ..., fields: _Optional[_Union[Json, _Mapping]] = ...) -> None: ...
+
+class Warning(_message.Message):
+    __slots__ = ("code", "message", "place")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    PLACE_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    message: str
+    place: str
+    def __init__(self, code: _Optional[str] = ..., message: _Optional[str] = ..., place: _Optional[str] = ...) -> None: ...
+
+class Usage(_message.Message):
+    __slots__ = ("samples", "to", "cpu_seconds", "max_memory_bytes", "memory_limit_bytes", "max_pids", "out_bytes", "mean_gpu_utilization_fraction", "max_gpu_utilization_fraction", "max_gpu_memory_bytes", "gpus")
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    FROM_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    CPU_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    MAX_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_PIDS_FIELD_NUMBER: _ClassVar[int]
+    OUT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEAN_GPU_UTILIZATION_FRACTION_FIELD_NUMBER: _ClassVar[int]
+    MAX_GPU_UTILIZATION_FRACTION_FIELD_NUMBER: _ClassVar[int]
+    MAX_GPU_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    GPUS_FIELD_NUMBER: _ClassVar[int]
+    samples: int
+    to: float
+    cpu_seconds: float
+    max_memory_bytes: int
+    memory_limit_bytes: int
+    max_pids: int
+    out_bytes: int
+    mean_gpu_utilization_fraction: float
+    max_gpu_utilization_fraction: float
+    max_gpu_memory_bytes: int
+    gpus: _containers.RepeatedCompositeFieldContainer[NamedGpuUsage]
+    def __init__(self, samples: _Optional[int] = ..., to: _Optional[float] = ..., cpu_seconds: _Optional[float] = ..., max_memory_bytes: _Optional[int] = ..., memory_limit_bytes: _Optional[int] = ..., max_pids: _Optional[int] = ..., out_bytes: _Optional[int] = ..., mean_gpu_utilization_fraction: _Optional[float] = ..., max_gpu_utilization_fraction: _Optional[float] = ..., max_gpu_memory_bytes: _Optional[int] = ..., gpus: _Optional[_Iterable[_Union[NamedGpuUsage, _Mapping]]] = ..., **kwargs) -> None: ...
+
+class NamedGpuUsage(_message.Message):
+    __slots__ = ("uuid", "usage")
+    UUID_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    uuid: str
+    usage: GpuUsage
+    def __init__(self, uuid: _Optional[str] = ..., usage: _Optional[_Union[GpuUsage, _Mapping]] = ...) -> None: ...
+
+class GpuUsage(_message.Message):
+    __slots__ = ("mean_utilization_fraction", "max_memory_bytes")
+    MEAN_UTILIZATION_FRACTION_FIELD_NUMBER: _ClassVar[int]
+    MAX_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    mean_utilization_fraction: float
+    max_memory_bytes: int
+    def __init__(self, mean_utilization_fraction: _Optional[float] = ..., max_memory_bytes: _Optional[int] = ...) -> None: ...
+
+class ContactSheetRequest(_message.Message):
+    __slots__ = ("reference", "file", "limit", "columns")
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    reference: str
+    file: str
+    limit: int
+    columns: int
+    def __init__(self, reference: _Optional[str] = ..., file: _Optional[str] = ..., limit: _Optional[int] = ..., columns: _Optional[int] = ...) -> None: ...
+
+class DrawnSheet(_message.Message):
+    __slots__ = ("file", "images")
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    file: str
+    images: int
+    def __init__(self, file: _Optional[str] = ..., images: _Optional[int] = ...) -> None: ...
+
+class MiningRankingRequest(_message.Message):
+    __slots__ = ("reference", "limit")
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    reference: str
+    limit: int
+    def __init__(self, reference: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class Ranking(_message.Message):
+    __slots__ = ("assets",)
+    ASSETS_FIELD_NUMBER: _ClassVar[int]
+    assets: _containers.RepeatedCompositeFieldContainer[RankedAsset]
+    def __init__(self, assets: _Optional[_Iterable[_Union[RankedAsset, _Mapping]]] = ...) -> None: ...
+
+class RankedAsset(_message.Message):
+    __slots__ = ("rank", "asset", "name", "score")
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    ASSET_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    rank: int
+    asset: str
+    name: str
+    score: float
+    def __init__(self, rank: _Optional[int] = ..., asset: _Optional[str] = ..., name: _Optional[str] = ..., score: _Optional[float] = ...) -> None: ...
+
+class BuildImageRequest(_message.Message):
+    __slots__ = ("folder", "name", "profile", "allow", "base")
+    FOLDER_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_FIELD_NUMBER: _ClassVar[int]
+    BASE_FIELD_NUMBER: _ClassVar[int]
+    folder: str
+    name: str
+    profile: str
+    allow: _containers.RepeatedScalarFieldContainer[str]
+    base: str
+    def __init__(self, folder: _Optional[str] = ..., name: _Optional[str] = ..., profile: _Optional[str] = ..., allow: _Optional[_Iterable[str]] = ..., base: _Optional[str] = ...) -> None: ...
+
+class AddImageRequest(_message.Message):
+    __slots__ = ("reference", "name", "profile", "allow", "pull")
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_FIELD_NUMBER: _ClassVar[int]
+    PULL_FIELD_NUMBER: _ClassVar[int]
+    reference: str
+    name: str
+    profile: str
+    allow: _containers.RepeatedScalarFieldContainer[str]
+    pull: bool
+    def __init__(self, reference: _Optional[str] = ..., name: _Optional[str] = ..., profile: _Optional[str] = ..., allow: _Optional[_Iterable[str]] = ..., pull: _Optional[bool] = ...) -> None: ...
+
+class RegisteringImage(_message.Message):
+    __slots__ = ("progress", "result")
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    progress: Line
+    result: RegisteredImage
+    def __init__(self, progress: _Optional[_Union[Line, _Mapping]] = ..., result: _Optional[_Union[RegisteredImage, _Mapping]] = ...) -> None: ...
+
+class Line(_message.Message):
+    __slots__ = ("text",)
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    def __init__(self, text: _Optional[str] = ...) -> None: ...
+
+class RegisteredImage(_message.Message):
+    __slots__ = ("image", "changed_from")
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FROM_FIELD_NUMBER: _ClassVar[int]
+    image: Image
+    changed_from: str
+    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., changed_from: _Optional[str] = ...) -> None: ...
+
+class Image(_message.Message):
+    __slots__ = ("name", "reference", "engine", "dialect", "digest", "current_digest", "state", "size_bytes", "kinds", "object_types", "templates", "profile", "allow", "labels", "registered_at", "updated_at", "links", "warnings")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    DIALECT_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    KINDS_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_TYPES_FIELD_NUMBER: _ClassVar[int]
+    TEMPLATES_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    REGISTERED_AT_FIELD_NUMBER: _ClassVar[int]
+    UPDATED_AT_FIELD_NUMBER: _ClassVar[int]
+    LINKS_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    reference: str
+    engine: str
+    dialect: str
+    digest: str
+    current_digest: str
+    state: str
+    size_bytes: int
+    kinds: _containers.RepeatedScalarFieldContainer[str]
+    object_types: _containers.RepeatedCompositeFieldContainer[ObjectType]
+    templates: _containers.RepeatedCompositeFieldContainer[Template]
+    profile: str
+    allow: _containers.RepeatedScalarFieldContainer[str]
+    labels: Json
+    registered_at: str
+    updated_at: str
+    links: _containers.RepeatedCompositeFieldContainer[Link]
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., reference: _Optional[str] = ..., engine: _Optional[str] = ..., dialect: _Optional[str] = ..., digest: _Optional[str] = ..., current_digest: _Optional[str] = ..., state: _Optional[str] = ..., size_bytes: _Optional[int] = ..., kinds: _Optional[_Iterable[str]] = ..., object_types: _Optional[_Iterable[_Union[ObjectType, _Mapping]]] = ..., templates: _Optional[_Iterable[_Union[Template, _Mapping]]] = ..., profile: _Optional[str] = ..., allow: _Optional[_Iterable[str]] = ..., labels: _Optional[_Union[Json, _Mapping]] = ..., registered_at: _Optional[str] = ..., updated_at: _Optional[str] = ..., links: _Optional[_Iterable[_Union[Link, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ObjectType(_message.Message):
+    __slots__ = ("id", "label")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    label: str
+    def __init__(self, id: _Optional[int] = ..., label: _Optional[str] = ...) -> None: ...
+
+class Template(_message.Message):
+    __slots__ = ("kind", "object_type", "parameters")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    object_type: int
+    parameters: _containers.RepeatedCompositeFieldContainer[Parameter]
+    def __init__(self, kind: _Optional[str] = ..., object_type: _Optional[int] = ..., parameters: _Optional[_Iterable[_Union[Parameter, _Mapping]]] = ...) -> None: ...
+
+class Parameter(_message.Message):
+    __slots__ = ("name", "type", "default", "help")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_FIELD_NUMBER: _ClassVar[int]
+    HELP_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    type: str
+    default: Json
+    help: str
+    def __init__(self, name: _Optional[str] = ..., type: _Optional[str] = ..., default: _Optional[_Union[Json, _Mapping]] = ..., help: _Optional[str] = ...) -> None: ...
+
+class ListImagesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ImageList(_message.Message):
+    __slots__ = ("images",)
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    images: _containers.RepeatedCompositeFieldContainer[Image]
+    def __init__(self, images: _Optional[_Iterable[_Union[Image, _Mapping]]] = ...) -> None: ...
+
+class GetImageRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class RemoveImageRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class RemovedImage(_message.Message):
+    __slots__ = ("removed",)
+    REMOVED_FIELD_NUMBER: _ClassVar[int]
+    removed: str
+    def __init__(self, removed: _Optional[str] = ...) -> None: ...
+
+class LinkImagesRequest(_message.Message):
+    __slots__ = ("training_image", "other_image")
+    TRAINING_IMAGE_FIELD_NUMBER: _ClassVar[int]
+    OTHER_IMAGE_FIELD_NUMBER: _ClassVar[int]
+    training_image: str
+    other_image: str
+    def __init__(self, training_image: _Optional[str] = ..., other_image: _Optional[str] = ...) -> None: ...
+
+class UnlinkImagesRequest(_message.Message):
+    __slots__ = ("training_image", "other_image")
+    TRAINING_IMAGE_FIELD_NUMBER: _ClassVar[int]
+    OTHER_IMAGE_FIELD_NUMBER: _ClassVar[int]
+    training_image: str
+    other_image: str
+    def __init__(self, training_image: _Optional[str] = ..., other_image: _Optional[str] = ...) -> None: ...
+
+class Links(_message.Message):
+    __slots__ = ("links",)
+    LINKS_FIELD_NUMBER: _ClassVar[int]
+    links: _containers.RepeatedCompositeFieldContainer[Link]
+    def __init__(self, links: _Optional[_Iterable[_Union[Link, _Mapping]]] = ...) -> None: ...
+
+class Link(_message.Message):
+    __slots__ = ("training_image", "image", "kind")
+    TRAINING_IMAGE_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    training_image: str
+    image: str
+    kind: str
+    def __init__(self, training_image: _Optional[str] = ..., image: _Optional[str] = ..., kind: _Optional[str] = ...) -> None: ...
+
+class ImportDatasetRequest(_message.Message):
+    __slots__ = ("name", "path", "format", "split")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    SPLIT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    path: str
+    format: str
+    split: str
+    def __init__(self, name: _Optional[str] = ..., path: _Optional[str] = ..., format: _Optional[str] = ..., split: _Optional[str] = ...) -> None: ...
+
+class SampleDatasetRequest(_message.Message):
+    __slots__ = ("kind", "name", "train", "val", "test", "pool", "seed")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_FIELD_NUMBER: _ClassVar[int]
+    VAL_FIELD_NUMBER: _ClassVar[int]
+    TEST_FIELD_NUMBER: _ClassVar[int]
+    POOL_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    name: str
+    train: int
+    val: int
+    test: int
+    pool: int
+    seed: int
+    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., train: _Optional[int] = ..., val: _Optional[int] = ..., test: _Optional[int] = ..., pool: _Optional[int] = ..., seed: _Optional[int] = ...) -> None: ...
+
+class ImportingDataset(_message.Message):
+    __slots__ = ("progress", "result")
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    progress: Count
+    result: ImportReport
+    def __init__(self, progress: _Optional[_Union[Count, _Mapping]] = ..., result: _Optional[_Union[ImportReport, _Mapping]] = ...) -> None: ...
+
+class Count(_message.Message):
+    __slots__ = ("done", "total")
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    done: int
+    total: int
+    def __init__(self, done: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...
+
+class ImportReport(_message.Message):
+    __slots__ = ("dataset", "version", "format", "detected", "images", "annotations", "object_type", "classes", "splits", "unlabeled", "skipped", "mended", "unchanged", "source", "content_hash", "folder", "report_file")
+    DATASET_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    DETECTED_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    ANNOTATIONS_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    SPLITS_FIELD_NUMBER: _ClassVar[int]
+    UNLABELED_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_FIELD_NUMBER: _ClassVar[int]
+    MENDED_FIELD_NUMBER: _ClassVar[int]
+    UNCHANGED_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_HASH_FIELD_NUMBER: _ClassVar[int]
+    FOLDER_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FILE_FIELD_NUMBER: _ClassVar[int]
+    dataset: str
+    version: str
+    format: str
+    detected: str
+    images: int
+    annotations: int
+    object_type: int
+    classes: _containers.RepeatedCompositeFieldContainer[NamedCount]
+    splits: _containers.RepeatedCompositeFieldContainer[NamedCount]
+    unlabeled: int
+    skipped: _containers.RepeatedCompositeFieldContainer[Skip]
+    mended: _containers.RepeatedCompositeFieldContainer[Skip]
+    unchanged: bool
+    source: str
+    content_hash: str
+    folder: str
+    report_file: str
+    def __init__(self, dataset: _Optional[str] = ..., version: _Optional[str] = ..., format: _Optional[str] = ..., detected: _Optional[str] = ..., images: _Optional[int] = ..., annotations: _Optional[int] = ..., object_type: _Optional[int] = ..., classes: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., splits: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., unlabeled: _Optional[int] = ..., skipped: _Optional[_Iterable[_Union[Skip, _Mapping]]] = ..., mended: _Optional[_Iterable[_Union[Skip, _Mapping]]] = ..., unchanged: _Optional[bool] = ..., source: _Optional[str] = ..., content_hash: _Optional[str] = ..., folder: _Optional[str] = ..., report_file: _Optional[str] = ...) -> None: ...
+
+class NamedCount(_message.Message):
+    __slots__ = ("name", "count")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    count: int
+    def __init__(self, name: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
+
+class Skip(_message.Message):
+    __slots__ = ("place", "reason", "what")
+    PLACE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    WHAT_FIELD_NUMBER: _ClassVar[int]
+    place: str
+    reason: str
+    what: str
+    def __init__(self, place: _Optional[str] = ..., reason: _Optional[str] = ..., what: _Optional[str] = ...) -> None: ...
+
+class ListDatasetsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DatasetList(_message.Message):
+    __slots__ = ("datasets",)
+    DATASETS_FIELD_NUMBER: _ClassVar[int]
+    datasets: _containers.RepeatedCompositeFieldContainer[Dataset]
+    def __init__(self, datasets: _Optional[_Iterable[_Union[Dataset, _Mapping]]] = ...) -> None: ...
+
+class GetDatasetRequest(_message.Message):
+    __slots__ = ("reference", "report")
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    reference: str
+    report: bool
+    def __init__(self, reference: _Optional[str] = ..., report: _Optional[bool] = ...) -> None: ...
+
+class Dataset(_message.Message):
+    __slots__ = ("name", "version", "versions", "images", "annotations", "classes", "splits", "object_type", "source", "folder", "created_at", "report")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    ANNOTATIONS_FIELD_NUMBER: _ClassVar[int]
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    SPLITS_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    FOLDER_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: str
+    versions: _containers.RepeatedScalarFieldContainer[str]
+    images: int
+    annotations: int
+    classes: _containers.RepeatedScalarFieldContainer[str]
+    splits: _containers.RepeatedCompositeFieldContainer[NamedCount]
+    object_type: int
+    source: str
+    folder: str
+    created_at: str
+    report: Json
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., versions: _Optional[_Iterable[str]] = ..., images: _Optional[int] = ..., annotations: _Optional[int] = ..., classes: _Optional[_Iterable[str]] = ..., splits: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., object_type: _Optional[int] = ..., source: _Optional[str] = ..., folder: _Optional[str] = ..., created_at: _Optional[str] = ..., report: _Optional[_Union[Json, _Mapping]] = ...) -> None: ...
+
+class ListModelsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ModelList(_message.Message):
+    __slots__ = ("models",)
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    models: _containers.RepeatedCompositeFieldContainer[Model]
+    def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ...) -> None: ...
+
+class GetModelRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class Model(_message.Message):
+    __slots__ = ("name", "job", "image", "object_type", "class_names", "best_stage", "stages", "parameters", "train_data", "val_data", "folder", "created_at")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    CLASS_NAMES_FIELD_NUMBER: _ClassVar[int]
+    BEST_STAGE_FIELD_NUMBER: _ClassVar[int]
+    STAGES_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_DATA_FIELD_NUMBER: _ClassVar[int]
+    VAL_DATA_FIELD_NUMBER: _ClassVar[int]
+    FOLDER_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    job: str
+    image: ModelImage
+    object_type: int
+    class_names: _containers.RepeatedScalarFieldContainer[str]
+    best_stage: str
+    stages: _containers.RepeatedCompositeFieldContainer[Stage]
+    parameters: Json
+    train_data: str
+    val_data: str
+    folder: str
+    created_at: str
+    def __init__(self, name: _Optional[str] = ..., job: _Optional[str] = ..., image: _Optional[_Union[ModelImage, _Mapping]] = ..., object_type: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., best_stage: _Optional[str] = ..., stages: _Optional[_Iterable[_Union[Stage, _Mapping]]] = ..., parameters: _Optional[_Union[Json, _Mapping]] = ..., train_data: _Optional[str] = ..., val_data: _Optional[str] = ..., folder: _Optional[str] = ..., created_at: _Optional[str] = ...) -> None: ...
+
+class ModelImage(_message.Message):
+    __slots__ = ("name", "digest")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    digest: str
+    def __init__(self, name: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...
+
+class Stage(_message.Message):
+    __slots__ = ("name", "metrics", "timestamp", "files", "size_bytes")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    METRICS_FIELD_NUMBER: _ClassVar[int]
+    TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    metrics: _containers.RepeatedCompositeFieldContainer[Metric]
+    timestamp: int
+    files: _containers.RepeatedScalarFieldContainer[str]
+    size_bytes: int
+    def __init__(self, name: _Optional[str] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., timestamp: _Optional[int] = ..., files: _Optional[_Iterable[str]] = ..., size_bytes: _Optional[int] = ...) -> None: ...
+
+class Metric(_message.Message):
+    __slots__ = ("name", "value")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: float
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+
+class ExportModelRequest(_message.Message):
+    __slots__ = ("name", "target", "overwrite")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    OVERWRITE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    target: str
+    overwrite: bool
+    def __init__(self, name: _Optional[str] = ..., target: _Optional[str] = ..., overwrite: _Optional[bool] = ...) -> None: ...
+
+class ExportedModel(_message.Message):
+    __slots__ = ("model", "file", "size_bytes", "sha1")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SHA1_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    file: str
+    size_bytes: int
+    sha1: str
+    def __init__(self, model: _Optional[str] = ..., file: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha1: _Optional[str] = ...) -> None: ...
+
+class Names(_message.Message):
+    __slots__ = ("names",)
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    names: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, names: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ListSharesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ShareList(_message.Message):
+    __slots__ = ("shares",)
+    SHARES_FIELD_NUMBER: _ClassVar[int]
+    shares: _containers.RepeatedCompositeFieldContainer[Share]
+    def __init__(self, shares: _Optional[_Iterable[_Union[Share, _Mapping]]] = ...) -> None: ...
+
+class SetShareRequest(_message.Message):
+    __slots__ = ("kind", "name", "weight", "max_gpus", "max_jobs")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    MAX_GPUS_FIELD_NUMBER: _ClassVar[int]
+    MAX_JOBS_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    name: str
+    weight: float
+    max_gpus: int
+    max_jobs: int
+    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., weight: _Optional[float] = ..., max_gpus: _Optional[int] = ..., max_jobs: _Optional[int] = ...) -> None: ...
+
+class Share(_message.Message):
+    __slots__ = ("kind", "name", "weight", "max_gpus", "max_jobs", "usage_gpu_s")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    MAX_GPUS_FIELD_NUMBER: _ClassVar[int]
+    MAX_JOBS_FIELD_NUMBER: _ClassVar[int]
+    USAGE_GPU_S_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    name: str
+    weight: float
+    max_gpus: int
+    max_jobs: int
+    usage_gpu_s: float
+    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., weight: _Optional[float] = ..., max_gpus: _Optional[int] = ..., max_jobs: _Optional[int] = ..., usage_gpu_s: _Optional[float] = ...) -> None: ...
+
+class DoctorRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Findings(_message.Message):
+    __slots__ = ("findings",)
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    findings: _containers.RepeatedCompositeFieldContainer[Finding]
+    def __init__(self, findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ...) -> None: ...
+
+class Finding(_message.Message):
+    __slots__ = ("check", "status", "message", "remedy", "details")
+    CHECK_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    REMEDY_FIELD_NUMBER: _ClassVar[int]
+    DETAILS_FIELD_NUMBER: _ClassVar[int]
+    check: str
+    status: str
+    message: str
+    remedy: str
+    details: Json
+    def __init__(self, check: _Optional[str] = ..., status: _Optional[str] = ..., message: _Optional[str] = ..., remedy: _Optional[str] = ..., details: _Optional[_Union[Json, _Mapping]] = ...) -> None: ...
+
+class GcRequest(_message.Message):
+    __slots__ = ("dry_run", "older_than_days", "what")
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    OLDER_THAN_DAYS_FIELD_NUMBER: _ClassVar[int]
+    WHAT_FIELD_NUMBER: _ClassVar[int]
+    dry_run: bool
+    older_than_days: float
+    what: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, dry_run: _Optional[bool] = ..., older_than_days: _Optional[float] = ..., what: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Freed(_message.Message):
+    __slots__ = ("dry_run", "items", "freed_bytes", "kept")
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    FREED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
+    dry_run: bool
+    items: _containers.RepeatedCompositeFieldContainer[FreedItem]
+    freed_bytes: int
+    kept: _containers.RepeatedCompositeFieldContainer[KeptItem]
+    def __init__(self, dry_run: _Optional[bool] = ..., items: _Optional[_Iterable[_Union[FreedItem, _Mapping]]] = ..., freed_bytes: _Optional[int] = ..., kept: _Optional[_Iterable[_Union[KeptItem, _Mapping]]] = ...) -> None: ...
+
+class FreedItem(_message.Message):
+    __slots__ = ("what", "path", "reference", "bytes", "why")
+    WHAT_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    what: str
+    path: str
+    reference: str
+    bytes: int
+    why: str
+    def __init__(self, what: _Optional[str] = ..., path: _Optional[str] = ..., reference: _Optional[str] = ..., bytes: _Optional[int] = ..., why: _Optional[str] = ...) -> None: ...
+
+class KeptItem(_message.Message):
+    __slots__ = ("what", "path", "reference", "why")
+    WHAT_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    what: str
+    path: str
+    reference: str
+    why: str
+    def __init__(self, what: _Optional[str] = ..., path: _Optional[str] = ..., reference: _Optional[str] = ..., why: _Optional[str] = ...) -> None: ...
