@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from runner.queue.lines import Demand
-from runner.queue.stock import CPU, GPUS, MEMORY, SLOTS, Amounts, Devices, Stock
+from runner.queue.lines import CPU, GPUS, MEMORY, SLOTS, Demand
+from runner.queue.stock import Amounts, Devices, Stock
 from runner.queue.terms import Entry, Hold
 
 
@@ -25,7 +25,7 @@ class Reservation:
         return self.hold.until is not None and demand.runtime_s is not None and now + demand.runtime_s <= self.hold.until
 
     def spares_all_but_gpus(self, demand: Demand) -> bool:
-        return not self.spare.lacks(demand) & ~GPUS
+        return not demand.lacks(self.spare.cpu, self.spare.memory, self.spare.slots)
 
     def give(self, demand: Demand, candidates: int) -> None:
         """A job behind takes from what is spare, on any of the candidates."""
@@ -62,11 +62,9 @@ def is_covered(lacking: int, devices: Devices, held: Iterable[Reservation]) -> b
 
 def allowed(demand: Demand, devices: Devices, stock: Stock, held: Iterable[Reservation], now: float) -> int | None:
     """The free devices that a job may start on, 0 for one without GPUs; None when it has to wait."""
-    if Amounts(demand.gpu_count, stock.cpu, stock.memory, stock.slots).lacks(demand):
+    if stock.lacking(demand, devices):
         return None
     choice = devices.free
-    if stock.count(choice) < demand.gpu_count:
-        return None
     for hold in held:
         if hold.lets_pass_in_time(demand, now):
             continue

@@ -14,6 +14,10 @@ from runner.queue.terms import Entry
 
 #: Order inside a line: submit time, then job id.
 Key = tuple[float, str]
+#: Resources, as flags.
+GPUS, CPU, MEMORY, SLOTS = 1, 2, 4, 8
+#: Sums of processors are not exact.
+_EPSILON = 1e-9
 
 
 class Demand:
@@ -30,6 +34,13 @@ class Demand:
         self.runtime_s = entry.runtime_s
         self.slots = 0 if entry.gpu_count else 1
         self.jobs = 0
+
+    def lacks(self, cpu: float, memory: int, slots: int) -> int:
+        """Of which of these, beside GPUs, there is too little. What is not demanded is never lacking, however overdrawn it is."""
+        lacking = CPU if self.cpu_count > cpu + _EPSILON and self.cpu_count else 0
+        if self.memory_bytes > memory and self.memory_bytes:
+            lacking |= MEMORY
+        return lacking | SLOTS if self.slots > slots and self.slots else lacking
 
 
 class Owner:
@@ -67,19 +78,28 @@ class Line:
 
 
 class Group:
-    """The lines of one demand at one priority, by owner. ``oldest`` is never later than the oldest submit time."""
+    """The lines of one demand at one priority, by owner."""
 
-    __slots__ = ("lines", "oldest")
+    __slots__ = ("_oldest", "lines")
 
     def __init__(self) -> None:
         self.lines: dict[Owner, Line] = {}
-        self.oldest = float("inf")
+        self._oldest: float | None = None
 
-    def is_older(self, moment: float) -> bool:
-        """Whether a job was submitted by then."""
-        if self.oldest <= moment:
-            self.oldest = min(line.keys[0][0] for line in self.lines.values())
-        return self.oldest <= moment
+    @property
+    def oldest(self) -> float:
+        """The oldest submit time."""
+        if self._oldest is None:
+            self._oldest = min(line.keys[0][0] for line in self.lines.values())
+        return self._oldest
+
+    def came(self, key: Key) -> None:
+        if self._oldest is not None:
+            self._oldest = min(self._oldest, key[0])
+
+    def went(self, key: Key) -> None:
+        if key[0] == self._oldest:
+            self._oldest = None  # somebody else's is, found when it is asked for
 
 
 class Desk:
@@ -100,22 +120,24 @@ class Desk:
 class Level:
     """Everything of one priority."""
 
-    __slots__ = ("count", "desks", "groups", "priority")
+    __slots__ = ("count", "desks", "groups", "priority", "projects")
 
     def __init__(self, priority: int) -> None:
         self.priority = priority
         self.groups: dict[Demand, Group] = {}
         self.desks: dict[Owner, Desk] = {}
+        self.projects: dict[str, dict[Owner, Desk]] = {}
         self.count = 0
 
     def add(self, owner: Owner, demand: Demand, key: Key) -> None:
-        desk = self.desks.get(owner) or self.desks.setdefault(owner, Desk(owner))
+        desk = self.desks.get(owner) or self._new_desk(owner)
         group = self.groups.get(demand) or self.groups.setdefault(demand, Group())
         line = desk.lines.get(demand)
         if line is None:
             line = desk.lines[demand] = group.lines[owner] = Line()
         line.add(key)
-        desk.first, group.oldest = min(desk.first, key), min(group.oldest, key[0])
+        desk.first = min(desk.first, key)
+        group.came(key)
         desk.count += 1
         self.count += 1
 
@@ -123,6 +145,7 @@ class Level:
         desk, group = self.desks[owner], self.groups[demand]
         line = desk.lines[demand]
         line.remove(key)
+        group.went(key)
         desk.count -= 1
         self.count -= 1
         if not line.keys:
@@ -130,9 +153,18 @@ class Level:
         if not group.lines:
             del self.groups[demand]
         if not desk.lines:
-            del self.desks[owner]
+            self._remove_desk(owner)
         elif desk.first == key:
             desk.first = min(line.keys[0] for line in desk.lines.values())
+
+    def _new_desk(self, owner: Owner) -> Desk:
+        desk = self.desks[owner] = self.projects.setdefault(owner.project, {})[owner] = Desk(owner)
+        return desk
+
+    def _remove_desk(self, owner: Owner) -> None:
+        del self.desks[owner], self.projects[owner.project][owner]
+        if not self.projects[owner.project]:
+            del self.projects[owner.project]
 
 
 class Lines:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from runner.queue.holds import Reservation
-from runner.queue.stock import CPU, GPUS, MEMORY, SLOTS, Amounts, Devices
+from runner.queue.lines import CPU, GPUS, MEMORY, SLOTS
+from runner.queue.stock import Amounts, Devices
 from runner.queue.terms import Entry, Host, Share
 
 NEXT = "is next"

@@ -34,12 +34,16 @@ class Standing:
             self._charge(("project", job.project), len(job.gpu_uuids), job.cpu_count)
 
     def rank(self, owner: Owner) -> tuple[float, float]:
-        """Use per weight of the project, then of the user: the smallest is next. It only grows while a decision is made."""
-        project, user = self._used.get(owner.project_key), self._used.get(owner.user_key)
-        return (
-            self._first_look(owner.project_key) if project is None else project,
-            self._first_look(owner.user_key) if user is None else user,
-        )
+        """Use per weight of the project, then of the user: the smallest is next."""
+        return self.used(owner.project_key), self.used(owner.user_key)
+
+    def used(self, key: tuple[str, str]) -> float:
+        """Use per weight of a user or project. It only grows while a decision is made."""
+        used = self._used.get(key)
+        if used is None:
+            share = self._shares.get(key, _DEFAULT)
+            used = self._used[key] = share.usage_gpu_s / max(share.weight, _LEAST_WEIGHT)
+        return used
 
     def charge(self, owner: Owner, gpu_count: int, cpu_count: float) -> None:
         """A job starts."""
@@ -62,13 +66,6 @@ class Standing:
 
     def _charge(self, key: tuple[str, str], gpu_count: int, cpu_count: float) -> None:
         weight = max(self._shares.get(key, _DEFAULT).weight, _LEAST_WEIGHT)
-        self._used[key] = self._first_look(key) + use_rate(gpu_count, cpu_count, self._host) * AHEAD_S / weight
+        self._used[key] = self.used(key) + use_rate(gpu_count, cpu_count, self._host) * AHEAD_S / weight
         self._gpus[key] += gpu_count
         self._jobs[key] += 1
-
-    def _first_look(self, key: tuple[str, str]) -> float:
-        used = self._used.get(key)
-        if used is None:
-            share = self._shares.get(key, _DEFAULT)
-            used = self._used[key] = share.usage_gpu_s / max(share.weight, _LEAST_WEIGHT)
-        return used

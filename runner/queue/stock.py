@@ -9,12 +9,8 @@ from bisect import insort
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
-from runner.queue.lines import Demand
+from runner.queue.lines import GPUS, Demand
 from runner.queue.terms import Entry, Host, Offer, Offers, Running
-
-#: Sums of processors are not exact.
-EPSILON = 1e-9
-GPUS, CPU, MEMORY, SLOTS = 1, 2, 4, 8
 
 
 @dataclass(frozen=True)
@@ -58,13 +54,8 @@ class Amounts:
     slots: int
 
     def lacks(self, demand: Demand) -> int:
-        """The resources of which there is less than demanded, as flags. What is not demanded is never lacking, however overdrawn it is."""
-        return (
-            (GPUS if demand.gpu_count > self.gpus else 0)
-            | (CPU if demand.cpu_count and demand.cpu_count > self.cpu + EPSILON else 0)
-            | (MEMORY if demand.memory_bytes and demand.memory_bytes > self.memory else 0)
-            | (SLOTS if demand.slots and demand.slots > self.slots else 0)
-        )
+        """The resources of which there is less than demanded, as flags."""
+        return demand.lacks(self.cpu, self.memory, self.slots) | (GPUS if demand.gpu_count > self.gpus else 0)
 
 
 class Stock:
@@ -79,6 +70,7 @@ class Stock:
         self._names: list[str] = []
         self._devices: dict[tuple[str, str, Hashable], Devices] = {}
         self._taken: list[tuple[int, int]] = []
+        self._counted: dict[int, int] = {}
         self._endings: list[Ending] = []
         self._foreseen = Amounts(0, 0.0, 0, 0)
         self._held_by_jobs = self._ending_devices = self._touched = 0
@@ -108,10 +100,11 @@ class Stock:
 
     def count(self, devices: int) -> int:
         """How many of these free devices are left after the starts so far, however those choose."""
-        if not self._taken:
-            return devices.bit_count()
-        untouched = (devices & ~self._touched).bit_count()
-        return max(devices.bit_count() - self._most_taken(devices), untouched)
+        left = self._counted.get(devices)
+        if left is None:
+            untouched = (devices & ~self._touched).bit_count()
+            left = self._counted[devices] = max(devices.bit_count() - self._most_taken(devices), untouched)
+        return left
 
     def _most_taken(self, devices: int) -> int:
         """How many of these the starts take at most, each for itself: together that may be more than there are."""
@@ -122,6 +115,11 @@ class Stock:
     def free(self, devices: Devices) -> Amounts:
         return Amounts(self.count(devices.free), self.cpu, self.memory, self.slots)
 
+    def lacking(self, demand: Demand, devices: Devices) -> int:
+        """The resources of which less than demanded is free, as flags."""
+        rest = demand.lacks(self.cpu, self.memory, self.slots)
+        return rest | GPUS if demand.gpu_count and demand.gpu_count > self.count(devices.free) else rest
+
     def take(self, job_id: str, demand: Demand, candidates: int) -> None:
         """A job starts on some of the candidates."""
         self.cpu -= demand.cpu_count
@@ -130,6 +128,7 @@ class Stock:
         if demand.gpu_count:
             self._taken.append((candidates, demand.gpu_count))
             self._touched |= candidates
+            self._counted.clear()
         if demand.runtime_s is not None:
             at = self._now + demand.runtime_s
             self._foresee(
@@ -140,14 +139,17 @@ class Stock:
 
     def is_achievable(self, demand: Demand, devices: Devices) -> bool:
         """Whether it is enough that jobs of ours end; otherwise it waits for somebody else, and holding for it could last for ever."""
-        within_reach = (devices.free | devices.all & self._held_by_jobs).bit_count()
-        return not Amounts(within_reach, self.host.cpu_count, self.host.memory_bytes, self.host.job_slots).lacks(demand)
+        if demand.lacks(self.host.cpu_count, self.host.memory_bytes, self.host.job_slots):
+            return False
+        return demand.gpu_count <= (devices.free | devices.all & self._held_by_jobs).bit_count()
 
     def may_be_foreseeable(self, demand: Demand, devices: Devices) -> bool:
         """A cheap look before ``earliest``: False when jobs that end at a known time can never leave enough."""
         later = self._foreseen
+        if demand.lacks(self.cpu + later.cpu, self.memory + later.memory, self.slots + later.slots):
+            return False
         gpus = devices.free.bit_count() + (devices.all & self._ending_devices).bit_count()
-        return not Amounts(gpus, self.cpu + later.cpu, self.memory + later.memory, self.slots + later.slots).lacks(demand)
+        return gpus >= demand.gpu_count
 
     def earliest(self, demand: Demand, devices: Devices) -> tuple[float, Amounts] | None:
         """When jobs that end at a known time leave enough, and what is free then; None when they never do."""

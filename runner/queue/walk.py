@@ -6,7 +6,8 @@ meets one failure, not one per job.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Iterator
+import math
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from heapq import heapify, heappop, heapreplace
 from itertools import chain
 
@@ -18,6 +19,8 @@ from runner.queue.terms import Decision, Entry, Offers, ScopedOffers, Start
 
 #: A demand of those whose offers are alike; jobs without GPUs have no scope.
 Case = tuple[Demand, Hashable]
+#: Before every key.
+_FIRST: Key = (-math.inf, "")
 
 
 class Scopes:
@@ -33,15 +36,15 @@ class Scopes:
     def of(self, owner: Owner, gpu_count: int) -> Hashable:
         return self._of.get(owner, (owner.user, owner.project)) if gpu_count else None
 
-    def examples(self, demand: Demand, group: Group) -> Iterator[tuple[Hashable, Line]]:
-        """Each scope of a group's owners with one line in it."""
-        lines: Iterable[tuple[Owner, Line]] = group.lines.items()
+    def examples(self, demand: Demand, group: Group) -> Iterable[tuple[Hashable, Line]]:
+        """Each scope of a group's owners, with one line in it."""
         if self._are_one or not demand.gpu_count:
-            lines = [next(iter(lines))]
+            owner, line = next(iter(group.lines.items()))
+            return ((self.of(owner, demand.gpu_count), line),)
         seen: dict[Hashable, Line] = {}
-        for owner, line in lines:
-            seen.setdefault(self.of(owner, demand.gpu_count), line)
-        return iter(seen.items())
+        for owner, line in group.lines.items():
+            seen.setdefault(self._of[owner], line)
+        return seen.items()
 
 
 class Turn:
@@ -75,6 +78,58 @@ class Turn:
             heappop(heads)
 
 
+class Turns:
+    """Whose turn it is at one priority: a heap of projects, each a heap of its owners.
+
+    Places are worked out when they come to the top. Until then they are too early at most: use and keys only grow during a decision.
+    """
+
+    def __init__(self, projects: Mapping[str, Iterable[Desk]], standing: Standing, alive: set[Case], scopes: Scopes) -> None:
+        self._standing, self._alive, self._scopes = standing, alive, scopes
+        self._desks = projects
+        self._members: dict[str, list[tuple[float, Key, Turn]]] = {}
+        self._projects: list[tuple[float, float, Key, str]] = [(standing.used(("project", name)), -1.0, _FIRST, name) for name in projects]
+        heapify(self._projects)
+
+    def next(self) -> tuple[Turn, Key, Demand] | None:
+        """The turn at the head of the order with its oldest job; None when nothing can happen any more."""
+        while self._projects and self._alive:
+            used, user_used, key, name = self._projects[0]
+            turns = self._members.get(name) or self._open(name)
+            found = self._next_of(turns)
+            if found is None:
+                heappop(self._projects)
+            elif (used, user_used, key) == (place := (self._standing.used(("project", name)), *turns[0][:2])):
+                return found
+            else:
+                heapreplace(self._projects, (*place, name))
+        return None
+
+    def _open(self, name: str) -> list[tuple[float, Key, Turn]]:
+        """The owners of a project that may be next."""
+        used = self._standing.used
+        turns = self._members[name] = [(used(desk.owner.user_key), desk.first, Turn(desk)) for desk in self._desks[name]]
+        heapify(turns)
+        return turns
+
+    def _next_of(self, turns: list[tuple[float, Key, Turn]]) -> tuple[Turn, Key, Demand] | None:
+        """The first of a project, when everybody's place at the top of its heap is right."""
+        while turns:
+            user_used, key, turn = turns[0]
+            now_used = self._standing.used(turn.owner.user_key)
+            if user_used != now_used:
+                heapreplace(turns, (now_used, key, turn))
+                continue
+            head = turn.head(self._alive, self._scopes)
+            if head is None:
+                heappop(turns)
+            elif head[0] != key:
+                heapreplace(turns, (now_used, head[0], turn))
+            else:
+                return turn, *head
+        return None
+
+
 class Walk:
     """One decision in the making. ``starts`` and ``held`` grow in order."""
 
@@ -106,16 +161,10 @@ class Walk:
 
     def _walk(self, level: Level, limit: int | None) -> None:
         alive = self._alive(level)
-        turns = self._turns(level, alive)
-        while turns and alive and len(self.starts) != limit:
-            turn = turns[0][-1]
-            head = turn.head(alive, self._scopes)
-            if head is None:
-                heappop(turns)
-            elif turns[0][:3] != (place := (*self._standing.rank(turn.owner), head[0])):
-                heapreplace(turns, (*place, turn))  # its owner was charged, or its oldest job has no chance: later than it seemed
-            else:
-                turn.step(started=self._consider(turn.owner, *head, level, alive))
+        turns = Turns(self._projects(level, alive), self._standing, alive, self._scopes)
+        while len(self.starts) != limit and (found := turns.next()):
+            turn, key, demand = found
+            turn.step(started=self._consider(turn.owner, key, demand, level, alive))
 
     def _alive(self, level: Level) -> set[Case]:
         """The demands of which something may start, or be held for."""
@@ -128,16 +177,15 @@ class Walk:
                     alive.add(case)
         return alive
 
-    def _turns(self, level: Level, alive: set[Case]) -> list[tuple[float, float, Key, Turn]]:
-        """A heap of those who have a job in question, by their share and their oldest job: never later than the job in question."""
+    def _projects(self, level: Level, alive: set[Case]) -> Mapping[str, Collection[Desk]]:
+        """By project, those with a job in question; all when these are so many that asking takes longer."""
         groups = [level.groups[demand] for demand in {demand for demand, _ in alive}]
-        owners: Collection[Owner] = level.desks.keys()
-        if sum(len(group.lines) for group in groups) < len(owners):
-            owners = set(chain.from_iterable(group.lines for group in groups))
-        desks = [level.desks[owner] for owner in owners]
-        turns = [(*self._standing.rank(desk.owner), desk.first, Turn(desk)) for desk in desks]
-        heapify(turns)
-        return turns
+        if sum(len(group.lines) for group in groups) >= len(level.desks):
+            return {name: desks.values() for name, desks in level.projects.items()}
+        chosen: dict[str, list[Desk]] = {}
+        for owner in dict.fromkeys(chain.from_iterable(group.lines for group in groups)):
+            chosen.setdefault(owner.project, []).append(level.desks[owner])
+        return chosen
 
     def _consider(self, owner: Owner, key: Key, demand: Demand, level: Level, alive: set[Case]) -> bool:
         """Whether the job starts. When it is blocked, what can still happen to its demand is known better than before."""
@@ -181,8 +229,8 @@ class Walk:
 
     def _may_hold(self, case: Case, devices: Devices, group: Group) -> bool:
         """Whether jobs behind a blocked one of this demand may have to stand back: at once when it is known until when, otherwise after a while."""
-        lacking = self._stock.free(devices).lacks(case[0])
+        lacking = self._stock.lacking(case[0], devices)
         if not lacking or is_covered(lacking, devices, self.held) or not self._stock.is_achievable(case[0], devices):
             return False
         foreseeable = case not in self._unforeseen and self._stock.may_be_foreseeable(case[0], devices)
-        return foreseeable or group.is_older(self._aged_before)
+        return foreseeable or group.oldest <= self._aged_before

@@ -64,7 +64,7 @@ class _Naive:
 
     def may_hold(self, entry: Entry, level: list[Entry]) -> bool:
         demand, devices = Demand(entry), self.devices(entry)
-        lacking = self.stock.free(devices).lacks(demand)
+        lacking = self.stock.lacking(demand, devices)
         if not lacking or is_covered(lacking, devices, self.held) or not self.stock.is_achievable(demand, devices):
             return False
         return self.stock.earliest(demand, devices) is not None or any(
