@@ -51,7 +51,10 @@ _OPTIONS = [
 
 
 def find_server(settings: Settings) -> RemoteRunner | None:
-    """The service of this home, None when none answers. Raises ``ConfigurationError`` for one of another version."""
+    """The service of this home, None when none answers. Raises ``ConfigurationError`` for one of another version.
+
+    None also for one with another engine than the settings name: what is asked for then is done in this process, under the same locks.
+    """
     path = find_socket(settings)
     if path is None:
         return None
@@ -65,7 +68,7 @@ def find_server(settings: Settings) -> RemoteRunner | None:
         runner.close()
         raise
     else:
-        if Path(described["home"]).resolve() == settings.home.resolve():
+        if Path(described["home"]).resolve() == settings.home.resolve() and described["engine"] == settings.engine:
             return runner
     runner.close()
     return None

@@ -155,8 +155,8 @@ class Runner(ImageVerbs, DatasetVerbs, ModelVerbs, GpuVerbs, ShareVerbs):
             self.sweep()
         return self._drivers.ensure(job)
 
-    def cancel_job(self, reference: str) -> dict[str, Any]:
-        """Asks the job to end and waits until it has: SIGTERM, grace, kill; stages of a training are kept."""
+    def cancel_job(self, reference: str, *, wait: bool = True) -> dict[str, Any]:
+        """Asks the job to end and waits until it has, unless told not to: SIGTERM, grace, kill; stages of a training are kept."""
         job = self._find_job(reference)
         if job.state.ended:
             return self._view(job)
@@ -164,6 +164,8 @@ class Runner(ImageVerbs, DatasetVerbs, ModelVerbs, GpuVerbs, ShareVerbs):
             job = jobs.update_job(session, job.id, cancel_requested_at=job.cancel_requested_at or datetime.now(timezone.utc))
         self._drivers.news(job.id)
         self.on_cancel(job)
+        if not wait:
+            return self._view(job)
         *_, last = self.watch(job.id)
         return last
 

@@ -13,7 +13,7 @@ from runner.cli.session import Session
 #: Section title to command name to (``module:attribute``, one-line help).
 Listing = Mapping[str, Mapping[str, tuple[str, str]]]
 
-SHARED_NAMES = ("home", "engine", "as_json", "verbose")
+SHARED_NAMES = ("home", "engine", "as_json", "embed", "verbose")
 
 
 def shared_options() -> list[click.Parameter]:
@@ -26,6 +26,13 @@ def shared_options() -> list[click.Parameter]:
         option("as_json", "--json", is_flag=True, help="Answer with one JSON document on stdout, errors too."),
         option("home", "--home", metavar="FOLDER", help="Where everything is kept (SLUICE_HOME; ~/.sluice)."),
         option("engine", "--engine", metavar="NAME", help="Where containers run: docker or process (SLUICE_ENGINE)."),
+        option(
+            "embed",
+            "--embed",
+            is_flag=True,
+            envvar="SLUICE_EMBED",
+            help="Work here, also where a service of the home runs (SLUICE_EMBED=1).",
+        ),
         option("verbose", "--verbose", is_flag=True, help="Log records and tracebacks on stderr."),
     ]
 

@@ -20,12 +20,12 @@ from runner.cli.session import Session, plain
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from runner.service import Runner
+    from runner.cli.session import AnyRunner
 
 Job = Mapping[str, Any]
 
 
-def wait_and_answer(session: Session, runner: Runner, job_id: str) -> None:
+def wait_and_answer(session: Session, runner: AnyRunner, job_id: str) -> None:
     """Wait for the job's end and print its result. Raises ``JobFailedError``, and ``Detached`` on Ctrl-C."""
     job = wait(runner, job_id)
     if job["state"] != "succeeded":
@@ -36,7 +36,7 @@ def wait_and_answer(session: Session, runner: Runner, job_id: str) -> None:
     session.hint(*next_commands(job))
 
 
-def wait(runner: Runner, job_id: str) -> Job:
+def wait(runner: AnyRunner, job_id: str) -> Job:
     """The job when it has ended, its progress shown meanwhile."""
     job: Job = {}
     try:

@@ -18,7 +18,7 @@ from runner.cli.session import Session, json_text, pass_session
 from runner.cli.units import count_text
 
 if TYPE_CHECKING:
-    from runner.service import Runner
+    from runner.cli.session import AnyRunner
 
 KINDS = ("training", "mining", "inference", "mining+inference")
 STATES = ("queued", "running", "succeeded", "failed", "cancelled")
@@ -140,7 +140,7 @@ def _say_why_nothing_comes(session: Session, shown: dict[str, Any]) -> None:
         session.say(f"Job {shown['id']} waits, {place}")
 
 
-def _chunks(runner: Runner, reference: str, follow: bool) -> Iterator[bytes]:
+def _chunks(runner: AnyRunner, reference: str, follow: bool) -> Iterator[bytes]:
     """The log from the beginning to its present end, or to the job's end when following."""
     offset = 0
     while True:

@@ -12,7 +12,12 @@ import click
 
 if TYPE_CHECKING:
     from runner.cli.blocks import Block
+    from runner.client import RemoteRunner
     from runner.service import Runner
+    from runner.settings import Settings
+
+    #: The same verbs, in this process or in the service's.
+    AnyRunner = Runner | RemoteRunner
 
 
 @dataclass
@@ -23,16 +28,17 @@ class Session:
     engine: str | None = None
     as_json: bool = False
     verbose: bool = False
+    embed: bool = False
 
     @contextmanager
-    def open_runner(self) -> Iterator[Runner]:
-        """The Runner of the home and engine that the options, the environment and the settings file name."""
-        from runner.service import Runner
+    def open_runner(self) -> Iterator[AnyRunner]:
+        """The Runner of the home and engine that the options, the environment and the settings file name: its service's where one runs."""
         from runner.settings import load_settings
 
         configure_logging(self.verbose)
         given = {"home": self.home, "engine": self.engine}
-        with Runner.open(load_settings({name: value for name, value in given.items() if value is not None})) as runner:
+        settings = load_settings({name: value for name, value in given.items() if value is not None})
+        with (None if self.embed else _find_server(settings)) or _embed(settings) as runner:
             yield runner
 
     def answer(self, document: Any, render: Callable[[Any], list[Block]]) -> None:
@@ -53,6 +59,23 @@ class Session:
         if not self.as_json:
             for position, line in enumerate(lines):
                 self.say(f"{'Next:' if position == 0 else '     '} {line}")
+
+
+def _find_server(settings: Settings) -> RemoteRunner | None:
+    """Without a service gRPC is not imported, nor what a Runner needs with one."""
+    from runner.socket_file import find_socket
+
+    if find_socket(settings) is None:
+        return None
+    from runner.client import find_server
+
+    return find_server(settings)
+
+
+def _embed(settings: Settings) -> Runner:
+    from runner.service import Runner
+
+    return Runner.open(settings)
 
 
 pass_session = click.make_pass_decorator(Session, ensure=True)
