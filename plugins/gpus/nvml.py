@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import IO, Any, ClassVar, cast
 
 from contracts.errors import GpuSourceError
-from contracts.gpu import Gpu, GpuProcess
+from contracts.gpu import Gpu, GpuProcess, Snapshot
 from contracts.seams import GpuSource
 
 _PROBE = "plugins.gpus.nvml_probe"
@@ -43,8 +43,11 @@ class NvmlSource(GpuSource):
         self._bad_answers = 0
         self._uuids: dict[int, str] = {}
 
-    def list_gpus(self, timeout_s: float = 5.0) -> list[Gpu]:
+    def snapshot(self, timeout_s: float = 5.0) -> Snapshot:
         """As the seam says. A broken card whose uuid was never read has the uuid ``unknown-<index>``."""
+        return Snapshot(gpus=tuple(self._list_gpus(timeout_s)), taken_at=time.time())
+
+    def _list_gpus(self, timeout_s: float) -> list[Gpu]:
         deadline = time.monotonic() + timeout_s
         with self._alone(timeout_s):
             answer = self._ask(deadline, timeout_s)
