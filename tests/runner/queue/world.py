@@ -15,9 +15,10 @@ _numbers = itertools.count(1)
 
 
 def entry(job_id: str = "", **given: Any) -> Entry:
-    """A job without GPUs that asks for one processor, submitted at noon."""
+    """A job without GPUs that asks for one processor, submitted just before noon and after those that were made before it."""
     number = next(_numbers)
-    values: dict[str, Any] = {"job_id": job_id or f"t{number:06}", "user": "ana", "project": "default", "priority": 0, "submitted_at": NOON}
+    values: dict[str, Any] = {"job_id": job_id or f"t{number:06}", "user": "ana", "project": "default", "priority": 0}
+    values |= {"submitted_at": NOON - 1 + number / 1e6}
     values |= {"gpu_count": 0, "cpu_count": 1.0, "memory_bytes": 0, "wish": "", "kind": "training"}
     return Entry(**(values | given))
 
