@@ -17,6 +17,8 @@ from registry.lookup import not_found
 from registry.tables import JobAttemptRow, JobEventRow, JobRow, now
 
 PREFIX_LENGTH = 3
+_JOBS: Any = JobRow.__table__
+_EVENTS: Any = JobEventRow.__table__
 
 
 @dataclass(frozen=True)
@@ -206,11 +208,6 @@ def list_named(session: Session, name: str) -> list[JobRecord]:
     return [_record(row) for row in _rows_named(session, name)]
 
 
-def list_by_id(session: Session, ids: Sequence[str]) -> list[JobRecord]:
-    """The jobs of these ids, in no order; unknown ones are left out."""
-    return [_record(row) for row in session.scalars(select(JobRow).where(JobRow.id.in_(ids)))] if ids else []
-
-
 def any_retried(session: Session) -> bool:
     """Whether any job ever had a second attempt."""
     return session.scalar(select(JobAttemptRow.job_id).limit(1)) is not None
@@ -240,14 +237,39 @@ def list_unclean(session: Session) -> list[JobRecord]:
 
 def update_job(session: Session, id: str, **columns: Any) -> JobRecord:  # noqa: A002 - the word of the domain
     """Set columns of a job, by the names of ``JobRecord``. How it ends is ``finish_job``'s alone; what was asked for never changes."""
-    refused = sorted(set(columns) - _UPDATABLE)
-    if refused:
-        raise InternalError(f"update_job cannot set {', '.join(refused)}", hint=f"It sets {', '.join(sorted(_UPDATABLE))}.")
+    _check_updatable(columns)
     row = _job_row(session, id)
     for column, value in columns.items():
         setattr(row, column, _stored(column, value))
     session.flush()
     return _record(row)
+
+
+def set_columns(session: Session, id: str, **columns: Any) -> None:  # noqa: A002 - the word of the domain
+    """As ``update_job`` for a caller that knows the job and needs no answer: one statement. Raises ``NotFoundError``."""
+    _check_updatable(columns)
+    values = {column: _stored(column, value) for column, value in columns.items()}
+    done = session.connection().execute(_JOBS.update().where(_JOBS.c.id == id).values(values))
+    if done.rowcount != 1:
+        raise not_found("job", id, session.scalars(select(JobRow.id)), "sluice job list")
+
+
+def enter_step(session: Session, id: str, attempt: int, step: Step, detail: Mapping[str, Any], **columns: Any) -> None:  # noqa: A002
+    """The step into the journal and, with other columns, into the job."""
+    note(session, id, attempt, step, detail)
+    set_columns(session, id, step=step, **columns)
+
+
+def note(session: Session, id: str, attempt: int, step: Step, detail: Mapping[str, Any]) -> None:  # noqa: A002
+    """A line into the job's journal."""
+    line = {"job_id": id, "attempt": attempt, "step": step.value, "detail": dict(detail), "created_at": now()}
+    session.connection().execute(_EVENTS.insert().values(line))
+
+
+def find_cancel_time(session: Session, id: str) -> datetime | None:  # noqa: A002 - the word of the domain
+    """When somebody asked the job to end; None when nobody did."""
+    found: datetime | None = session.connection().execute(select(_JOBS.c.cancel_requested_at).where(_JOBS.c.id == id)).scalar()
+    return found
 
 
 def finish_job(
@@ -389,6 +411,12 @@ _UPDATABLE = frozenset(
         "priority",
     }
 )  # fmt: skip
+
+
+def _check_updatable(columns: Iterable[str]) -> None:
+    refused = sorted(set(columns) - _UPDATABLE)
+    if refused:
+        raise InternalError(f"update_job cannot set {', '.join(refused)}", hint=f"It sets {', '.join(sorted(_UPDATABLE))}.")
 
 
 def _stored(column: str, value: Any) -> Any:

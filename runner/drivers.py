@@ -21,23 +21,23 @@ log = logging.getLogger(__name__)
 class Driver(threading.Thread):
     """Drives one job to its end. A daemon: when the process ends, the container goes on. ``error``: why it stopped before the job's end."""
 
-    def __init__(self, drivers: Drivers, job: JobRecord, wait_for_lock_s: float) -> None:
-        super().__init__(name=f"job {job.id}", daemon=True)
+    def __init__(self, drivers: Drivers, job_id: str, wait_for_lock_s: float) -> None:
+        super().__init__(name=f"job {job_id}", daemon=True)
         self._drivers = drivers
-        self._job = job
+        self.job_id = job_id
         self._wait_for_lock_s = wait_for_lock_s
         self.orders = Orders()
         self.error: BaseException | None = None
 
     def run(self) -> None:
         try:
-            with log_context(job=self._job.id):
-                self._drivers.drive(self._job, self.orders, self._wait_for_lock_s)
+            with log_context(job=self.job_id):
+                self._drivers.drive(self.job_id, self.orders, self._wait_for_lock_s)
         except BaseException as error:
             self.error = error
-            log.exception("the driver of job %s stopped", self._job.id)
+            log.exception("the driver of job %s stopped", self.job_id)
         finally:
-            self._drivers.ended(self._job.id)
+            self._drivers.ended(self.job_id)
 
 
 class Drivers:
@@ -54,12 +54,12 @@ class Drivers:
         self._lock = threading.Lock()
         self._by_job: dict[str, Driver] = {}
 
-    def ensure(self, job: JobRecord, wait_for_lock_s: float = 0.0) -> Driver:
+    def ensure(self, job_id: str, wait_for_lock_s: float = 0.0) -> Driver:
         """The driver of the job; a new one when this process has none."""
         with self._lock:
-            driver = self._by_job.get(job.id)
+            driver = self._by_job.get(job_id)
             if driver is None:
-                driver = self._by_job[job.id] = Driver(self, job, wait_for_lock_s)
+                driver = self._by_job[job_id] = Driver(self, job_id, wait_for_lock_s)
                 driver.start()
             return driver
 
@@ -86,26 +86,28 @@ class Drivers:
         chosen = [driver for job_id in (self.driven() if job_ids is None else job_ids) if (driver := self.find(job_id))]
         for driver in chosen:
             driver.orders.let_go.set()
-            self._installation.bell.ring(driver.name.removeprefix("job "))
+            self._installation.bell.ring(driver.job_id)
         for driver in chosen:
             if driver is not threading.current_thread():
                 driver.join(timeout_s)
 
     # What a driver does.
 
-    def drive(self, job: JobRecord, orders: Orders, wait_for_lock_s: float) -> None:
+    def drive(self, job_id: str, orders: Orders, wait_for_lock_s: float) -> None:
         """To the job's end, or until it waits for another admission that is not ours to give; at once when another process drives it."""
-        with self._installation.run_dir(job.id).driving(wait_for_lock_s) as taken:
-            while taken and not orders.let_go.is_set():
-                job = self._reload(job.id)
+        with self._installation.run_dir(job_id).driving(wait_for_lock_s) as taken:
+            again = taken
+            while again and not orders.let_go.is_set():
+                job = self._reload(job_id)
                 if job.state.ended or not (self._scheduler or job.admitted_at or job.cancel_requested_at):
                     return
-                Attempt(self._installation, job, orders, self._scheduler).run()
+                again = Attempt(self._installation, job, orders, self._scheduler).run()
 
     def ended(self, job_id: str) -> None:
         with self._lock:
             self._by_job.pop(job_id, None)
-        self._installation.bell.ring(job_id)
+        self._installation.live.pop(job_id, None)
+        self._installation.bell.forget(job_id)
         self._on_end(job_id)
 
     def _reload(self, job_id: str) -> JobRecord:

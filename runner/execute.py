@@ -70,17 +70,17 @@ class Attempt:
     def _job(self) -> JobRecord:
         return self._journal.job
 
-    def run(self) -> None:
-        """The main path of a job."""
+    def run(self) -> bool:
+        """The main path of a job; True when it is queued again as another attempt."""
         try:
             outcome = self._recorded_failure() or self._to_its_end()
         except LetGo:
-            return
+            return False
         except Cancelled:
             outcome = Outcome(EndReason.CANCELLED, Evidence(message="the job was cancelled before it started"))
         except Exception as error:  # every failure gets a name from the closed list
             outcome = self._failed(error)
-        self._finish(outcome)
+        return self._finish(outcome)
 
     def _to_its_end(self) -> Outcome:
         self._await_admission()
@@ -97,7 +97,7 @@ class Attempt:
             if self._scheduler:
                 self._scheduler.tick()
             seen = self._installation.bell.count(self._job.id)
-            if self._journal.reload().admitted_at:
+            if self._journal.reload_admission().admitted_at:
                 return
             self._journal.check_requests()
             self._installation.bell.wait(self._job.id, seen, self._settings.poll_interval_s)
@@ -145,7 +145,7 @@ class Attempt:
             return self._without_result(reason, evidence, error)
         return Outcome(reason, evidence, collected, (*self._exit_warnings(reason, status), *collected.warnings), samples)
 
-    def _finish(self, outcome: Outcome) -> None:
+    def _finish(self, outcome: Outcome) -> bool:
         """One transaction makes the results visible and ends the job; what can be done again comes after.
 
         A full disk or a database that is away leaves the job at this step, to be carried on; results that cannot be stored end it.
@@ -154,15 +154,18 @@ class Attempt:
         self._journal.enter(Step.FINISH, **({} if outcome.collected.training or self._job.container_id else failure))
         retry_at = self._retry_at(outcome.reason)
         try:
-            self._retry(outcome, retry_at) if retry_at else self._end(outcome)
+            if retry_at:
+                self._retry(outcome, retry_at)
+                return True
+            ended = self._end(outcome)
         except (UnavailableError, OSError):
             raise
         except Exception as error:
-            self._end(self._failed(error))
-        if not retry_at:
-            clean_up(self._installation, self._journal.reload())
+            ended = self._end(self._failed(error))
+        clean_up(self._installation, ended)
+        return False
 
-    def _end(self, outcome: Outcome) -> None:
+    def _end(self, outcome: Outcome) -> JobRecord:
         with self._installation.database.writing() as session:
             result = store(session, self._installation, self._job, outcome.collected, outcome.samples)
             ended = jobs.finish_job(
@@ -175,8 +178,8 @@ class Attempt:
                 result=result,
             )
             self._journal.tell(session, str(ended.state), job_view(ended, attended=True))
-        self._installation.bell.ring(self._job.id)
-        self._installation.kick_listeners()
+        self._journal.show(ended)
+        return ended
 
     # ------------------------------------------------------------------------------------------------------------- once more
 
@@ -200,14 +203,13 @@ class Attempt:
             ended = replace(former, end_reason=outcome.reason, evidence=outcome.evidence.to_dict())
             self._journal.tell(session, "retried", job_view(ended, attended=True))
         log.warning("job %s: attempt %d ended as %s and is tried again", former.id, former.attempt, outcome.reason)
-        self._journal.job = again
+        self._journal.show(again)
         try:
             remove_container(self._installation, former)
             if former.gpu_uuids:
                 self._installation.gpus.release(former.id, former.attempt)
         except UnavailableError as away:  # the reconciler ends what carries the number of a former attempt
             log.warning("job %s: what attempt %d held stays for now: %s", former.id, former.attempt, away.message)
-        self._installation.bell.ring(former.id)
 
     def _recorded_failure(self) -> Outcome | None:
         """The end that a runner noted before it was killed, when no container can tell it again."""
@@ -345,8 +347,7 @@ def clean_up(installation: Installation, job: JobRecord) -> None:
         installation.gpus.release(job.id, job.attempt)
     if job.end_reason is EndReason.SUCCEEDED:  # a failed one keeps what it was given, for whoever looks into it
         run_dir.drop_inputs()
-    with installation.database.writing() as session:
-        jobs.update_job(session, job.id, cleaned_at=datetime.now(timezone.utc))
+    installation.database.write(lambda session: jobs.set_columns(session, job.id, cleaned_at=datetime.now(timezone.utc)))
 
 
 def remove_container(installation: Installation, job: JobRecord) -> None:

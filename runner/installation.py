@@ -14,6 +14,7 @@ from contracts.gpu import Snapshot
 from contracts.seams import Dialect, Engine, ExitWatch, Format, GpuSource, Store
 from registry import leases
 from registry.database import Database
+from registry.jobs import JobRecord
 from runner.bell import Bell
 from runner.containers import ContainerBook
 from runner.gpus import GpuPool
@@ -36,12 +37,15 @@ class Installation:
         self.settings = settings
         self.home = settings.home
         self.bell = Bell()
+        #: The jobs that are driven in this process, as they stand.
+        self.live: dict[str, JobRecord] = {}
         #: Requests that were checked a moment ago, and samples that were read.
         self.recent = Recent(lifetime_s=5.0, size=64)
         self.samples = Recent(lifetime_s=60.0, size=8)
         #: The service's book of containers; None in a process that asks the engine itself.
         self.containers: ContainerBook | None = None
         self._engines: dict[str, Engine] = {}
+        self._dialects: dict[str, Dialect] = {}
         self._make_home()
 
     def _make_home(self) -> None:
@@ -136,7 +140,10 @@ class Installation:
         return {name: plugin() for name, plugin in load_all("format", Format).items()}  # type: ignore[type-abstract]
 
     def dialect(self, name: str) -> Dialect:
-        return load("dialect", name, Dialect)()  # type: ignore[type-abstract]
+        """Pure functions, so one is enough for all."""
+        if name not in self._dialects:
+            self._dialects[name] = load("dialect", name, Dialect)()  # type: ignore[type-abstract]
+        return self._dialects[name]
 
     @cached_property
     def host(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -79,21 +79,23 @@ class Journal:
     def enter(self, step: Step, **detail: Any) -> None:
         if self.job.step is step:
             return
-        self.job = self._installation.database.write(lambda session: self._entered(session, step, detail))
-        self._news()
-
-    def _entered(self, session: Session, step: Step, detail: Mapping[str, Any]) -> JobRecord:
         times = {"started_at": datetime.now(timezone.utc)} if self.job.started_at is None else {}
-        jobs.add_event(session, self.job.id, step, {"attempt": self.job.attempt, **detail})
-        job = jobs.update_job(session, self.job.id, step=step, **times)
-        if step is Step.START:
-            self.tell(session, "started", job_view(job, attended=True))
-        return job
+        job = replace(self.job, step=step, **times)
+        line = {"attempt": job.attempt, **detail}
+
+        def write(session: Session) -> None:
+            jobs.enter_step(session, job.id, job.attempt, step, line, **times)
+            if step is Step.START:
+                self.tell(session, "started", job_view(job, attended=True))
+
+        self._installation.database.write(write)
+        self.show(job)
 
     def note(self, **detail: Any) -> None:
         """A line beside the present step."""
-        line = {"attempt": self.job.attempt, **detail}
-        self._installation.database.write(lambda session: jobs.add_event(session, self.job.id, self.job.step, line))
+        job = self.job
+        line = {"attempt": job.attempt, **detail}
+        self._installation.database.write(lambda session: jobs.note(session, job.id, job.attempt, job.step, line))
 
     def noted(self, name: str) -> Any:
         """What this attempt noted last under the name; None when it did not."""
@@ -103,13 +105,22 @@ class Journal:
         return found[-1] if found else None
 
     def update(self, **columns: Any) -> None:
-        self.job = self._installation.database.write(lambda session: jobs.update_job(session, self.job.id, **columns))
-        self._news()
+        self._installation.database.write(lambda session: jobs.set_columns(session, self.job.id, **columns))
+        self.show(replace(self.job, **columns))
 
     def reload(self) -> JobRecord:
+        """With what others may have written: nobody else changes anything but the request to end."""
+        with self._installation.database.reading() as session:
+            cancelled_at = jobs.find_cancel_time(session, self.job.id)
+        self._loaded_at = time.monotonic()
+        if cancelled_at != self.job.cancel_requested_at:
+            self.show(replace(self.job, cancel_requested_at=cancelled_at))
+        return self.job
+
+    def reload_admission(self) -> JobRecord:
+        """The whole row: admission changes it."""
         with self._installation.database.reading() as session:
             self.job = jobs.get_job(session, self.job.id)
-        self._loaded_at = time.monotonic()
         return self.job
 
     def reload_when_due(self) -> None:
@@ -136,6 +147,9 @@ class Journal:
             message = message_of(job or job_view(self.job, attended=True), event)
             deliveries.add(session, self.job.id, self.job.attempt, event, interested(settings, message), message)
 
-    def _news(self) -> None:
-        self._installation.bell.ring(self.job.id)
+    def show(self, job: JobRecord) -> None:
+        """What is on record now is what watchers see."""
+        self.job = job
+        self._installation.live[job.id] = job
+        self._installation.bell.ring(job.id)
         self._installation.kick_listeners()

@@ -35,6 +35,7 @@ _READ_ALL_EVERY_S = 30.0
 #: A job may be committed a little after another with a later time of submission.
 _LATE_COMMIT = timedelta(seconds=10)
 _CHARGE_EVERY_S = 10.0
+_LOOK_EVERY_S = 0.9
 #: Whose the jobs are that were submitted before jobs had users.
 _NOBODY = "nobody"
 
@@ -49,6 +50,7 @@ class Scheduler:
         self._queue = Queue(hold_after_s=settings.hold_after_s)
         self._lock = threading.RLock()
         self._read_all_at = 0.0
+        self._looked_at = 0.0
         self._newest: datetime | None = None
         self._charged_at = time.time()
         self._attempts: dict[str, int] = {}
@@ -64,10 +66,12 @@ class Scheduler:
     def _tick(self) -> list[str]:
         now = time.time()
         self._read_queue(now)
-        running = self._running()
-        self._charge(running, now)
-        if not len(self._queue):
+        charging = now - self._charged_at >= _CHARGE_EVERY_S
+        if not len(self._queue) and not charging:
             return []
+        running = self._running()
+        if charging:
+            self._charge(running, now)
         self._release_unadmitted()
         decision = self._queue.decide(self._host(), running, _Offers(self._installation), self._shares(now), now)
         return [start.job_id for start in decision.starts if self._admit(start)]
@@ -155,6 +159,10 @@ class Scheduler:
     # ---------------------------------------------------------------------------------------------------------- the books
 
     def _read_queue(self, now: float) -> None:
+        """What this process queued is known; for the others a look each second is enough."""
+        if self._held is not None and now - self._looked_at < _LOOK_EVERY_S:
+            return
+        self._looked_at = now
         whole = len(self._queue) <= _READ_ALL_UP_TO or now - self._read_all_at > _READ_ALL_EVERY_S
         since = None if whole or self._newest is None else self._newest - _LATE_COMMIT
         with self._installation.database.reading() as session:
@@ -222,8 +230,6 @@ class Scheduler:
 
     def _charge(self, running: Sequence[Running], now: float) -> None:
         """The time since the last charge, to the user and the project of each running job: its cards, or its share of the processors."""
-        if now - self._charged_at < _CHARGE_EVERY_S:
-            return
         elapsed_s, self._charged_at = now - self._charged_at, now
         used: dict[tuple[str, str], float] = {}
         host = self._host()

@@ -140,8 +140,8 @@ class Service:
             try:
                 with self._metrics.time_tick():
                     admitted = self._scheduler.tick() if self._scheduler.hold() else []
-                if admitted:
-                    self._reconciler.adopt()
+                for job_id in admitted:
+                    self._drivers.ensure(job_id)
             except Exception:
                 log.exception("the queue could not be worked on")
                 self._closing.wait(_LOOK_EVERY_S)
@@ -169,7 +169,7 @@ class Service:
     def _on_cancel(self, job: JobRecord) -> None:
         """One that waits has no driver yet: it gets one, which ends it."""
         self._scheduler.forget(job.id)
-        self._drivers.ensure(job)
+        self._drivers.ensure(job.id)
 
 
 def _queued(job: JobRecord) -> QueuedJob:
@@ -185,7 +185,7 @@ def _queued(job: JobRecord) -> QueuedJob:
         job.cpu_count,
         job.memory_bytes,
         job.gpu_wish,
-        job.runtime_s,
+        job.spec.get("timeout_s"),
         job.not_before,
         job.admitted_at,
         job.gpu_uuids,

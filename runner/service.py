@@ -100,7 +100,7 @@ class Runner(ImageVerbs, DatasetVerbs, ModelVerbs, GpuVerbs, ShareVerbs):
     def run(self, job_id: str, *, wait_for_lock_s: float = 1.0) -> None:
         """Drives the job to its end in this process; returns at once when another process drives it."""
         self.sweep()
-        driver = self._drivers.ensure(self._find_job(job_id), wait_for_lock_s)
+        driver = self._drivers.ensure(self._find_job(job_id).id, wait_for_lock_s)
         driver.join()
         if driver.error:
             raise driver.error
@@ -153,7 +153,7 @@ class Runner(ImageVerbs, DatasetVerbs, ModelVerbs, GpuVerbs, ShareVerbs):
             raise InternalError(f"the job {job.id} was left at step {job.step}", hint=f"sluice job wait {job.id}")
         if before is None:
             self.sweep()
-        return self._drivers.ensure(job)
+        return self._drivers.ensure(job.id)
 
     def cancel_job(self, reference: str, *, wait: bool = True) -> dict[str, Any]:
         """Asks the job to end and waits until it has, unless told not to: SIGTERM, grace, kill; stages of a training are kept."""
@@ -238,6 +238,9 @@ class Runner(ImageVerbs, DatasetVerbs, ModelVerbs, GpuVerbs, ShareVerbs):
         return gc.collect(self._installation, dry_run=dry_run, older_than_days=older_than_days, what=what)
 
     def _find_job(self, reference: str) -> JobRecord:
+        """A job that is driven here is known without a look at the database."""
+        if live := self._installation.live.get(reference):
+            return live
         with self._installation.database.reading() as session:
             return jobs.get_job(session, reference)
 

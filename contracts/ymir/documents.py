@@ -104,7 +104,12 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-class _PlainDumper(yaml.SafeDumper):
+# libyaml's writer where the wheel has it: ten times as fast, to the same bytes.
+_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_WIDEST = 2**31 - 1
+
+
+class _PlainDumper(_Dumper):  # type: ignore[misc]
     """Writes every value out: a list that stands in two places gets no anchor, which a simple reader would not understand."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the base class asks about data
@@ -113,7 +118,7 @@ class _PlainDumper(yaml.SafeDumper):
 
 def dump_yaml(value: Mapping[str, Any]) -> str:
     """The mapping as block YAML: keys sorted, Unicode kept, no line folded (some images read the file line by line)."""
-    return yaml.dump(plain(value), Dumper=_PlainDumper, sort_keys=True, allow_unicode=True, default_flow_style=False, width=2**31)
+    return yaml.dump(plain(value), Dumper=_PlainDumper, sort_keys=True, allow_unicode=True, default_flow_style=False, width=_WIDEST)
 
 
 def _children(node: yaml.Node) -> list[yaml.Node]:
