@@ -62,10 +62,12 @@ def _request(uuids: Sequence[str], by_hook: bool) -> dict[str, Any]:
 
 
 def claims_of(inspections: Iterable[Mapping[str, Any]], own_label: str) -> dict[str, str]:
-    """Card to the name of the container that was given it. Of several with one card one that lacks our label is named: ours are known anyway."""
-    foreign_first = sorted(inspections, key=lambda inspected: own_label in (inspected["Config"].get("Labels") or {}))
+    """Card to the name of the container that was given it. Of several one that has our label is named: a lease lasts as long as that is seen,
+    while a foreign one shows itself by its processes.
+    """
+    ours_first = sorted(inspections, key=lambda inspected: own_label not in (inspected["Config"].get("Labels") or {}))
     claims: dict[str, str] = {}
-    for inspected in foreign_first:
+    for inspected in ours_first:
         for card in given_gpus(inspected):
             claims.setdefault(card, inspected["Name"].lstrip("/"))
     return claims

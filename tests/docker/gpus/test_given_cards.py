@@ -84,12 +84,12 @@ def test_claims_name_the_containers_that_run_and_no_other(lab: Lab, uuids: list[
     assert lab.engine.gpu_claims() == {}
 
 
-def test_of_several_containers_with_one_card_a_foreign_one_is_named(lab: Lab, uuids: list[str]) -> None:
-    for position in ("before", "after"):
-        with lab.foreign({"DeviceIDs": uuids[:1]}, name=f"foreign-{position}"):
-            container_id = lab.start(lab.spec(uuids[:1]))
-            assert lab.engine.gpu_claims() == {uuids[0]: f"foreign-{position}"}
-            lab.engine.stop(container_id, 1)
+def test_of_several_containers_with_one_card_ours_is_named_for_its_lease_rests_on_it(lab: Lab, uuids: list[str]) -> None:
+    ours = lab.spec(uuids[:1])
+    with lab.foreign({"DeviceIDs": uuids[:1]}, name="older"):
+        lab.start(ours)
+        with lab.foreign({"DeviceIDs": uuids[:1]}, name="younger"):
+            assert lab.engine.gpu_claims() == {uuids[0]: ours.name}
 
 
 def test_a_repeated_create_adopts_the_container_with_the_same_cards_only(lab: Lab, uuids: list[str], engine: DockerEngine) -> None:
