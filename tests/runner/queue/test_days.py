@@ -63,11 +63,9 @@ def test_the_oldest_job_of_one_priority_never_waits_longer_than_all_before_it_an
     assert len(host.ended) == len(jobs)
 
 
-def flood(user: str, count: int, minute: int, seed: int = 0) -> list[Job]:
+def flood(user: str, count: int, minute: int, *, project: str = "default", seed: int = 0) -> list[Job]:
     chance = random.Random(seed)
-    return [
-        Job(f"{user}{n:05}", minute, chance.randint(5, 30), gpus=chance.choice((1, 1, 2)), user=user, project=user) for n in range(count)
-    ]
+    return [Job(f"{user}{n:05}", minute, chance.randint(5, 30), chance.choice((1, 1, 2)), user=user, project=project) for n in range(count)]
 
 
 def test_a_user_who_floods_the_queue_gets_no_more_than_one_who_does_not() -> None:
