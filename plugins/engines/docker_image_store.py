@@ -42,16 +42,14 @@ def remove(client: DockerClient, reference: str) -> int:
             if error.status == 404:
                 return 0
             raise
-        by_digest = reference.startswith("sha256:")
-        if by_digest:
-            _refuse_used(client, image["Id"], reference)
-        names = [*_references(image), image["Id"]] if by_digest else [reference]
+        _refuse_used(client, image["Id"], reference)
+        names = [*_references(image), image["Id"]] if reference.startswith("sha256:") else [reference]
         deleted = [entry for name in names for entry in _remove_one(client, name)]
     return _freed_bytes(image, history, deleted)
 
 
 def _refuse_used(client: DockerClient, digest: str, reference: str) -> None:
-    """Before the first name is taken: the engine would refuse only the last one."""
+    """Before any name is taken: the engine would refuse only the last one."""
     for container in client.get("/containers/json", all=True, filters={"ancestor": [digest]}):
         if container["ImageID"] == digest:  # the filter also finds containers of images that were built on it
             raise _conflict(reference, f"container {container['Names'][0].lstrip('/')} uses it")

@@ -18,7 +18,6 @@ import re
 import threading
 from collections import OrderedDict
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from contracts.errors import EngineError
@@ -160,13 +159,22 @@ class ContainerLog:
 # ---------------------------------------------------------------------------------------------------------------- files
 
 
-@dataclass(eq=False)
 class _LogFile:
-    """One of the engine's files, open; ``key`` is '' until its first line is complete."""
+    """One of the engine's files, open."""
 
-    descriptor: int
-    identity: tuple[int, int]
-    key: str
+    def __init__(self, descriptor: int) -> None:
+        facts = os.fstat(descriptor)
+        self.descriptor = descriptor
+        self.identity = (facts.st_dev, facts.st_ino)
+        self._key = ""
+
+    @property
+    def key(self) -> str:
+        """'' until its first line is complete: that may be at any moment, also after it was opened and before it is read."""
+        if not self._key:
+            line, newline, _ = os.pread(self.descriptor, _FIRST_LINE_BYTES, 0).partition(b"\n")
+            self._key = hashlib.sha256(line + newline).hexdigest()[:16] if newline else ""
+        return self._key
 
     def cursor(self, offset: int) -> str:
         return f"file:{self.key}:{offset}"
@@ -203,22 +211,15 @@ def _open_files(path: Path) -> list[_LogFile]:
                 break
             continue
         missing = 0
-        facts = os.fstat(descriptor)
-        identity = (facts.st_dev, facts.st_ino)
-        if identity in found:
-            os.close(descriptor)
-        else:
-            found[identity] = _LogFile(descriptor, identity, _key_of(descriptor))
+        file = _LogFile(descriptor)
+        if file.identity in found:
+            file.close()
+        found.setdefault(file.identity, file)
     return list(found.values())[::-1]
 
 
 def _numbered(path: Path, number: int) -> Path:
     return path.with_name(f"{path.name}.{number}") if number else path
-
-
-def _key_of(descriptor: int) -> str:
-    line, newline, _ = os.pread(descriptor, _FIRST_LINE_BYTES, 0).partition(b"\n")
-    return hashlib.sha256(line + newline).hexdigest()[:16] if newline else ""
 
 
 # ---------------------------------------------------------------------------------------------------------------- lines

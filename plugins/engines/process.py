@@ -28,12 +28,23 @@ from typing import Any, ClassVar
 from contracts.dataset import ContainerPaths
 from contracts.errors import EngineError, ImageMissingError, PullError, StartError
 from contracts.image import ImageFacts
-from contracts.seams import ContainerSpec, ContainerStats, ContainerStatus, Engine, EngineInfo, ExitWatch, LogChunk, PullProgress
+from contracts.seams import (
+    HINT_INTERVAL_S,
+    ContainerSpec,
+    ContainerStats,
+    ContainerStatus,
+    Engine,
+    EngineInfo,
+    ExitWatch,
+    LogChunk,
+    PullProgress,
+)
 from plugins.engines import process_folder, process_record, process_supervisor
 from plugins.engines.process_record import Record
 
 _CHUNK_BYTES = 1024 * 1024
 _LOOK_EVERY_S = 0.05
+_HINT_EVERY_S = 0.2
 _KILL_WAIT_S = 10.0
 _START_TIMEOUT_S = 30.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -125,6 +136,19 @@ class ProcessEngine(Engine):
     def list_containers(self, labels: Mapping[str, str]) -> list[ContainerStatus]:
         found = [record.status() for record in process_record.find_all(self.state_dir)]
         return [status for status in found if labels.items() <= dict(status.labels).items()]
+
+    def hints(self, labels: Mapping[str, str], stop: Callable[[], bool]) -> Iterator[str]:
+        """As the seam says: a folder changes with each step of its job, and they are looked at several times a second."""
+        seen, said_at = process_record.changes(self.state_dir), time.monotonic()
+        while not stop():
+            time.sleep(_HINT_EVERY_S)
+            now = process_record.changes(self.state_dir)
+            changed = [name for name, mark in now.items() if seen.get(name) != mark]
+            names = [name for name in changed if labels.items() <= process_record.labels_of(self.state_dir, name).items()]
+            if names or time.monotonic() - said_at >= HINT_INTERVAL_S - _HINT_EVERY_S:
+                said_at = time.monotonic()
+                yield from names or [""]
+            seen = now
 
     def gpu_claims(self) -> dict[str, str]:
         return {uuid: status.name for status in self.list_containers({}) if status.state == "running" for uuid in status.gpu_uuids}

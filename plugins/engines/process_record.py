@@ -11,6 +11,7 @@ import secrets
 import shutil
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,21 @@ def find_all(state_dir: Path) -> Iterator[Record]:
     for folder in sorted(state_dir.glob("[!.]*")) if state_dir.is_dir() else ():
         if record := _load(folder):
             yield record
+
+
+def changes(state_dir: Path) -> dict[str, int]:
+    """A mark for each record, by name, which is another one after each step of its job."""
+    marks = {}
+    for folder in state_dir.glob("[!.]*") if state_dir.is_dir() else ():
+        with suppress(FileNotFoundError):  # removed at this moment
+            marks[folder.name] = folder.stat().st_mtime_ns
+    return marks
+
+
+def labels_of(state_dir: Path, name: str) -> dict[str, str]:
+    """{} when there is no such record (any more)."""
+    record = find(state_dir, name)
+    return dict(record.spec["labels"]) if record else {}
 
 
 def _load(folder: Path) -> Record | None:

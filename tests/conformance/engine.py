@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -90,6 +92,23 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < end, f"waited in vain for {what}"
         time.sleep(0.02)
+
+
+@contextmanager
+def _listening(engine: Engine, labels: Mapping[str, str]) -> Iterator[list[str]]:
+    """What ``hints`` gives, in a thread of its own; inside the block it listens."""
+    heard: list[str] = []
+    stop = threading.Event()
+    thread = threading.Thread(target=lambda: [heard.append(name) for name in engine.hints(labels, stop.is_set)])
+    thread.start()
+    try:
+        wait_until(lambda: bool(heard), "the first sign of life")
+        yield heard
+    finally:
+        stop.set()
+        thread.join(_PATIENCE_S)
+        assert not thread.is_alive(), "it goes on listening after stop"
+        engine.close()
 
 
 def read_all(engine: Engine, container_id: str) -> tuple[bytes, list[str]]:
@@ -177,7 +196,7 @@ class EngineConformance:
 
     def test_a_pull_that_cannot_succeed_says_so(self, engine: Engine) -> None:
         with pytest.raises(PullError) as caught:
-            engine.pull_image("127.0.0.1:9/sluice-test/no-such-image:ever", lambda line: None)
+            engine.pull_image("127.0.0.1:9/sluice-test/no-such-image:ever", lambda progress: None)
         assert caught.value.hint
 
     def test_a_folder_that_cannot_be_built_is_refused(self, engine: Engine, tmp_path: Path) -> None:
@@ -304,6 +323,44 @@ class EngineConformance:
         container_id = job.ask("ok").create()
         assert [status.id for status in engine.list_containers(job.spec.labels)] == [container_id]
         assert engine.list_containers({**job.spec.labels, "sluice.attempt": "7"}) == []
+
+    def test_a_list_says_id_name_state_and_labels_of_what_runs_and_everything_of_what_ended(self, engine: Engine, job: Job) -> None:
+        container_id = job.ask("catch-term").start()
+        job.wait_for("ready")
+        [listed] = engine.list_containers(job.spec.labels)
+        assert (listed.id, listed.name, listed.state, listed.exit_code) == (container_id, job.spec.name, "running", None)
+        assert job.spec.labels.items() <= dict(listed.labels).items()
+        engine.stop(container_id, 20)
+        for _ in range(2):
+            assert engine.list_containers(job.spec.labels) == [engine.status(container_id)]
+
+    def test_a_container_under_the_name_of_one_that_was_removed_is_listed_with_its_own_end(self, engine: Engine, job: Job) -> None:
+        for code in (3, 4):
+            status = job.ask(f"exit:{code}").run()
+            assert [listed.exit_code for listed in engine.list_containers(job.spec.labels)] == [code]
+            engine.remove(status.id)
+            assert engine.list_containers(job.spec.labels) == []
+
+    # ------------------------------------------------------------------------------------------------------------- hints
+
+    def test_a_start_and_an_end_are_hinted_at_by_name(self, engine: Engine, job: Job, new_engine: Callable[[], Engine]) -> None:
+        with _listening(new_engine(), {INSTALLATION: job.spec.labels[INSTALLATION]}) as heard:
+            container_id = job.ask("catch-term").start()
+            wait_until(lambda: job.spec.name in heard, "a hint at the start")
+            job.wait_for("ready")
+            heard.clear()
+            engine.stop(container_id, 20)
+            wait_until(lambda: job.spec.name in heard, "a hint at the end")
+
+    def test_what_carries_other_labels_is_not_hinted_at(self, job: Job, new_engine: Callable[[], Engine]) -> None:
+        with _listening(new_engine(), {INSTALLATION: "another"}) as heard:
+            job.ask("exit:0").run()
+            heard.clear()
+            wait_until(lambda: len(heard) >= 2, "a sign of life each second")
+        assert set(heard) == {""}
+
+    def test_listening_ends_soon_after_stop_is_true(self, engine: Engine) -> None:
+        assert list(engine.hints({INSTALLATION: "nobody"}, lambda: True)) in ([], [""])
 
     # ------------------------------------------------------------------------------------------------------------ output
 
@@ -458,8 +515,15 @@ class EngineConformance:
         assert stats.memory_bytes > 1 * MIB
         assert (stats.pids or 0) >= 1
         assert (stats.cpu_seconds or 0) > 0
+        assert stats.memory_limit_bytes is None
         engine.stop(container_id, 0)
         assert engine.stats(container_id).memory_bytes is None
+
+    def test_the_limit_of_memory_is_known_beside_its_use(self, engine: Engine, job: Job) -> None:
+        self.need(engine, "memory_limit")
+        container_id = job.ask("hang", memory_bytes=128 * MIB).start()
+        job.wait_for("ready")
+        assert engine.stats(container_id).memory_limit_bytes == 128 * MIB
 
     @pytest.mark.parametrize("ended", [False, True])
     def test_copies_hold_files_only_and_stay_below_the_folder(self, engine: Engine, job: Job, tmp_path: Path, ended: bool) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -118,6 +120,41 @@ def test_the_cursor_of_the_other_way_is_refused_with_what_to_do(read: Read, log:
 
 def test_a_container_that_never_wrote_has_an_empty_log(read: Read, tmp_path: Path) -> None:
     assert read(tmp_path / "none-json.log", "").data == b""
+
+
+def test_a_reader_that_looks_while_the_engine_writes_and_rotates_gets_every_line_once(read: Read, tmp_path: Path) -> None:
+    """The writer is a process of its own that renames as the engine does: some looks come in the middle of a rotation or of a line."""
+    log, lines, cursor, ended = tmp_path / "c-json.log", 50_000, "", False
+    numbers: list[int] = []
+    with subprocess.Popen([sys.executable, "-c", _ROTATING_WRITER, str(log), str(lines)]) as writer:
+        while True:
+            ended = ended or writer.poll() is not None
+            chunk = read(log, cursor)
+            numbers += [int(line) for line in chunk.data.split()]
+            if ended and chunk.cursor == cursor:
+                break
+            cursor = chunk.cursor
+    assert numbers == list(range(lines))
+
+
+_ROTATING_WRITER = """
+import os, sys
+log, lines, kept = sys.argv[1], int(sys.argv[2]), 100
+def rotate():
+    for number in range(kept - 1, 1, -1):
+        if os.path.exists(f"{log}.{number - 1}"):
+            os.rename(f"{log}.{number - 1}", f"{log}.{number}")
+    os.rename(log, f"{log}.1")
+file = open(log, "ab", buffering=0)
+for number in range(lines):
+    if number % 700 == 699:
+        file.close()
+        rotate()
+        file = open(log, "ab", buffering=0)
+    line = b'{"log":"%d\\\\n","stream":"stdout","time":"2026-01-01T00:00:00.%09dZ"}\\n' % (number, number)
+    file.write(line[:20])
+    file.write(line[20:])
+"""
 
 
 # ---------------------------------------------------------------------------------------------------------------- lines
