@@ -255,7 +255,9 @@ def _check_pool(name: str, slots: int | None, quotas: Mapping[str, int | None]) 
             f"{name!r:.100} cannot be the name of a pool", hint="Use letters, digits, dots, dashes and underscores, at most 64.", name=name
         )
     if slots is not None and not 1 <= slots <= MOST_SLOTS:
-        raise RequestError(f"a card cannot have {slots} slots", hint=f"Give 1 for whole cards, up to {MOST_SLOTS} to share them.", slots=slots)
+        raise RequestError(
+            f"a card cannot have {slots} slots", hint=f"Give 1 for whole cards, up to {MOST_SLOTS} to share them.", slots=slots
+        )
     for column, quota in quotas.items():
         if quota is not None and not NO_LIMIT <= quota < 2**31:
             raise RequestError(

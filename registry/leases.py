@@ -6,7 +6,7 @@ A lease ends only with ``release``, called when the end of the container was see
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -94,10 +94,10 @@ def take(
     return _record(row)
 
 
-def release(session: Session, job_id: str, attempt: int, *, note: str = "") -> None:
-    """Give the attempt's cards back. May be repeated, also for an attempt that never had any."""
+def release(session: Session, job_id: str, attempt: int, *, note: str = "", states: Collection[LeaseState] = tuple(LeaseState)) -> None:
+    """Give the attempt's cards back. May be repeated, also for an attempt that never had any; does nothing in a state that is not in ``states``."""
     row = _open_lease(session, job_id, attempt)
-    if row is None:
+    if row is None or LeaseState(row.state) not in states:
         return
     session.execute(update(GpuSlotRow).where(GpuSlotRow.lease_id == row.id).values(lease_id=None))
     row.state, row.updated_at, row.note = LeaseState.RELEASED.value, now(), note or row.note

@@ -86,7 +86,16 @@ class Installation:
 
     @cached_property
     def gpus(self) -> GpuPool:
-        return GpuPool(source=self.gpu_source, claims=self.engine.gpu_claims, database=self.database, host=self.host)
+        settings = self.settings
+        return GpuPool(
+            source=self.gpu_source,
+            claims=self.engine.gpu_claims,
+            database=self.database,
+            host=self.host,
+            idle_bytes=settings.gpu_idle_bytes,
+            lock_file=Path(settings.gpu_lock),
+            xid_policy=Path(settings.xid_policy).expanduser() if settings.xid_policy else None,
+        )
 
     def watch(self, engine: Engine, name: str, container_id: str) -> ExitWatch:
         """A wait for the end of a container: by the book where there is one, else a question to the engine of its own."""

@@ -1,0 +1,50 @@
+"""Which devices the running containers were given, from the engine's words for them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from contracts.gpu import Gpu
+
+_ALL = "*"
+_LEGACY_SLICE = re.compile(r"MIG-(?P<card>GPU-[^/]+)/(?P<gpu_instance>\d+)/(?P<compute_instance>\d+)")
+
+
+def containers_by_device(gpus: Sequence[Gpu], claims: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """The names of the containers that were given each device, by its uuid.
+
+    ``claims`` is ``Engine.gpu_claims``: a device stands there by uuid, by index as ``--gpus device=0`` gives it, as ``0:1`` for the second slice
+    of card 0, as ``MIG-GPU-<uuid>/1/0`` as drivers before 470 name slices, or as ``*`` for all. Who was given a card has its slices too.
+    """
+    names = _names(gpus)
+    found: dict[str, list[str]] = {}
+    for claimed, container in claims.items():
+        for uuid in names.get(claimed) or _legacy(gpus, claimed):
+            found.setdefault(uuid, []).append(container)
+    return {uuid: tuple(dict.fromkeys(containers)) for uuid, containers in found.items()}
+
+
+def _names(gpus: Sequence[Gpu]) -> dict[str, list[str]]:
+    """The devices that each name means."""
+    slices: dict[str, list[str]] = {}
+    for gpu in gpus:
+        if gpu.kind == "mig":
+            slices.setdefault(gpu.parent_uuid, []).append(gpu.uuid)
+    names = {_ALL: [gpu.uuid for gpu in gpus], **{gpu.uuid: [gpu.uuid] for gpu in gpus}}
+    for gpu in gpus:
+        if gpu.kind != "mig":
+            own = slices.get(gpu.uuid, [])
+            names[gpu.uuid] = names[str(gpu.index)] = [gpu.uuid, *own]
+            names.update({f"{gpu.index}:{position}": [uuid] for position, uuid in enumerate(own)})
+    return names
+
+
+def _legacy(gpus: Sequence[Gpu], claimed: str) -> Iterator[str]:
+    match = _LEGACY_SLICE.fullmatch(claimed)
+    if match is None:
+        return
+    instances = (int(match["gpu_instance"]), int(match["compute_instance"]))
+    for gpu in gpus:
+        if gpu.kind == "mig" and gpu.parent_uuid == match["card"] and (gpu.gpu_instance, gpu.compute_instance) == instances:
+            yield gpu.uuid
