@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from contracts.image import Kind
 
-
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
@@ -27,11 +26,11 @@ class GpuWish(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    pool: str | None = Field(None, pattern=NAME_PATTERN)
-    model: str | None = Field(None, min_length=1, max_length=100)
-    memory_bytes: int | None = Field(None, gt=0)
-    mig_profile: str | None = Field(None, pattern=r"^[0-9]+[gc][0-9a-z.+]*$")
-    shared_bytes: int | None = Field(None, gt=0)
+    pool: str | None = Field(default=None, pattern=NAME_PATTERN)
+    model: str | None = Field(default=None, min_length=1, max_length=100)
+    memory_bytes: int | None = Field(default=None, gt=0)
+    mig_profile: str | None = Field(default=None, pattern=r"^[0-9]+[gc][0-9a-z.+]*$")
+    shared_bytes: int | None = Field(default=None, gt=0)
 
 
 class JobSpec(BaseModel):

@@ -336,7 +336,9 @@ def list_attempts(session: Session, job_id: str) -> list[AttemptRecord]:
     """The attempts that were followed by another, oldest first."""
     rows = session.scalars(select(JobAttemptRow).where(JobAttemptRow.job_id == job_id).order_by(JobAttemptRow.attempt))
     return [
-        AttemptRecord(row.attempt, EndReason(row.end_reason), row.exit_code, row.evidence, tuple(row.gpu_uuids), row.started_at, row.ended_at)
+        AttemptRecord(
+            row.attempt, EndReason(row.end_reason), row.exit_code, row.evidence, tuple(row.gpu_uuids), row.started_at, row.ended_at
+        )
         for row in rows
     ]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Row, and_, select, update
+from sqlalchemy import and_, select, update
 from sqlalchemy.orm import Session
 
 from contracts.job import Step
@@ -92,6 +93,6 @@ def known_attempts(session: Session, job_ids: Iterable[str]) -> dict[str, tuple[
     return {row.id: (row.attempt, row.end_reason is not None) for row in session.execute(query)} if wanted else {}
 
 
-def _queued(row: Row[tuple[object, ...]]) -> QueuedJob:
-    *columns, gpu_uuids, cancel_requested_at = row
-    return QueuedJob(*columns, tuple(gpu_uuids), cancel_requested_at is not None)  # type: ignore[arg-type, misc]
+def _queued(row: Sequence[Any]) -> QueuedJob:
+    *columns, gpu_uuids, cancel_requested_at = tuple(row)
+    return QueuedJob(*columns, tuple(gpu_uuids), cancel_requested_at is not None)

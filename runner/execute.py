@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 from contracts.dataset import JobInputs, ModelInput, Sample
 from contracts.errors import EngineError, EngineGoneError, ImageMissingError, ResultError, UnavailableError

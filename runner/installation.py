@@ -25,7 +25,6 @@ from runner.run_dir import RunDir
 from runner.settings import Settings
 from runner.usage_sampler import UsageSampler
 
-
 #: A command that ends gives the last messages to listeners this long; what is not sent then waits for the next process.
 _LAST_MESSAGES_S = 5.0
 

@@ -79,7 +79,7 @@ class Journal:
     def enter(self, step: Step, **detail: Any) -> None:
         if self.job.step is step:
             return
-        times = {"started_at": datetime.now(timezone.utc)} if self.job.started_at is None else {}
+        times: dict[str, Any] = {"started_at": datetime.now(timezone.utc)} if self.job.started_at is None else {}
         job = replace(self.job, step=step, **times)
         line = {"attempt": job.attempt, **detail}
 

@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from contracts.errors import EngineError, SluiceError
-from contracts.job import EndReason
+from contracts.job import EndReason, container_name
 from contracts.seams import ContainerStatus
 from registry import jobs, queued
 from runner.drivers import Drivers
 from runner.execute import clean_up
-from runner.gpus.pool import GpuLost, LeaseHolder
+from runner.gpus import GpuLost, LeaseHolder
 from runner.installation import Installation
 
 log = logging.getLogger(__name__)
@@ -103,12 +103,9 @@ class Reconciler:
     def _lease_holders(self, containers: Sequence[ContainerStatus]) -> list[LeaseHolder]:
         with self._installation.database.reading() as session:
             admitted = queued.list_admitted(session)
-        by_job = {container.labels.get("sluice.job"): container for container in containers}
-        return [
-            LeaseHolder(job.id, job.attempt, ended=False, container=found.name if (found := by_job.get(job.id)) else "")
-            for job in admitted
-            if job.gpu_uuids
-        ]
+        names = {container.name for container in containers}
+        holders = [(job, container_name(job.id, job.attempt)) for job in admitted if job.gpu_uuids]
+        return [LeaseHolder(job.id, job.attempt, container=name if name in names else "") for job, name in holders]
 
     # -------------------------------------------------------------------------------------------- in any process, once each
 

@@ -13,7 +13,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
@@ -73,15 +73,16 @@ class Scheduler:
         if charging:
             self._charge(running, now)
         self._release_unadmitted()
-        decision = self._queue.decide(self._host(), running, _Offers(self._installation), self._shares(now), now)
-        return [start.job_id for start in decision.starts if self._admit(start)]
+        offers = _Offers(self._installation)
+        decision = self._queue.decide(self._host(), running, offers, self._shares(now), now)
+        return [start.job_id for start in decision.starts if self._admit(start, offers)]
 
-    def _admit(self, start: Start) -> bool:
+    def _admit(self, start: Start, offers: _Offers) -> bool:
         """The lease first: it is idempotent, so that a kill before the admission costs nothing."""
         entry = self._queue.get(start.job_id)
         attempt = self._attempts[start.job_id]
         try:
-            uuids = self._lease(entry, attempt)
+            uuids = self._lease(entry, attempt, offers)
         except (NoGpuError, GpuSourceError, EngineError) as busy:
             log.info("job %s waits: %s", start.job_id, busy.message)
             return False
@@ -101,11 +102,18 @@ class Scheduler:
             if self._attempts.get(lease.job_id) == lease.attempt and lease.job_id in self._queue:
                 self._installation.gpus.release(lease.job_id, lease.attempt)
 
-    def _lease(self, entry: Entry, attempt: int) -> tuple[str, ...]:
+    def _lease(self, entry: Entry, attempt: int, offers: _Offers) -> tuple[str, ...]:
         if not entry.gpu_count:
             return ()
         return self._installation.gpus.lease(
-            entry.job_id, attempt, entry.gpu_count, wish_of(entry.wish), user=entry.user, project=entry.project, kind=Kind(entry.kind)
+            entry.job_id,
+            attempt,
+            entry.gpu_count,
+            wish_of(entry.wish),
+            user=entry.user,
+            project=entry.project,
+            kind=Kind(entry.kind),
+            books=offers.books(),
         )
 
     @contextmanager
@@ -251,15 +259,24 @@ class _Offers:
         self._problem = ""
 
     def offer(self, entry: Entry) -> Offer:
-        gpus = self._installation.gpus
+        books = self.books()
+        if books is None:
+            return Offer(free=(), eligible=(), busy={"GPUs": self._problem})
+        return self._installation.gpus.offer(wish_of(entry.wish), entry.user, entry.project, Kind(entry.kind), books)
+
+    def scope(self, user: str, project: str) -> Hashable:
+        """As the queue wants to know: users and projects that are offered the same."""
+        books = self.books()
+        return self._installation.gpus.offer_scope(user, project, books) if books else None
+
+    def books(self) -> Books | None:
+        """None when a book cannot be read, and then nothing is offered."""
         if self._books is None and not self._problem:
             try:
-                self._books = gpus.read()
+                self._books = self._installation.gpus.read()
             except UnavailableError as error:
                 self._problem = error.message
-        if self._books is None:
-            return Offer(free=(), eligible=(), busy={"GPUs": self._problem})
-        return gpus.offer(wish_of(entry.wish), entry.user, entry.project, Kind(entry.kind), self._books)
+        return self._books
 
 
 def entry_of(job: QueuedJob) -> Entry:

@@ -122,7 +122,9 @@ class Runner(ImageVerbs, DatasetVerbs, ModelVerbs, GpuVerbs, ShareVerbs):
 
     def watch(self, reference: str) -> Iterator[dict[str, Any]]:
         """The job each time it changes, until it has ended. When no process drives it, a thread of this one does."""
-        job_id, shown, driver = self._find_job(reference).id, {}, None
+        job_id = self._find_job(reference).id
+        shown: dict[str, Any] = {}
+        driver: Driver | None = None
         while True:
             news = self._installation.bell.count(job_id)
             job = self.get_job(job_id)
@@ -145,7 +147,7 @@ class Runner(ImageVerbs, DatasetVerbs, ModelVerbs, GpuVerbs, ShareVerbs):
     def _drive(self, job_id: str, before: Driver | None) -> Driver | None:
         """Starts a driver in this process. One that stopped before the job's end had a reason, which is raised here."""
         job = self._find_job(job_id)
-        if before is not None and before.is_alive() or job.state.ended:
+        if (before is not None and before.is_alive()) or job.state.ended:
             return before
         if before is not None and before.error is not None:
             raise before.error

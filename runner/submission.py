@@ -55,7 +55,7 @@ def submit(
     """
     if idempotency_key and (former := _submitted_before(installation, idempotency_key, spec)):
         return former
-    columns = _columns(installation, spec, _prepared(installation, spec))
+    columns = _columns(installation, spec, _prepared(installation, spec, user))
 
     def store(session: Session) -> JobRecord:
         if idempotency_key and (former := _same(session, idempotency_key, spec)):
@@ -74,28 +74,28 @@ class Prepared:
     warnings: tuple[JobWarning, ...]
 
 
-def _prepared(installation: Installation, spec: JobSpec) -> Prepared:
+def _prepared(installation: Installation, spec: JobSpec, user: str) -> Prepared:
     """Checked anew unless the same was asked for moments ago and the registry has not changed since: then only what lies outside it, a
     picture that was lost or a tag that moved, can be missed, and the job itself finds that.
     """
     with installation.database.reading() as session:
         _refuse_taken_name(session, spec)
         stamp = catalogue_stamp(session, spec.model.partition("@")[0] if spec.model else None)
-    key = spec.model_copy(update={"name": None, "priority": 0, "project": "default"}).model_dump_json()
+    key = (user, spec.model_copy(update={"name": None, "priority": 0}).model_dump_json())
     found: Prepared | None = installation.recent.get((key, stamp))
     if found is None:
-        found = _prepare(installation, spec)
+        found = _prepare(installation, spec, user)
         installation.recent.put((key, stamp), found)
     return found
 
 
-def _prepare(installation: Installation, spec: JobSpec) -> Prepared:
+def _prepare(installation: Installation, spec: JobSpec, user: str) -> Prepared:
     with installation.database.reading() as session:
         choice = choose(session, spec)
         data = _pin_data(session, spec, choice)
     warnings = _warnings(installation, choice, data)
     plan = _plan(installation, spec, choice, data, warnings)
-    _refuse_impossible(installation, spec)
+    _refuse_impossible(installation, spec, user)
     return Prepared(choice.image, plan, tuple(warnings))
 
 
@@ -308,17 +308,15 @@ def _refuse_taken_name(session: Session, spec: JobSpec) -> None:
         return
     if models.find_model(session, spec.name):
         raise ConflictError(f"there is a model {spec.name!r} already", hint="Choose another --name; models are never overwritten.")
-    unfinished = [
-        job for job in jobs.list_named(session, spec.name) if job.kind is Kind.TRAINING and not job.state.ended
-    ]
+    unfinished = [job for job in jobs.list_named(session, spec.name) if job.kind is Kind.TRAINING and not job.state.ended]
     if unfinished:
         raise ConflictError(f"the job {unfinished[0].id} is already training {spec.name!r}", hint="Wait for it, or choose another --name.")
 
 
-def _refuse_impossible(installation: Installation, spec: JobSpec) -> None:
+def _refuse_impossible(installation: Installation, spec: JobSpec, user: str) -> None:
     """What this host can never give, whoever holds it now."""
     if spec.gpu_count:
-        installation.gpus.refuse_impossible(spec.gpu, spec.gpu_count)
+        installation.gpus.refuse_impossible(spec.gpu, spec.gpu_count, user=user, project=spec.project, kind=spec.kind)
     if spec.memory_bytes and spec.memory_bytes > installation.host_memory_bytes:
         asked, there = (f"{size / 1024**3:.1f} GiB" for size in (spec.memory_bytes, installation.host_memory_bytes))
         raise RequestError(f"{asked} of memory are asked for, this host has {there}", hint="Ask for less with --memory.")

@@ -1,6 +1,6 @@
 """``python -m tests.conformance.dying_service POINT``: the service, which kills itself with SIGKILL when it gets to the point.
 
-Points are the steps of a job, just after they are on record, and ``admitted``, ``created``, ``started``, ``ended``, ``removed``, ``retried``: just after it
+Points are the steps of a job, just after they are on record, and ``admitted``, ``created``, ``started``, ``ended``, ``removed``, ``retried``: after it
 was done. A point may have a number, ``stage:3``: the third time. '' never dies.
 """
 
