@@ -9,7 +9,8 @@ from contracts import errors
 from contracts.image import Permissions
 from contracts.job import EndReason, JobState
 from contracts.seams import ContainerStatus
-from runner.ending import evidence_of_error, evidence_of_exit, reason_of_error, reason_of_exit
+from runner.ending import Circumstances, evidence_of_error, evidence_of_exit, reason_of_error, reason_of_exit
+from runner.journal import Stop
 
 
 def _exited(code: int, *, oom: bool = False, started: float = 100.0, ended: float = 200.0) -> ContainerStatus:
@@ -41,17 +42,38 @@ def test_every_end_reason_gives_an_ended_state_and_a_next_step(reason: EndReason
     ],
 )
 def test_an_exit_is_named_by_the_engines_facts_not_by_137(status: ContainerStatus, reason: EndReason) -> None:
-    assert reason_of_exit(status, None, None) is reason
+    assert reason_of_exit(status, Circumstances())[0] is reason
 
 
 def test_an_exit_after_the_request_to_cancel_is_a_cancel_and_one_before_is_not() -> None:
-    assert reason_of_exit(_exited(143), _at(150), None) is EndReason.CANCELLED
-    assert reason_of_exit(_exited(0), _at(250), None) is EndReason.SUCCEEDED
+    assert reason_of_exit(_exited(143), Circumstances(_at(150)))[0] is EndReason.CANCELLED
+    assert reason_of_exit(_exited(0), Circumstances(_at(250)))[0] is EndReason.SUCCEEDED
 
 
 def test_a_run_as_long_as_its_timeout_timed_out_even_if_nobody_watched() -> None:
-    assert reason_of_exit(_exited(143), None, 100.0) is EndReason.TIMEOUT
-    assert reason_of_exit(_exited(143), None, 101.0) is EndReason.KILLED
+    assert reason_of_exit(_exited(143), Circumstances(timeout_s=100.0))[0] is EndReason.TIMEOUT
+    assert reason_of_exit(_exited(143), Circumstances(timeout_s=101.0))[0] is EndReason.KILLED
+
+
+@pytest.mark.parametrize(
+    ("status", "known", "reason"),
+    [
+        (_exited(137), Circumstances(engine_was_away=True), EndReason.ENGINE_GONE),
+        (ContainerStatus("id", "name", "gone"), Circumstances(engine_was_away=True), EndReason.ENGINE_GONE),
+        (_exited(3), Circumstances(engine_was_away=True), EndReason.EXIT_CODE),
+        (_exited(137), Circumstances(rebooted=True), EndReason.ENGINE_GONE),
+        (_exited(0), Circumstances(rebooted=True), EndReason.SUCCEEDED),
+        (_exited(143), Circumstances(stop=Stop(EndReason.SILENT, "silent for 5 s", 150.0)), EndReason.SILENT),
+        (_exited(0), Circumstances(stop=Stop(EndReason.SILENT, "silent for 5 s", 250.0)), EndReason.SUCCEEDED),
+        (_exited(1), Circumstances(log_tail=("Failed to initialize NVML: Unknown Error",)), EndReason.GPU_LOST),
+    ],
+)
+def test_what_happened_around_the_exit_names_it(status: ContainerStatus, known: Circumstances, reason: EndReason) -> None:
+    assert reason_of_exit(status, known)[0] is reason
+
+
+def test_a_device_error_at_the_start_is_a_lost_gpu() -> None:
+    assert reason_of_error(errors.StartError("no such device", gpu="unknown_device")) is EndReason.GPU_LOST
 
 
 def _leaves(kind: type[errors.SluiceError]) -> list[type[errors.SluiceError]]:
@@ -86,12 +108,12 @@ def test_a_defect_keeps_its_traceback_as_evidence() -> None:
     ],
 )
 def test_a_failure_that_looks_like_a_missing_permission_says_so(line: str, permission: str) -> None:
-    evidence = evidence_of_exit(EndReason.EXIT_CODE, _exited(1), None, ("start", line), Permissions())
+    evidence = evidence_of_exit(EndReason.EXIT_CODE, "", _exited(1), None, ("start", line), Permissions())
     assert f"--allow {permission}" in evidence.hint
     granted = Permissions(network=True, root=True, writable_root=True)
-    assert evidence_of_exit(EndReason.EXIT_CODE, _exited(1), None, ("start", line), granted).hint == ""
+    assert evidence_of_exit(EndReason.EXIT_CODE, "", _exited(1), None, ("start", line), granted).hint == ""
 
 
 def test_a_program_that_met_a_full_disk_is_told_so() -> None:
-    evidence = evidence_of_exit(EndReason.EXIT_CODE, _exited(1), None, ("OSError: [Errno 28] No space left on device",), Permissions())
+    evidence = evidence_of_exit(EndReason.EXIT_CODE, "", _exited(1), None, ("OSError: [Errno 28] No space left on device",), Permissions())
     assert evidence.hint.startswith("The disk was full")
