@@ -43,7 +43,7 @@ def list_(session: Session, /, limit: int, page: int, **chosen: tuple[str, ...])
     from runner.cli.job_blocks import list_blocks
 
     with session.open_runner() as runner:
-        jobs = runner.list_jobs(**{name: values for name, values in chosen.items() if values}, limit=limit, offset=(page - 1) * limit)
+        jobs = runner.list_jobs(**chosen, limit=limit, offset=(page - 1) * limit)
     session.answer(jobs, list_blocks)
 
 
@@ -141,7 +141,10 @@ def _say_why_nothing_comes(session: Session, shown: dict[str, Any]) -> None:
 
 
 def _chunks(runner: AnyRunner, reference: str, follow: bool) -> Iterator[bytes]:
-    """The log from the beginning to its present end, or to the job's end when following."""
+    """The log from the beginning to its present end, or to the job's end when following. A service says itself when there is more."""
+    if follow and (stream := getattr(runner, "follow_job_log", None)):
+        yield from (data for data, _, _ in stream(reference) if data)
+        return
     offset = 0
     while True:
         data, offset, ended = runner.read_job_log(reference, offset)
