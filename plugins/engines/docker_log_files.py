@@ -237,8 +237,8 @@ def _read_lines(file: _LogFile, offset: int, data: bytearray) -> int:
     return offset
 
 
-#: What stands between the outputs of two entries. Inside an output every quote has a backslash before it, so it cannot look like this.
-_BETWEEN = re.compile(rb'","stream":"std(?:out|err)","time":"[^"\\]*"\}\n(?:\{"log":"|\Z)')
+#: The end of one entry and the beginning of the next. Inside an output every quote has a backslash before it, so it cannot look like this.
+_BETWEEN = re.compile(rb'\\n","stream":"std(?:out|err)","time":"[^"\\]*"\}\n(?:\{"log":"|\Z)')
 _BEFORE = b'{"log":"'
 
 
@@ -247,14 +247,17 @@ def output_of(lines: bytes) -> bytes:
     parts = _BETWEEN.split(lines)
     if len(parts) == lines.count(b"\n") + 1 and parts[0].startswith(_BEFORE):
         with suppress(ValueError):  # an entry that a crash has torn
-            return _unescaped(b"".join(parts)[len(_BEFORE) :])
+            return _joined(parts)
     return b"".join([_output_of_one(row) for row in lines.split(b"\n")[:-1]])
 
 
-def _unescaped(text: bytes) -> bytes:
-    if b'"' not in text and text.count(b"\\") == text.count(b"\\n"):  # nothing but ends of lines
-        return text.replace(b"\\n", b"\n")
-    decoded: str = json.loads(b'"%s"' % text)
+def _joined(parts: list[bytes]) -> bytes:
+    """All at once, an order of magnitude faster than line by line: most output has nothing in it that JSON must escape but ends of lines."""
+    output = b"\n".join(parts)[len(_BEFORE) :]
+    if b"\\" not in output and b'"' not in output:
+        return output
+    escaped = b"\\n".join(parts)[len(_BEFORE) :]
+    decoded: str = json.loads(b'"%s"' % escaped)
     return decoded.encode("utf-8", "replace")
 
 
