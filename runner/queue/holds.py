@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from runner.queue.lines import CPU, GPUS, MEMORY, SLOTS, Demand
-from runner.queue.stock import Amounts, Devices, Stock
+from runner.queue.stock import Amounts, Devices, Options, Stock
 from runner.queue.terms import Entry, Hold
 
 
@@ -35,36 +36,38 @@ class Reservation:
         self.spare.slots -= demand.slots
 
 
-def reserve(entry: Entry, demand: Demand, devices: Devices, stock: Stock, earlier: Iterable[Reservation]) -> Reservation:
-    """A hold for a blocked job, behind those that are there already: what they need is not counted on."""
-    free = stock.free(devices)
-    lacking = free.lacks(demand)
-    until, available = stock.earliest(demand, devices) or (None, free)
+def holdable(demand: Demand, options: Options, stock: Stock, held: Sequence[Reservation]) -> list[Devices]:
+    """The groups of an offer that a blocked job could wait for: not yet held for jobs before it, and enough when jobs of ours have ended."""
+    lacking = stock.lacking(demand, options)
+    if not lacking:
+        return []
+    return [devices for devices in options if not _is_covered(lacking, devices, held) and stock.is_achievable(demand, devices)]
+
+
+def reserve(entry: Entry, demand: Demand, groups: Sequence[Devices], stock: Stock, earlier: Sequence[Reservation]) -> Reservation:
+    """A hold for a blocked job on the group that has enough first, behind the holds that are there: what those need is not counted on."""
+    found = [(stock.earliest(demand, devices), stock.free((devices,)), devices) for devices in groups]
+    foreseen, free, devices = min(found, key=lambda one: (one[0][0] if one[0] else math.inf, -one[1].gpus))
+    until, available = foreseen or (None, free)
     spare = Amounts(available.gpus, available.cpu, available.memory, available.slots)
     _subtract(spare, demand, demand.gpu_count)
     for other in earlier:
         _subtract(spare, other.demand, min(other.demand.gpu_count, (other.devices & devices.all).bit_count()))
     hold = Hold(entry.job_id, entry.waits_since, entry.gpu_count, until)
-    return Reservation(hold, demand, devices.all, lacking, spare)
+    return Reservation(hold, demand, devices.all, free.lacks(demand), spare)
 
 
-def is_covered(lacking: int, devices: Devices, held: Iterable[Reservation]) -> bool:
-    """Whether everything that a blocked job lacks is being held already, for jobs before it."""
-    for other in held:
-        lacking &= ~(other.lacking & (CPU | MEMORY | SLOTS))
-    if lacking & GPUS:
-        left = devices.all
-        for other in held:
-            left &= ~other.devices if other.lacking & GPUS else -1
-        lacking &= -1 if left else ~GPUS
-    return not lacking
-
-
-def allowed(demand: Demand, devices: Devices, stock: Stock, held: Iterable[Reservation], now: float) -> int | None:
-    """The free devices that a job may start on, 0 for one without GPUs; None when it has to wait."""
-    if stock.lacking(demand, devices):
+def allowed(demand: Demand, options: Options, stock: Stock, held: Sequence[Reservation], now: float) -> int | None:
+    """The free devices of one group that a job may start on, 0 for one without GPUs; None when it has to wait."""
+    if stock.lacking(demand, options):
         return None
+    return next((choice for devices in options if (choice := _allowed_of(devices, demand, stock, held, now)) is not None), None)
+
+
+def _allowed_of(devices: Devices, demand: Demand, stock: Stock, held: Iterable[Reservation], now: float) -> int | None:
     choice = devices.free
+    if stock.count(choice) < demand.gpu_count:
+        return None
     for hold in held:
         if hold.lets_pass_in_time(demand, now):
             continue
@@ -74,6 +77,18 @@ def allowed(demand: Demand, devices: Devices, stock: Stock, held: Iterable[Reser
         if stock.count(choice) < demand.gpu_count:
             return None
     return choice if demand.gpu_count else 0
+
+
+def _is_covered(lacking: int, devices: Devices, held: Iterable[Reservation]) -> bool:
+    """Whether everything that a blocked job lacks is being held already, for jobs before it."""
+    for other in held:
+        lacking &= ~(other.lacking & (CPU | MEMORY | SLOTS))
+    if lacking & GPUS:
+        left = devices.all
+        for other in held:
+            left &= ~other.devices if other.lacking & GPUS else -1
+        lacking &= -1 if left else ~GPUS
+    return not lacking
 
 
 def _outside(choice: int, hold: Reservation, count: int, stock: Stock) -> int:

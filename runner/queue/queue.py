@@ -105,11 +105,10 @@ class _Look:
         limit = self._standing.barred_by(owner, entry.gpu_count)
         if limit is not None:
             return reasons.quota(limit, *self._standing.held(limit), entry)
-        devices = self._stock.devices(entry, self._scopes.of(owner, entry.gpu_count))
-        free = self._stock.free(devices)
-        lacking = free.lacks(self._lines.demand(entry))
+        options = self._stock.options(entry, self._scopes.of(owner, entry.gpu_count))
+        lacking = self._stock.lacking(self._lines.demand(entry), options)
         if lacking:
-            return reasons.lack(lacking, entry, free, self._host, devices)
+            return reasons.lack(lacking, entry, self._stock.free(options), self._host, options)
         return self._behind(entry, walk, started)
 
     def _behind(self, entry: Entry, walk: Walk, started: Container[str]) -> str:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from runner.queue.holds import Reservation
 from runner.queue.lines import CPU, GPUS, MEMORY, SLOTS
-from runner.queue.stock import Amounts, Devices
+from runner.queue.stock import Amounts, Options
 from runner.queue.terms import Entry, Host, Share
 
 NEXT = "is next"
@@ -41,11 +41,11 @@ def quota(key: tuple[str, str], share: Share, gpus: int, jobs: int, entry: Entry
     return f"{kind} {name} may hold {_gpus(share.max_gpus or 0)} and holds {gpus}{needed}"
 
 
-def lack(lacking: int, entry: Entry, free: Amounts, host: Host, devices: Devices) -> str:
+def lack(lacking: int, entry: Entry, free: Amounts, host: Host, options: Options) -> str:
     """What there is too little of, and who has it."""
     said = []
     if lacking & GPUS:
-        said.append(_gpu_lack(entry, free.gpus, devices))
+        said.append(_gpu_lack(entry, free.gpus, options))
     if lacking & CPU:
         processors = "1 processor" if entry.cpu_count == 1 else f"{entry.cpu_count:g} processors"
         said.append(f"needs {processors}, free {max(free.cpu, 0):.4g} of {host.cpu_count:g}")
@@ -68,11 +68,12 @@ def behind(count: int) -> str:
     return NEXT if count == 0 else "1 job is before it" if count == 1 else f"{count} jobs are before it"
 
 
-def _gpu_lack(entry: Entry, free: int, devices: Devices) -> str:
+def _gpu_lack(entry: Entry, free: int, options: Options) -> str:
     asked = json.loads(entry.wish) if entry.wish else {}
     words = [text.format(_wished(name, asked[name])) for name, text in _WISHES.items() if asked.get(name) is not None]
     which = f" ({', '.join(words)})" if words else ""
-    return "; ".join([f"needs {_gpus(entry.gpu_count)}{which}, free {free}", *_some(list(devices.offer.busy.values()))])
+    together = " of one model" if len(options) > 1 and entry.gpu_count > 1 else ""
+    return "; ".join([f"needs {_gpus(entry.gpu_count)}{together}{which}, free {free}", *_some(list(options[0].offer.busy.values()))])
 
 
 def _wished(name: str, value: object) -> object:

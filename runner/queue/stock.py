@@ -15,14 +15,16 @@ from runner.queue.terms import Entry, Host, Offer, Offers, Running
 
 @dataclass(frozen=True)
 class Devices:
-    """An offer as sets: ``free`` now, and ``all`` that the job could use."""
+    """One group of an offer as sets: ``free`` now, and ``all`` that the job could use."""
 
     offer: Offer
     free: int
     all: int
 
 
-_NO_DEVICES = Devices(Offer((), ()), 0, 0)
+#: The groups of an offer; at least one. A job gets all its devices from one of them.
+Options = tuple[Devices, ...]
+_NO_DEVICES = (Devices(Offer((), ()), 0, 0),)
 
 
 @dataclass(frozen=True, order=True)
@@ -68,7 +70,7 @@ class Stock:
         self._now = now
         self._bits: dict[str, int] = {}
         self._names: list[str] = []
-        self._devices: dict[tuple[str, str, Hashable], Devices] = {}
+        self._options: dict[tuple[str, str, Hashable], Options] = {}
         self._taken: list[tuple[int, int]] = []
         self._counted: dict[int, int] = {}
         self._endings: list[Ending] = []
@@ -78,16 +80,18 @@ class Stock:
 
     # ------------------------------------------------------------------------------------------------------------ devices
 
-    def devices(self, entry: Entry, scope: Hashable) -> Devices:
+    def options(self, entry: Entry, scope: Hashable) -> Options:
         """What the job's wish is offered. Jobs with the same wish, kind and scope get the same."""
         if not entry.gpu_count:
             return _NO_DEVICES
         key = (entry.wish, entry.kind, scope)
-        found = self._devices.get(key)
+        found = self._options.get(key)
         if found is None:
             offer = self._offers.offer(entry)
             free = self._mask(offer.free)
-            found = self._devices[key] = Devices(offer, free, free | self._mask(offer.eligible))
+            eligible = free | self._mask(offer.eligible)
+            groups = [self._mask(group) for group in offer.groups] or [eligible]
+            found = self._options[key] = tuple(Devices(offer, free & group, eligible & group) for group in groups)
         return found
 
     def names(self, devices: int) -> tuple[str, ...]:
@@ -112,13 +116,16 @@ class Stock:
 
     # ------------------------------------------------------------------------------------------------------- what is free
 
-    def free(self, devices: Devices) -> Amounts:
-        return Amounts(self.count(devices.free), self.cpu, self.memory, self.slots)
+    def free(self, options: Options) -> Amounts:
+        """What is free, of devices in the group that has most."""
+        return Amounts(max(self.count(devices.free) for devices in options), self.cpu, self.memory, self.slots)
 
-    def lacking(self, demand: Demand, devices: Devices) -> int:
+    def lacking(self, demand: Demand, options: Options) -> int:
         """The resources of which less than demanded is free, as flags."""
-        rest = demand.lacks(self.cpu, self.memory, self.slots)
-        return rest | GPUS if demand.gpu_count and demand.gpu_count > self.count(devices.free) else rest
+        lacking = demand.lacks(self.cpu, self.memory, self.slots)
+        if demand.gpu_count and all(demand.gpu_count > self.count(devices.free) for devices in options):
+            lacking |= GPUS
+        return lacking
 
     def take(self, job_id: str, demand: Demand, candidates: int) -> None:
         """A job starts on some of the candidates."""

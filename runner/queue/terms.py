@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -60,12 +60,14 @@ class Offer:
     """The devices of one job's wish: ``free`` now; ``eligible``, what it could use when it is free; ``busy``, why the others are not free.
 
     Where a rule keeps the job from using a device for reasons of its own (a pool's quota), the device is in neither: the queue must not keep
-    it free for the job. The values of ``busy`` are for people and name the device: ``gpu3 foreign pid 4711 python``.
+    it free for the job. The values of ``busy`` are for people and name the device: ``gpu3 foreign pid 4711 python``. ``groups``: sets of which
+    one alone has to hold all devices of a job, the preferred first (the cards of each model); () when any will do together.
     """
 
     free: Collection[str]
     eligible: Collection[str]
     busy: Mapping[str, str] = field(default_factory=dict)
+    groups: Sequence[Collection[str]] = ()
 
 
 class Offers(Protocol):

@@ -11,10 +11,10 @@ from collections.abc import Collection, Hashable, Iterable, Mapping
 from heapq import heapify, heappop, heapreplace
 from itertools import chain
 
-from runner.queue.holds import Reservation, allowed, is_covered, reserve
+from runner.queue.holds import Reservation, allowed, holdable, reserve
 from runner.queue.lines import Demand, Desk, Group, Key, Level, Line, Lines, Owner
 from runner.queue.standing import Standing
-from runner.queue.stock import Devices, Stock
+from runner.queue.stock import Devices, Options, Stock
 from runner.queue.terms import Decision, Entry, Offers, ScopedOffers, Start
 
 #: A demand of those whose offers are alike; jobs without GPUs have no scope.
@@ -154,10 +154,10 @@ class Walk:
     def barred_by(self, entry: Entry) -> Reservation | None:
         """After the walk: whom what is left is held for, when it would be enough for this job."""
         owner, demand = self._lines.owner(entry), self._lines.demand(entry)
-        devices = self._stock.devices(entry, self._scopes.of(owner, demand.gpu_count))
-        if allowed(demand, devices, self._stock, [], self._now) is None:
+        options = self._stock.options(entry, self._scopes.of(owner, demand.gpu_count))
+        if allowed(demand, options, self._stock, [], self._now) is None:
             return None
-        return next((r for r in self.held if allowed(demand, devices, self._stock, [r], self._now) is None), None)
+        return next((r for r in self.held if allowed(demand, options, self._stock, [r], self._now) is None), None)
 
     def _walk(self, level: Level, limit: int | None) -> None:
         alive = self._alive(level)
@@ -172,8 +172,8 @@ class Walk:
         for demand, group in level.groups.items():
             for scope, line in self._scopes.examples(demand, group):
                 case = (demand, scope)
-                devices = self._stock.devices(self._lines.entry(line.keys[0][1]), scope)
-                if self._fits(case, devices) is not None or self._may_hold(case, devices, group):
+                options = self._stock.options(self._lines.entry(line.keys[0][1]), scope)
+                if self._fits(case, options) is not None or self._holdable(case, options, group):
                     alive.add(case)
         return alive
 
@@ -192,20 +192,20 @@ class Walk:
         if self._standing.barred_by(owner, demand.gpu_count):
             return False
         entry, case = self._lines.entry(key[1]), (demand, self._scopes.of(owner, demand.gpu_count))
-        devices = self._stock.devices(entry, case[1])
-        candidates = self._fits(case, devices)
+        options = self._stock.options(entry, case[1])
+        candidates = self._fits(case, options)
         if candidates is not None:
             self._start(entry, owner, demand, candidates)
             return True
-        self._hold(entry, case, devices, level.groups[demand])
-        if not self._may_hold(case, devices, level.groups[demand]):
+        self._hold(entry, case, options, level.groups[demand])
+        if not self._holdable(case, options, level.groups[demand]):
             alive.discard(case)
         return False
 
-    def _fits(self, case: Case, devices: Devices) -> int | None:
+    def _fits(self, case: Case, options: Options) -> int | None:
         if case in self._stuck:
             return None
-        candidates = allowed(case[0], devices, self._stock, self.held, self._now)
+        candidates = allowed(case[0], options, self._stock, self.held, self._now)
         if candidates is None:
             self._stuck.add(case)
         return candidates
@@ -218,19 +218,20 @@ class Walk:
         self._stock.take(entry.job_id, demand, candidates)
         self._standing.charge(owner, demand.gpu_count, demand.cpu_count)
 
-    def _hold(self, entry: Entry, case: Case, devices: Devices, group: Group) -> None:
-        if not self._may_hold(case, devices, group):
+    def _hold(self, entry: Entry, case: Case, options: Options, group: Group) -> None:
+        groups = self._holdable(case, options, group)
+        if not groups:
             return
-        reservation = reserve(entry, case[0], devices, self._stock, self.held)
+        reservation = reserve(entry, case[0], groups, self._stock, self.held)
         if reservation.hold.until is None:
             self._unforeseen.add(case)
         if reservation.hold.until is not None or entry.waits_since <= self._aged_before:
             self.held.append(reservation)
 
-    def _may_hold(self, case: Case, devices: Devices, group: Group) -> bool:
-        """Whether jobs behind a blocked one of this demand may have to stand back: at once when it is known until when, otherwise after a while."""
-        lacking = self._stock.lacking(case[0], devices)
-        if not lacking or is_covered(lacking, devices, self.held) or not self._stock.is_achievable(case[0], devices):
-            return False
-        foreseeable = case not in self._unforeseen and self._stock.may_be_foreseeable(case[0], devices)
-        return foreseeable or group.oldest <= self._aged_before
+    def _holdable(self, case: Case, options: Options, group: Group) -> list[Devices]:
+        """What may be held for a job of this demand: at once when it is known until when, otherwise after a while. Nothing when it may not."""
+        found = holdable(case[0], options, self._stock, self.held)
+        if not found or group.oldest <= self._aged_before:
+            return found
+        foreseeable = case not in self._unforeseen and any(self._stock.may_be_foreseeable(case[0], devices) for devices in found)
+        return found if foreseeable else []

@@ -7,10 +7,10 @@ no hold in this decision, even when a later start takes what it would need. It g
 from __future__ import annotations
 
 from runner.queue import Decision, Entry, Start
-from runner.queue.holds import Reservation, allowed, is_covered, reserve
+from runner.queue.holds import Reservation, allowed, holdable, reserve
 from runner.queue.lines import Demand, Owner
 from runner.queue.standing import Standing
-from runner.queue.stock import Devices, Stock
+from runner.queue.stock import Devices, Options, Stock
 from tests.runner.queue.world import World
 
 
@@ -52,27 +52,25 @@ class _Naive:
         self.standing.charge(owner, demand.gpu_count, demand.cpu_count)
 
     def allowed(self, entry: Entry) -> int | None:
-        return allowed(Demand(entry), self.devices(entry), self.stock, self.held, self.now)
+        return allowed(Demand(entry), self.options(entry), self.stock, self.held, self.now)
 
     def block(self, entry: Entry, level: list[Entry]) -> None:
-        if case(entry) in self.hopeful and self.may_hold(entry, level):
-            reservation = reserve(entry, Demand(entry), self.devices(entry), self.stock, self.held)
+        groups = self.may_hold(entry, level)
+        if case(entry) in self.hopeful and groups:
+            reservation = reserve(entry, Demand(entry), groups, self.stock, self.held)
             if reservation.hold.until is not None or self.has_waited(entry):
                 self.held.append(reservation)
         if not self.may_hold(entry, level):
             self.hopeful.discard(case(entry))
 
-    def may_hold(self, entry: Entry, level: list[Entry]) -> bool:
-        demand, devices = Demand(entry), self.devices(entry)
-        lacking = self.stock.lacking(demand, devices)
-        if not lacking or is_covered(lacking, devices, self.held) or not self.stock.is_achievable(demand, devices):
-            return False
-        return self.stock.earliest(demand, devices) is not None or any(
-            self.has_waited(one) for one in level if case(one)[:-1] == case(entry)[:-1]
-        )
+    def may_hold(self, entry: Entry, level: list[Entry]) -> list[Devices]:
+        demand = Demand(entry)
+        groups = holdable(demand, self.options(entry), self.stock, self.held)
+        aged = any(self.has_waited(one) for one in level if case(one)[:-1] == case(entry)[:-1])
+        return groups if aged or any(self.stock.earliest(demand, devices) for devices in groups) else []
 
-    def devices(self, entry: Entry) -> Devices:
-        return self.stock.devices(entry, (entry.user, entry.project))
+    def options(self, entry: Entry) -> Options:
+        return self.stock.options(entry, (entry.user, entry.project))
 
     def has_waited(self, entry: Entry) -> bool:
         return self.now - entry.submitted_at >= self.hold_after_s

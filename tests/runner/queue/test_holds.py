@@ -53,6 +53,20 @@ def test_each_model_has_a_hold_of_its_own() -> None:
     assert (world.started(), held(world)) == ([], ["wide A100", "wide H200"])
 
 
+def test_where_a_job_gets_cards_of_one_model_those_of_the_other_go_on() -> None:
+    world = World({**cards(3), **cards(2, "A100", first=3)}, one_model=True).run("r1", "gpu0").run("r2", "gpu3")
+    world.add(entry("wide", gpu_count=3, submitted_at=LONG_AGO), entry("t1", gpu_count=1), entry("t2", gpu_count=1))
+    assert [(start.job_id, start.candidates) for start in world.decide().starts] == [("t1", ("gpu4",))]
+
+
+def test_a_job_that_could_have_either_model_is_kept_the_one_that_has_enough_first() -> None:
+    world = World({**cards(2), **cards(2, "A100", first=2)}, one_model=True)
+    world.run("r1", "gpu0", ends_by=NOON + 900).run("r2", "gpu2", ends_by=NOON + 300)
+    decision = world.add(entry("wide", gpu_count=2), entry("t1", gpu_count=1)).decide()
+    assert [start.candidates for start in decision.starts] == [("gpu1",)]
+    assert [hold.until for hold in decision.holds] == [NOON + 300]
+
+
 def test_a_second_blocked_job_for_the_same_cards_needs_no_hold() -> None:
     world = World(cards(4)).run("r1", "gpu0")
     assert held(world.add(entry("t1", gpu_count=4, submitted_at=LONG_AGO - 1), entry("t2", gpu_count=4, submitted_at=LONG_AGO))) == ["t1"]

@@ -177,6 +177,13 @@ def test_who_may_not_use_a_pool_waits_while_its_members_start() -> None:
     assert world.started() == ["bob0"]
 
 
+def test_cards_of_two_models_are_not_given_to_one_job_where_the_offer_says_so() -> None:
+    world = World({**cards(3), **cards(2, "A100", first=3)}, one_model=True).run("r1", "gpu0")
+    world.add(entry("three", gpu_count=3), entry("two", gpu_count=2), entry("one", gpu_count=1))
+    assert [(start.job_id, start.candidates) for start in world.decide().starts] == [("two", ("gpu3", "gpu4")), ("one", ("gpu1", "gpu2"))]
+    assert world.explain("three").reason == "needs 3 GPUs of one model, free 2; gpu0 held by job r1"
+
+
 def test_offers_are_asked_for_once_for_all_who_are_treated_alike() -> None:
     world = Pooled({**cards(2), **cards(1, "A100", first=2)}, members={"A100": ("u1",)})
     world.add(*(entry(user=f"u{n}", gpu_count=1) for n in range(20))).decide()

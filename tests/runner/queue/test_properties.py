@@ -77,6 +77,7 @@ def worlds(draw: st.DrawFn) -> World:
             job_slots=draw(st.integers(0, 4)),
         ),
         hold_after_s=draw(st.sampled_from([600.0, 0.0, float("inf")])),
+        one_model=draw(st.booleans()),
     )
 
 
@@ -102,6 +103,7 @@ def test_every_start_finds_free_cards_of_its_wish_whatever_the_earlier_ones_chos
     for job_id, uuids in chosen_cards(starts, data).items():
         assert set(uuids) <= set(world.offer(by_id[job_id]).free)
         assert len(uuids) == by_id[job_id].gpu_count
+        assert not world.one_model or len({MODELS[uuid] for uuid in uuids}) <= 1
 
 
 @settings(deadline=None)

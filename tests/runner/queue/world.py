@@ -29,7 +29,9 @@ def wish(**asked: Any) -> str:
 
 @dataclass
 class World:
-    """``models`` is each card's model. ``closed``: cards that nobody may use and why; ``members``: models that only some users may use."""
+    """``models`` is each card's model; ``one_model``: a job gets cards of one only. ``closed``: cards that nobody may use and why.
+    ``members``: models that only some users may use.
+    """
 
     models: Mapping[str, str] = field(default_factory=dict)
     running: list[Running] = field(default_factory=list)
@@ -39,6 +41,7 @@ class World:
     host: Host = Host(cpu_count=1000.0, memory_bytes=2**40, job_slots=1000)
     hold_after_s: float = 600.0
     now: float = NOON
+    one_model: bool = False
 
     def __post_init__(self) -> None:
         self.queue = Queue(self.hold_after_s)
@@ -73,7 +76,8 @@ class World:
         mine = [uuid for uuid, of in self.models.items() if model in ("", of) and asking.user in self.members.get(of, (asking.user,))]
         held = {uuid: f"{uuid} held by job {job.job_id}" for job in self.running for uuid in job.gpu_uuids}
         busy = {uuid: text for uuid, text in {**held, **self.closed}.items() if uuid in mine}
-        return Offer(tuple(uuid for uuid in mine if uuid not in busy), tuple(mine), busy)
+        groups = [[uuid for uuid in mine if self.models[uuid] == of] for of in sorted(set(self.models.values()))] if self.one_model else []
+        return Offer(tuple(uuid for uuid in mine if uuid not in busy), tuple(mine), busy, groups)
 
 
 class Pooled(World):
