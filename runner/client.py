@@ -300,6 +300,45 @@ class RemoteRunner:
     def mining_ranking(self, reference: str, limit: int | None = None) -> list[dict[str, Any]]:
         return _list(self._ask("MiningRanking", pb.MiningRankingRequest, reference=reference, limit=limit))
 
+    # ----------------------------------------------------------------------------------------------------------------- GPUs
+
+    def list_gpus(self) -> list[dict[str, Any]]:
+        return _list(self._ask("ListGpus", pb.ListGpusRequest))
+
+    def gpu_events(self, uuid: str | None = None, *, limit: int = 50) -> list[dict[str, Any]]:
+        return _list(self._ask("GpuEvents", pb.GpuEventsRequest, uuid=uuid, limit=limit))
+
+    def drain_gpu(self, uuid: str, on: bool = True) -> dict[str, Any]:
+        return _dict(self._ask("DrainGpu", pb.DrainGpuRequest, uuid=uuid, on=on))
+
+    def clear_gpu(self, uuid: str) -> dict[str, Any]:
+        return _dict(self._change("ClearGpu", pb.ClearGpuRequest, uuid=uuid))
+
+    def list_gpu_pools(self) -> list[dict[str, Any]]:
+        return _list(self._ask("ListGpuPools", pb.ListGpuPoolsRequest))
+
+    def put_gpu_pool(
+        self,
+        name: str,
+        *,
+        purpose: str | None = None,
+        slots: int | None = None,
+        max_gpus_per_user: int | None = None,
+        max_gpus_per_project: int | None = None,
+        users: Sequence[str] | None = None,
+        projects: Sequence[str] | None = None,
+        kinds: Sequence[str] | None = None,
+    ) -> dict[str, Any]:
+        quotas = {"slots": slots, "max_gpus_per_user": max_gpus_per_user, "max_gpus_per_project": max_gpus_per_project}
+        who = {"users": users, "projects": projects, "kinds": kinds}
+        return _dict(self._ask("PutGpuPool", pb.PutGpuPoolRequest, name=name, purpose=purpose, **quotas, **who))
+
+    def remove_gpu_pool(self, name: str) -> dict[str, Any]:
+        return _dict(self._change("RemoveGpuPool", pb.RemoveGpuPoolRequest, name=name))
+
+    def assign_gpu(self, uuid: str, pool: str) -> dict[str, Any]:
+        return _dict(self._ask("AssignGpu", pb.AssignGpuRequest, uuid=uuid, pool=pool))
+
     # -------------------------------------------------------------------------------------------------- shares, the machine
 
     def list_shares(self) -> list[dict[str, Any]]:

@@ -30,6 +30,7 @@ class Field:
     shape: int
     repeated: bool
     presence: bool
+    alternative: bool
     inner: Descriptor | None
     is_json: bool
     is_text: bool
@@ -52,6 +53,7 @@ def _describe(field: FieldDescriptor) -> Field:
         shape=options.Extensions[pb.shape],
         repeated=field.is_repeated,
         presence=field.has_presence,
+        alternative=field.containing_oneof is not None and len(field.containing_oneof.fields) > 1,
         inner=inner,
         is_json=bool(inner) and inner.full_name == pb.Json.DESCRIPTOR.full_name,
         is_text=field.type == FieldDescriptor.TYPE_STRING,
@@ -118,6 +120,8 @@ def _fill(message: Message, document: Any, strict: bool, place: str) -> None:
     _check_keys(message.DESCRIPTOR, document, strict, place)
     for field in fields:
         if field.shape == pb.INLINED and field.inner:
+            if field.alternative and not set(document) <= set(_keys(field.inner)):
+                continue
             _set(message, field, {key: document[key] for key in _keys(field.inner) if key in document}, strict, place)
         elif document.get(field.name) is not None:
             _set(message, field, document[field.name], strict, f"{place}.{field.name}" if place else field.name)

@@ -886,6 +886,246 @@ class Names(_message.Message):
     names: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, names: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class ListGpusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GpuList(_message.Message):
+    __slots__ = ("gpus",)
+    GPUS_FIELD_NUMBER: _ClassVar[int]
+    gpus: _containers.RepeatedCompositeFieldContainer[Gpu]
+    def __init__(self, gpus: _Optional[_Iterable[_Union[Gpu, _Mapping]]] = ...) -> None: ...
+
+class Gpu(_message.Message):
+    __slots__ = ("uuid", "index", "name", "total_bytes", "used_bytes", "reserved_bytes", "utilization_fraction", "temperature_c", "power_w", "error_code", "kind", "parent_uuid", "profile", "gpu_instance", "compute_instance", "mig_enabled", "mig_pending", "pci", "numa_node", "compute_capability", "compute_mode", "recovery_action", "ecc_uncorrected", "remap_pending", "remap_failed", "retirement_pending", "state", "holder", "reason", "pool", "drained", "health", "health_reasons", "job", "jobs", "pids")
+    UUID_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    USED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RESERVED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    UTILIZATION_FRACTION_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_C_FIELD_NUMBER: _ClassVar[int]
+    POWER_W_FIELD_NUMBER: _ClassVar[int]
+    ERROR_CODE_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    PARENT_UUID_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    GPU_INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    COMPUTE_INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    MIG_ENABLED_FIELD_NUMBER: _ClassVar[int]
+    MIG_PENDING_FIELD_NUMBER: _ClassVar[int]
+    PCI_FIELD_NUMBER: _ClassVar[int]
+    NUMA_NODE_FIELD_NUMBER: _ClassVar[int]
+    COMPUTE_CAPABILITY_FIELD_NUMBER: _ClassVar[int]
+    COMPUTE_MODE_FIELD_NUMBER: _ClassVar[int]
+    RECOVERY_ACTION_FIELD_NUMBER: _ClassVar[int]
+    ECC_UNCORRECTED_FIELD_NUMBER: _ClassVar[int]
+    REMAP_PENDING_FIELD_NUMBER: _ClassVar[int]
+    REMAP_FAILED_FIELD_NUMBER: _ClassVar[int]
+    RETIREMENT_PENDING_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    HOLDER_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    POOL_FIELD_NUMBER: _ClassVar[int]
+    DRAINED_FIELD_NUMBER: _ClassVar[int]
+    HEALTH_FIELD_NUMBER: _ClassVar[int]
+    HEALTH_REASONS_FIELD_NUMBER: _ClassVar[int]
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    JOBS_FIELD_NUMBER: _ClassVar[int]
+    PIDS_FIELD_NUMBER: _ClassVar[int]
+    uuid: str
+    index: int
+    name: str
+    total_bytes: int
+    used_bytes: int
+    reserved_bytes: int
+    utilization_fraction: float
+    temperature_c: int
+    power_w: float
+    error_code: str
+    kind: str
+    parent_uuid: str
+    profile: str
+    gpu_instance: int
+    compute_instance: int
+    mig_enabled: bool
+    mig_pending: bool
+    pci: str
+    numa_node: int
+    compute_capability: str
+    compute_mode: str
+    recovery_action: str
+    ecc_uncorrected: int
+    remap_pending: bool
+    remap_failed: bool
+    retirement_pending: bool
+    state: str
+    holder: str
+    reason: str
+    pool: str
+    drained: bool
+    health: str
+    health_reasons: _containers.RepeatedScalarFieldContainer[str]
+    job: str
+    jobs: _containers.RepeatedScalarFieldContainer[str]
+    pids: _containers.RepeatedCompositeFieldContainer[GpuProcess]
+    def __init__(self, uuid: _Optional[str] = ..., index: _Optional[int] = ..., name: _Optional[str] = ..., total_bytes: _Optional[int] = ..., used_bytes: _Optional[int] = ..., reserved_bytes: _Optional[int] = ..., utilization_fraction: _Optional[float] = ..., temperature_c: _Optional[int] = ..., power_w: _Optional[float] = ..., error_code: _Optional[str] = ..., kind: _Optional[str] = ..., parent_uuid: _Optional[str] = ..., profile: _Optional[str] = ..., gpu_instance: _Optional[int] = ..., compute_instance: _Optional[int] = ..., mig_enabled: _Optional[bool] = ..., mig_pending: _Optional[bool] = ..., pci: _Optional[str] = ..., numa_node: _Optional[int] = ..., compute_capability: _Optional[str] = ..., compute_mode: _Optional[str] = ..., recovery_action: _Optional[str] = ..., ecc_uncorrected: _Optional[int] = ..., remap_pending: _Optional[bool] = ..., remap_failed: _Optional[bool] = ..., retirement_pending: _Optional[bool] = ..., state: _Optional[str] = ..., holder: _Optional[str] = ..., reason: _Optional[str] = ..., pool: _Optional[str] = ..., drained: _Optional[bool] = ..., health: _Optional[str] = ..., health_reasons: _Optional[_Iterable[str]] = ..., job: _Optional[str] = ..., jobs: _Optional[_Iterable[str]] = ..., pids: _Optional[_Iterable[_Union[GpuProcess, _Mapping]]] = ...) -> None: ...
+
+class GpuProcess(_message.Message):
+    __slots__ = ("pid", "command", "used_bytes", "container", "job")
+    PID_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_FIELD_NUMBER: _ClassVar[int]
+    USED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CONTAINER_FIELD_NUMBER: _ClassVar[int]
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    pid: int
+    command: str
+    used_bytes: int
+    container: str
+    job: str
+    def __init__(self, pid: _Optional[int] = ..., command: _Optional[str] = ..., used_bytes: _Optional[int] = ..., container: _Optional[str] = ..., job: _Optional[str] = ...) -> None: ...
+
+class GpuEventsRequest(_message.Message):
+    __slots__ = ("uuid", "limit")
+    UUID_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    uuid: str
+    limit: int
+    def __init__(self, uuid: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class GpuEventList(_message.Message):
+    __slots__ = ("events",)
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[GpuEvent]
+    def __init__(self, events: _Optional[_Iterable[_Union[GpuEvent, _Mapping]]] = ...) -> None: ...
+
+class GpuEvent(_message.Message):
+    __slots__ = ("time", "uuid", "kind", "job", "detail")
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    UUID_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    time: str
+    uuid: str
+    kind: str
+    job: str
+    detail: Json
+    def __init__(self, time: _Optional[str] = ..., uuid: _Optional[str] = ..., kind: _Optional[str] = ..., job: _Optional[str] = ..., detail: _Optional[_Union[Json, _Mapping]] = ...) -> None: ...
+
+class DrainGpuRequest(_message.Message):
+    __slots__ = ("uuid", "on")
+    UUID_FIELD_NUMBER: _ClassVar[int]
+    ON_FIELD_NUMBER: _ClassVar[int]
+    uuid: str
+    on: bool
+    def __init__(self, uuid: _Optional[str] = ..., on: _Optional[bool] = ...) -> None: ...
+
+class DrainedGpu(_message.Message):
+    __slots__ = ("gpu", "pool")
+    GPU_FIELD_NUMBER: _ClassVar[int]
+    POOL_FIELD_NUMBER: _ClassVar[int]
+    gpu: Gpu
+    pool: GpuPool
+    def __init__(self, gpu: _Optional[_Union[Gpu, _Mapping]] = ..., pool: _Optional[_Union[GpuPool, _Mapping]] = ...) -> None: ...
+
+class ClearGpuRequest(_message.Message):
+    __slots__ = ("uuid",)
+    UUID_FIELD_NUMBER: _ClassVar[int]
+    uuid: str
+    def __init__(self, uuid: _Optional[str] = ...) -> None: ...
+
+class ClearedGpu(_message.Message):
+    __slots__ = ("gpu", "missing")
+    GPU_FIELD_NUMBER: _ClassVar[int]
+    MISSING_FIELD_NUMBER: _ClassVar[int]
+    gpu: Gpu
+    missing: ForgottenGpu
+    def __init__(self, gpu: _Optional[_Union[Gpu, _Mapping]] = ..., missing: _Optional[_Union[ForgottenGpu, _Mapping]] = ...) -> None: ...
+
+class ForgottenGpu(_message.Message):
+    __slots__ = ("uuid", "forgotten")
+    UUID_FIELD_NUMBER: _ClassVar[int]
+    FORGOTTEN_FIELD_NUMBER: _ClassVar[int]
+    uuid: str
+    forgotten: bool
+    def __init__(self, uuid: _Optional[str] = ..., forgotten: _Optional[bool] = ...) -> None: ...
+
+class ListGpuPoolsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GpuPoolList(_message.Message):
+    __slots__ = ("pools",)
+    POOLS_FIELD_NUMBER: _ClassVar[int]
+    pools: _containers.RepeatedCompositeFieldContainer[GpuPool]
+    def __init__(self, pools: _Optional[_Iterable[_Union[GpuPool, _Mapping]]] = ...) -> None: ...
+
+class PutGpuPoolRequest(_message.Message):
+    __slots__ = ("name", "purpose", "slots", "max_gpus_per_user", "max_gpus_per_project", "users", "projects", "kinds")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PURPOSE_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    MAX_GPUS_PER_USER_FIELD_NUMBER: _ClassVar[int]
+    MAX_GPUS_PER_PROJECT_FIELD_NUMBER: _ClassVar[int]
+    USERS_FIELD_NUMBER: _ClassVar[int]
+    PROJECTS_FIELD_NUMBER: _ClassVar[int]
+    KINDS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    purpose: str
+    slots: int
+    max_gpus_per_user: int
+    max_gpus_per_project: int
+    users: Names
+    projects: Names
+    kinds: Names
+    def __init__(self, name: _Optional[str] = ..., purpose: _Optional[str] = ..., slots: _Optional[int] = ..., max_gpus_per_user: _Optional[int] = ..., max_gpus_per_project: _Optional[int] = ..., users: _Optional[_Union[Names, _Mapping]] = ..., projects: _Optional[_Union[Names, _Mapping]] = ..., kinds: _Optional[_Union[Names, _Mapping]] = ...) -> None: ...
+
+class GpuPool(_message.Message):
+    __slots__ = ("name", "purpose", "slots", "max_gpus_per_user", "max_gpus_per_project", "users", "projects", "kinds", "drained", "gpus")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PURPOSE_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    MAX_GPUS_PER_USER_FIELD_NUMBER: _ClassVar[int]
+    MAX_GPUS_PER_PROJECT_FIELD_NUMBER: _ClassVar[int]
+    USERS_FIELD_NUMBER: _ClassVar[int]
+    PROJECTS_FIELD_NUMBER: _ClassVar[int]
+    KINDS_FIELD_NUMBER: _ClassVar[int]
+    DRAINED_FIELD_NUMBER: _ClassVar[int]
+    GPUS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    purpose: str
+    slots: int
+    max_gpus_per_user: int
+    max_gpus_per_project: int
+    users: _containers.RepeatedScalarFieldContainer[str]
+    projects: _containers.RepeatedScalarFieldContainer[str]
+    kinds: _containers.RepeatedScalarFieldContainer[str]
+    drained: bool
+    gpus: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., purpose: _Optional[str] = ..., slots: _Optional[int] = ..., max_gpus_per_user: _Optional[int] = ..., max_gpus_per_project: _Optional[int] = ..., users: _Optional[_Iterable[str]] = ..., projects: _Optional[_Iterable[str]] = ..., kinds: _Optional[_Iterable[str]] = ..., drained: _Optional[bool] = ..., gpus: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class RemoveGpuPoolRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class RemovedGpuPool(_message.Message):
+    __slots__ = ("removed",)
+    REMOVED_FIELD_NUMBER: _ClassVar[int]
+    removed: str
+    def __init__(self, removed: _Optional[str] = ...) -> None: ...
+
+class AssignGpuRequest(_message.Message):
+    __slots__ = ("uuid", "pool")
+    UUID_FIELD_NUMBER: _ClassVar[int]
+    POOL_FIELD_NUMBER: _ClassVar[int]
+    uuid: str
+    pool: str
+    def __init__(self, uuid: _Optional[str] = ..., pool: _Optional[str] = ...) -> None: ...
+
 class ListSharesRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

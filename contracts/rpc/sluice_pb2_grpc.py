@@ -159,6 +159,46 @@ class SluiceStub:
                 request_serializer=contracts_dot_rpc_dot_sluice__pb2.ExportModelRequest.SerializeToString,
                 response_deserializer=contracts_dot_rpc_dot_sluice__pb2.ExportedModel.FromString,
                 _registered_method=True)
+        self.ListGpus = channel.unary_unary(
+                '/sluice.v1.Sluice/ListGpus',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.ListGpusRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.GpuList.FromString,
+                _registered_method=True)
+        self.GpuEvents = channel.unary_unary(
+                '/sluice.v1.Sluice/GpuEvents',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.GpuEventsRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.GpuEventList.FromString,
+                _registered_method=True)
+        self.DrainGpu = channel.unary_unary(
+                '/sluice.v1.Sluice/DrainGpu',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.DrainGpuRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.DrainedGpu.FromString,
+                _registered_method=True)
+        self.ClearGpu = channel.unary_unary(
+                '/sluice.v1.Sluice/ClearGpu',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.ClearGpuRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.ClearedGpu.FromString,
+                _registered_method=True)
+        self.ListGpuPools = channel.unary_unary(
+                '/sluice.v1.Sluice/ListGpuPools',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.ListGpuPoolsRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.GpuPoolList.FromString,
+                _registered_method=True)
+        self.PutGpuPool = channel.unary_unary(
+                '/sluice.v1.Sluice/PutGpuPool',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.PutGpuPoolRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.GpuPool.FromString,
+                _registered_method=True)
+        self.RemoveGpuPool = channel.unary_unary(
+                '/sluice.v1.Sluice/RemoveGpuPool',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.RemoveGpuPoolRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.RemovedGpuPool.FromString,
+                _registered_method=True)
+        self.AssignGpu = channel.unary_unary(
+                '/sluice.v1.Sluice/AssignGpu',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.AssignGpuRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.Gpu.FromString,
+                _registered_method=True)
         self.ListShares = channel.unary_unary(
                 '/sluice.v1.Sluice/ListShares',
                 request_serializer=contracts_dot_rpc_dot_sluice__pb2.ListSharesRequest.SerializeToString,
@@ -355,6 +395,61 @@ class SluiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListGpus(self, request, context):
+        """Every card and slice with its state and who holds it; also what is missing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GpuEvents(self, request, context):
+        """What happened to one card, or to any, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DrainGpu(self, request, context):
+        """Give no new job a card, or the cards of a pool, or take that back; jobs that run are left alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClearGpu(self, request, context):
+        """Take somebody's word that a card is healthy; one that is missing is forgotten.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListGpuPools(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutGpuPool(self, request, context):
+        """Make a pool, or change what is set.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveGpuPool(self, request, context):
+        """Refused while cards are in it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AssignGpu(self, request, context):
+        """Put a card, and its slices, into a pool; jobs that run are left alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListShares(self, request, context):
         """Everybody who has used GPUs or has a share or quota of their own.
         """
@@ -510,6 +605,46 @@ def add_SluiceServicer_to_server(servicer, server):
                     servicer.ExportModel,
                     request_deserializer=contracts_dot_rpc_dot_sluice__pb2.ExportModelRequest.FromString,
                     response_serializer=contracts_dot_rpc_dot_sluice__pb2.ExportedModel.SerializeToString,
+            ),
+            'ListGpus': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGpus,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.ListGpusRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.GpuList.SerializeToString,
+            ),
+            'GpuEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.GpuEvents,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.GpuEventsRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.GpuEventList.SerializeToString,
+            ),
+            'DrainGpu': grpc.unary_unary_rpc_method_handler(
+                    servicer.DrainGpu,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.DrainGpuRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.DrainedGpu.SerializeToString,
+            ),
+            'ClearGpu': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClearGpu,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.ClearGpuRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.ClearedGpu.SerializeToString,
+            ),
+            'ListGpuPools': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGpuPools,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.ListGpuPoolsRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.GpuPoolList.SerializeToString,
+            ),
+            'PutGpuPool': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutGpuPool,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.PutGpuPoolRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.GpuPool.SerializeToString,
+            ),
+            'RemoveGpuPool': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveGpuPool,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.RemoveGpuPoolRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.RemovedGpuPool.SerializeToString,
+            ),
+            'AssignGpu': grpc.unary_unary_rpc_method_handler(
+                    servicer.AssignGpu,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.AssignGpuRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.Gpu.SerializeToString,
             ),
             'ListShares': grpc.unary_unary_rpc_method_handler(
                     servicer.ListShares,
@@ -1207,6 +1342,222 @@ class Sluice:
             '/sluice.v1.Sluice/ExportModel',
             contracts_dot_rpc_dot_sluice__pb2.ExportModelRequest.SerializeToString,
             contracts_dot_rpc_dot_sluice__pb2.ExportedModel.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGpus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/ListGpus',
+            contracts_dot_rpc_dot_sluice__pb2.ListGpusRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.GpuList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GpuEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/GpuEvents',
+            contracts_dot_rpc_dot_sluice__pb2.GpuEventsRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.GpuEventList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DrainGpu(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/DrainGpu',
+            contracts_dot_rpc_dot_sluice__pb2.DrainGpuRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.DrainedGpu.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClearGpu(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/ClearGpu',
+            contracts_dot_rpc_dot_sluice__pb2.ClearGpuRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.ClearedGpu.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGpuPools(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/ListGpuPools',
+            contracts_dot_rpc_dot_sluice__pb2.ListGpuPoolsRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.GpuPoolList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutGpuPool(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/PutGpuPool',
+            contracts_dot_rpc_dot_sluice__pb2.PutGpuPoolRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.GpuPool.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveGpuPool(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/RemoveGpuPool',
+            contracts_dot_rpc_dot_sluice__pb2.RemoveGpuPoolRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.RemovedGpuPool.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AssignGpu(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/AssignGpu',
+            contracts_dot_rpc_dot_sluice__pb2.AssignGpuRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.Gpu.FromString,
             options,
             channel_credentials,
             insecure,

@@ -36,25 +36,38 @@ def parse(request_type: type[M], data: bytes) -> M:
 
 def arguments(request: Message, caller: Caller) -> dict[str, Any]:
     """What the verb is called with: set fields alone, so that the others have the verb's defaults. Raises ``RequestError``."""
-    document: dict[str, Any] = to_document(request, only_set=True)
+    document = _read(request)
     for field in fields_of(request.DESCRIPTOR):
-        if field.name in document:
-            document[field.name] = _checked(field, document[field.name], caller)
+        if field.name in document or _is_spec(field):
+            document[field.name] = _checked(field, document.get(field.name, {}), caller)
     if "user" in request.DESCRIPTOR.fields_by_name:
         document["user"] = caller.acting(document.get("user"))
     return document
 
 
+def _read(request: Message) -> dict[str, Any]:
+    try:
+        return dict(to_document(request, only_set=True))
+    except (ValueError, RecursionError) as error:
+        name = request.DESCRIPTOR.name
+        raise RequestError(f"a value in the {name} is not JSON: {error}", hint="The text of a Json message is one JSON value.") from error
+
+
 def _checked(field: Field, value: Any, caller: Caller) -> Any:
     if field.host_path:
         return caller.check_path(value, field.name)
-    if field.inner is not None and field.inner.name == "JobSpec":
+    if _is_spec(field):
         return read_spec(value)
     if field.name in _WORDS:
         _check_words(field.name, value)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         _check_number(field, value)
     return value
+
+
+def _is_spec(field: Field) -> bool:
+    """A spec that is missing is read as an empty one: the error says what it must have."""
+    return field.inner is not None and field.inner.name == "JobSpec"
 
 
 def read_spec(document: Mapping[str, Any]) -> JobSpec:

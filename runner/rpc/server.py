@@ -41,6 +41,12 @@ class RpcServer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending: asyncio.Future[float] | None = None
         self._thread: threading.Thread | None = None
+        self._work: Work | None = None
+
+    @property
+    def open_streams(self) -> int:
+        """How many clients watch, follow or wait for something long."""
+        return self._work.open_streams if self._work else 0
 
     def start(self) -> list[str]:
         """The addresses where requests are accepted from now on. Raises ``ConfigurationError``, ``ConflictError``."""
@@ -63,8 +69,8 @@ class RpcServer:
     async def _serve(self, started: Future[list[str]]) -> None:
         self._loop = asyncio.get_running_loop()
         self._ending = self._loop.create_future()
-        work = Work(self._runner, self._settings)
-        doors = _Doors(work, self._settings)
+        self._work = Work(self._runner, self._settings)
+        doors = _Doors(self._work, self._settings)
         try:
             addresses = await doors.open()
         except BaseException as error:

@@ -54,6 +54,7 @@ class Work:
         self.slow = Threads(_SLOW_THREADS, "rpc slow")
         self.news = News(runner._installation.bell.count)
         self.closing = asyncio.Event()
+        self.open_streams = 0
 
     def threads_for(self, method: str) -> Threads:
         return self.slow if method in SLOW else self.quick
@@ -223,6 +224,7 @@ class Servicer:
     def _stream(self, answer: Any) -> Any:
         async def handle(data: bytes, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
             caller = self._door.caller(context.invocation_metadata()) or await refuse_unknown(context)
+            self._work.open_streams += 1
             try:
                 async with aclosing(answer(data, caller)) as messages:
                     async for message in messages:
@@ -230,6 +232,8 @@ class Servicer:
                 return
             except Exception as error:
                 failure = error
+            finally:
+                self._work.open_streams -= 1
             await refuse(context, failure)
 
         return handle

@@ -45,13 +45,16 @@ class Updates:
         """Everything said while the work goes on, and then what it gives. Raises what it raises."""
         done = asyncio.wrap_future(work)
         done.add_done_callback(lambda _: self._there.set())
-        while not done.done() or self._said:
-            while self._said:
-                yield self._said.popleft()
-            if not done.done():
-                await self._there.wait()
-                self._there.clear()
-        yield done.result()
+        try:
+            while not done.done() or self._said:
+                while self._said:
+                    yield self._said.popleft()
+                if not done.done():
+                    await self._there.wait()
+                    self._there.clear()
+            yield done.result()
+        finally:
+            done.cancel()  # nobody asks it any more
 
 
 def seldom(say: Callable[..., None], interval_s: float) -> Callable[..., None]:
