@@ -71,9 +71,19 @@ class DockerClient:
         read_timeout_s: float | None = CONTROL_TIMEOUT_S,
     ) -> Answer:
         """The answer when its head is there: its body is still to be read, and it must be closed. None for a body that may be silent for ever."""
-        target = f"/v{self.version}{path}{_query(params or {})}"
         content = None if body is None else json.dumps(body, separators=(",", ":")).encode()
-        answer = self._connected().open(method, target, headers or {}, content, timeout_s, read_timeout_s)
+        try:
+            return self._ask_once(method, path + _query(params or {}), headers or {}, content, timeout_s, read_timeout_s)
+        except Refused as error:
+            if "client version" not in error.words:
+                raise
+        _versions.pop(self._address, None)  # another engine answers there since it was restarted
+        return self._ask_once(method, path + _query(params or {}), headers or {}, content, timeout_s, read_timeout_s)
+
+    def _ask_once(
+        self, method: str, call: str, headers: Mapping[str, str], content: bytes | None, timeout_s: float, read_timeout_s: float | None
+    ) -> Answer:
+        answer = self._connected().open(method, f"/v{self.version}{call}", headers, content, timeout_s, read_timeout_s)
         if answer.status < 300 or answer.status == 304:  # 304: it is so already
             return answer
         with answer:  # a redirection is what the engine makes of a name with dots and slashes: nothing has such a name

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from plugins.engines.docker_http import NoAnswer, SocketTransport
+from plugins.engines.docker_client import DockerClient
+from plugins.engines.docker_http import NoAnswer, Refused, SocketTransport
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6;x=y\r\n world\r\n0\r\n\r\n"
@@ -232,3 +233,50 @@ def test_many_threads_share_a_few_connections(peer: Peer, ask: Ask) -> None:
         thread.join()
     assert results == [(200, b"hello")] * 400
     assert peer.connections <= 400
+
+
+# ------------------------------------------------------------------------------------------------------------ the API's version
+
+
+def pong(version: str) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nApi-Version: %s\r\nContent-Length: 2\r\n\r\nOK" % version.encode()
+
+
+def refusal(words: str) -> bytes:
+    body = b'{"message": "%s"}' % words.encode()
+    return b"HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+
+
+@pytest.fixture
+def client(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> Iterator[DockerClient]:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{peer.path}")
+    client = DockerClient()
+    yield client
+    client.close()
+
+
+def test_the_version_is_asked_for_once(peer: Peer, client: DockerClient) -> None:
+    peer.answers = [pong("1.41"), EMPTY, EMPTY]
+    client.get("/a")
+    client.get("/b")
+    assert [request.split()[1] for request in peer.requests] == [b"/_ping", b"/v1.41/a", b"/v1.41/b"]
+
+
+def test_an_engine_that_was_replaced_by_a_newer_one_is_spoken_to_in_its_version(peer: Peer, client: DockerClient) -> None:
+    """Docker 29 takes nothing below 1.44: a runner that has been up for months must not be restarted for it."""
+    too_old = refusal("client version 1.41 is too old. Minimum supported API version is 1.44")
+    peer.answers = [pong("1.41"), too_old, pong("1.52"), EMPTY]
+    client.ask("POST", "/a", body={})
+    assert [request.split()[1] for request in peer.requests] == [b"/_ping", b"/v1.41/a", b"/_ping", b"/v1.52/a"]
+
+
+def test_an_error_is_given_with_the_engines_words_on_one_line(peer: Peer, client: DockerClient) -> None:
+    peer.answers = [pong("1.41"), refusal("no\\n such  thing")]
+    with pytest.raises(Refused, match=r"^no such thing$"):
+        client.get("/a")
+
+
+def test_what_is_no_engine_is_said_so(peer: Peer, client: DockerClient) -> None:
+    peer.answers = [OK]
+    with pytest.raises(Refused):
+        client.get("/a")
