@@ -37,11 +37,14 @@ class Reservation:
 
 
 def holdable(demand: Demand, options: Options, stock: Stock, held: Sequence[Reservation]) -> list[Devices]:
-    """The groups of an offer that a blocked job could wait for: not yet held for jobs before it, and enough when jobs of ours have ended."""
+    """The groups of an offer that may be held for a blocked job: those in which there is enough when jobs of ours have ended.
+
+    None when what it lacks is held for jobs before it, in any of its groups: when their turn is over its own comes.
+    """
     lacking = stock.lacking(demand, options)
-    if not lacking:
+    if not lacking or any(_is_covered(lacking, devices, held) for devices in options):
         return []
-    return [devices for devices in options if not _is_covered(lacking, devices, held) and stock.is_achievable(demand, devices)]
+    return [devices for devices in options if stock.is_achievable(demand, devices)]
 
 
 def reserve(entry: Entry, demand: Demand, groups: Sequence[Devices], stock: Stock, earlier: Sequence[Reservation]) -> Reservation:
