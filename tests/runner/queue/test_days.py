@@ -44,7 +44,7 @@ def test_when_every_job_says_how_long_it_runs_backfill_keeps_more_cards_busy_tha
     assert waited[True] < waited[False]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=10)
 @given(
     st.lists(
         st.tuples(st.integers(1, 8), st.integers(1, 15), st.booleans(), st.sampled_from(["ana", "bob", "cem"])), min_size=50, max_size=120

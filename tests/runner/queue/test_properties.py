@@ -135,7 +135,7 @@ def test_no_start_exceeds_a_quota(world: World, waiting: list[Entry]) -> None:
             assert share.max_gpus is None or not one.gpu_count or gpus[owner] <= share.max_gpus
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(worlds(), entries())
 def test_the_shortcuts_change_nothing(world: World, waiting: list[Entry]) -> None:
     assert world.add(*waiting).decide() == naive.decide(world, waiting)
