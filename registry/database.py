@@ -22,6 +22,9 @@ from registry.migrations import HEAD
 from registry.together import Together
 
 BUSY_TIMEOUT_S = 30
+# A service has a thread for each running job and each request; a connection more costs little.
+_KEPT_CONNECTIONS = 16
+_MORE_CONNECTIONS = 112
 
 Value = TypeVar("Value")
 _log = logging.getLogger(__name__)
@@ -39,10 +42,11 @@ class Database:
     4. Only errors of ``contracts.errors`` leave a ``with`` block for what the database did.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, write_engine: Engine) -> None:
+        """SQLite has connections of its own for each, so that none has to change between them."""
         self._engine = engine
         self._together = Together(self.writing)
-        self._write_engine = engine.execution_options(sluice_writing=True)
+        self._write_engine = write_engine
         self._read_engine = (
             engine.execution_options(postgresql_readonly=True, isolation_level="REPEATABLE READ") if _is_postgresql(engine) else engine
         )
@@ -63,7 +67,7 @@ class Database:
         except BaseException:
             engine.dispose()
             raise
-        return cls(engine)
+        return cls(engine, engine if _is_postgresql(engine) else _create_engine(parsed, busy_timeout_s, writing=True))
 
     @property
     def url(self) -> str:
@@ -96,6 +100,7 @@ class Database:
     def close(self) -> None:
         """Let go of every connection. May be repeated."""
         self._engine.dispose()
+        self._write_engine.dispose()
 
     def __enter__(self) -> Database:
         return self
@@ -125,8 +130,10 @@ def _is_postgresql(engine: Engine) -> bool:
     return engine.dialect.name == "postgresql"
 
 
-def _create_engine(url: URL, busy_timeout_s: float = BUSY_TIMEOUT_S, *, for_migration: bool = False) -> Engine:
-    options: dict[str, Any] = {"poolclass": NullPool} if for_migration else {}
+def _create_engine(
+    url: URL, busy_timeout_s: float = BUSY_TIMEOUT_S, *, for_migration: bool = False, writing: bool = False
+) -> Engine:
+    options: dict[str, Any] = {"poolclass": NullPool} if for_migration else {"pool_size": _KEPT_CONNECTIONS, "max_overflow": _MORE_CONNECTIONS}
     if url.get_backend_name() == "sqlite":
         options["connect_args"] = {"timeout": busy_timeout_s}
     else:
@@ -139,11 +146,11 @@ def _create_engine(url: URL, busy_timeout_s: float = BUSY_TIMEOUT_S, *, for_migr
             hint="Install the driver the URL names, e.g. `pip install psycopg`.",
         ) from error
     if engine.dialect.name == "sqlite":
-        _set_up_sqlite(engine, foreign_keys=not for_migration)
+        _set_up_sqlite(engine, foreign_keys=not for_migration, writing=writing)
     return engine
 
 
-def _set_up_sqlite(engine: Engine, *, foreign_keys: bool) -> None:
+def _set_up_sqlite(engine: Engine, *, foreign_keys: bool, writing: bool) -> None:
     """Pragmas for every connection, and transactions that begin where the code says, not where Python's driver guesses."""
 
     @event.listens_for(engine, "connect")
@@ -153,15 +160,12 @@ def _set_up_sqlite(engine: Engine, *, foreign_keys: bool) -> None:
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
+        cursor.execute(f"PRAGMA query_only = {'OFF' if writing or not foreign_keys else 'ON'}")
         cursor.close()
 
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
-        writing = connection.get_execution_options().get("sluice_writing", False)
-        if connection.info.get("writing") is not writing:
-            connection.exec_driver_sql(f"PRAGMA query_only = {'OFF' if writing else 'ON'}")
-            connection.info["writing"] = writing
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing or connection.get_execution_options().get("sluice_writing") else "BEGIN")
 
 
 # -------------------------------------------------------------------------------------------------------------- migrating
