@@ -9,7 +9,7 @@ import click
 
 from runner.cli.blocks import Block, Line, Table, numbers
 from runner.cli.commands import Command
-from runner.cli.options import GC_EXTRA, GC_USUAL, parts
+from runner.cli.options import GC_EXTRA, GC_USUAL, days, parts
 from runner.cli.session import Session, pass_session
 from runner.cli.units import size_text
 
@@ -19,8 +19,8 @@ from runner.cli.units import size_text
 @click.option(
     "--older-than",
     "older_than_days",
-    type=click.FloatRange(min=0),
-    default=30.0,
+    type=days,
+    default="30",
     metavar="DAYS",
     help="Of jobs, only those that ended more than so many days ago (default: 30).",
 )

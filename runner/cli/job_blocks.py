@@ -151,12 +151,32 @@ def _request_facts(job: Job) -> list[tuple[str, Any]]:
         ("model", job["model"]),
         ("classes", ", ".join(spec.get("class_names") or ())),
         ("parameters", "\n".join(f"{key}={value}" for key, value in (spec.get("parameters") or {}).items())),
+        ("asks for", "\n".join(_asked_lines(spec))),
         ("GPUs", "\n".join(job["gpus"] or ())),
         ("user", job.get("user")),
         ("project", "" if job.get("project") == "default" else job.get("project")),
         ("priority", job.get("priority") or ""),
         ("rerun of", job["rerun_of"]),
     ]
+
+
+def _asked_lines(spec: Mapping[str, Any]) -> list[str]:
+    """What was asked for beyond the usual, as the options have it; '' and None for what was left open."""
+    wish = spec.get("gpu") or {}
+    lines = [
+        ("--gpus", spec.get("gpu_count")),
+        ("--gpu-model", wish.get("model")),
+        ("--gpu-memory", size_text(wish.get("memory_bytes"))),
+        ("--gpu-pool", wish.get("pool")),
+        ("--mig", wish.get("mig_profile")),
+        ("--share-gpu", size_text(wish.get("shared_bytes"))),
+        ("--memory", size_text(spec.get("memory_bytes"))),
+        ("--cpus", spec.get("cpu_count")),
+        ("--timeout", duration_text(spec.get("timeout_s"))),
+        ("--silence-timeout", duration_text(spec.get("silence_timeout_s"))),
+        ("--retries", "" if spec.get("retries") is None else str(spec["retries"])),
+    ]
+    return [f"{option} {value}" for option, value in lines if value]
 
 
 def _time_facts(job: Job) -> list[tuple[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,6 +40,17 @@ def duration(text: str) -> float:
     if seconds <= 0:
         raise click.BadParameter(f"{text!r} is no time at all.")
     return seconds
+
+
+def days(text: str) -> float:
+    """An option's number of days."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < math.inf:
+        raise click.BadParameter(f"{text!r} is not a number of days, like 7 or 0.5.")
+    return number
 
 
 def key_value(text: str) -> str:

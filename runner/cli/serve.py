@@ -20,7 +20,7 @@ def serve(session: Session, listen_tcp: str | None, metrics_listen: str | None) 
 
     \b
       sluice serve
-      sluice serve --metrics 127.0.0.1:9100
+      sluice serve --metrics 127.0.0.1:9464
     """
     from runner.serve import serve as run_service
     from runner.settings import load_settings

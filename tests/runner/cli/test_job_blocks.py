@@ -149,6 +149,21 @@ def test_a_job_says_for_whom_it_runs_and_why_it_was_tried_again() -> None:
     assert "earlier attempts\n  attempt  ended as  at  what happened\n        1  gpu_lost      GPU-1 fell off the bus\n" in text
 
 
+def test_a_job_says_what_was_asked_for_in_the_words_of_the_options() -> None:
+    gib = 1024**3
+    spec = {
+        "gpu_count": 2,
+        "gpu": {"model": "h200", "memory_bytes": 80 * gib, "pool": None},
+        "cpu_count": 0.5,
+        "timeout_s": 7200.0,
+        "retries": 0,
+    }
+    lines = printed(show_blocks(a_job(spec=spec))).splitlines()
+    begin = next(number for number, line in enumerate(lines) if line.startswith("asks for"))
+    asked = [line.removeprefix("asks for").strip() for line in lines[begin : begin + 6]]
+    assert asked == ["--gpus 2", "--gpu-model h200", "--gpu-memory 80.0 GiB", "--cpus 0.5", "--timeout 2 h", "--retries 0"]
+
+
 def test_a_job_says_what_it_used_as_far_as_that_is_known() -> None:
     gib = 1024**3
     usage = {
