@@ -37,13 +37,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the attempt ended and what it left."""
+    """How the attempt ended and what it left. ``told``: by its container, which can tell it again as long as it is there."""
 
     reason: EndReason
     evidence: Evidence = Evidence()
     collected: Collected = Collected()
     warnings: tuple[JobWarning, ...] = ()
     samples: Sequence[Sample] = field(default_factory=tuple)
+    told: bool = False
 
 
 class Attempt:
@@ -86,7 +87,7 @@ class Attempt:
         self._journal.at(Step.STAGE, self._stage)
         self._journal.at(Step.PULL, self._pull)
         self._journal.at(Step.CREATE, self._create)
-        return self._collect(self._follower.run())
+        return replace(self._collect(self._follower.run()), told=True)
 
     # ---------------------------------------------------------------------------------------------------------- the steps
 
@@ -150,7 +151,7 @@ class Attempt:
         A full disk or a database that is away leaves the job at this step, to be carried on; results that cannot be stored end it.
         """
         failure = {} if outcome.reason is EndReason.SUCCEEDED else {"reason": str(outcome.reason), "evidence": outcome.evidence.to_dict()}
-        self._journal.enter(Step.FINISH, **({} if outcome.collected.training or self._job.container_id else failure))
+        self._journal.enter(Step.FINISH, **({} if outcome.told else failure))
         retry_at = self._retry_at(outcome.reason)
         try:
             if retry_at:
@@ -211,11 +212,14 @@ class Attempt:
             log.warning("job %s: what attempt %d held stays for now: %s", former.id, former.attempt, away.message)
 
     def _recorded_failure(self) -> Outcome | None:
-        """The end that a runner noted before it was killed, when no container can tell it again."""
-        if self._job.step is not Step.FINISH or self._job.container_id:
+        """The end that a runner noted before it was killed: one that no container can tell, as that the engine was away at the start."""
+        if self._job.step is not Step.FINISH:
             return None
-        reason, evidence = self._journal.noted("reason"), self._journal.noted("evidence")
-        return Outcome(EndReason(reason), Evidence(**{**evidence, "log_tail": tuple(evidence["log_tail"])})) if reason else None
+        noted = self._journal.noted()
+        if "reason" not in noted:
+            return None
+        evidence = {**noted["evidence"], "log_tail": tuple(noted["evidence"]["log_tail"])}
+        return Outcome(EndReason(noted["reason"]), Evidence(**evidence))
 
     # --------------------------------------------------------------------------------------------------------- what they need
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
+from typing import Any
 
 from contracts.errors import EngineError, EngineGoneError, StartError
 from contracts.image import Permissions
@@ -119,7 +120,7 @@ class Follower:
     def _stop_if_due(self) -> None:
         job = self._journal.job
         stop = self._orders.stop or self._silence()
-        if stop and self._journal.noted("stop") is None:
+        if stop and "stop" not in self._journal.noted():
             self._journal.note(stop=str(stop.reason), stop_message=stop.message, stop_time=stop.time)
         if stop or job.cancel_requested_at or self._is_late():
             self._engine.stop(self._container_id, job.plan.get("stop_grace_s", self._settings.stop_grace_s))
@@ -145,20 +146,21 @@ class Follower:
     def end_of(self, status: ContainerStatus, job: JobRecord) -> tuple[EndReason, Evidence]:
         """From what the engine and the journal say, so that a restarted runner finds the same."""
         tail = self._run_dir.log_tail(self._settings.log_tail_lines)
+        noted = self._journal.noted()
         circumstances = Circumstances(
             cancel_requested_at=job.cancel_requested_at,
             timeout_s=self._spec.timeout_s,
-            stop=self._noted_stop(),
+            stop=_stop(noted),
             engine_was_away=self._engine_was_away,
-            rebooted=self._journal.noted("boot") not in (None, boot_id()),
+            rebooted=noted.get("boot", boot_id()) != boot_id(),
             log_tail=tail if job.gpu_uuids else (),
         )
         reason, message = ending.reason_of_exit(status, circumstances)
         progress = self._dialect.read_progress(self._run_dir.out_dir)
         return reason, ending.evidence_of_exit(reason, message, status, progress, tail, Permissions(**job.plan["permissions"]))
 
-    def _noted_stop(self) -> Stop | None:
-        reason = self._journal.noted("stop")
-        if reason is None:
-            return None
-        return Stop(EndReason(reason), self._journal.noted("stop_message"), self._journal.noted("stop_time"))
+
+def _stop(noted: Mapping[str, Any]) -> Stop | None:
+    if "stop" not in noted:
+        return None
+    return Stop(EndReason(noted["stop"]), noted["stop_message"], noted["stop_time"])

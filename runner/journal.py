@@ -97,12 +97,11 @@ class Journal:
         line = {"attempt": job.attempt, **detail}
         self._installation.database.write(lambda session: jobs.note(session, job.id, job.attempt, job.step, line))
 
-    def noted(self, name: str) -> Any:
-        """What this attempt noted last under the name; None when it did not."""
+    def noted(self) -> dict[str, Any]:
+        """What this attempt noted, the last under each name."""
         with self._installation.database.reading() as session:
             events = jobs.list_events(session, self.job.id)
-        found = [event.detail[name] for event in events if event.detail.get("attempt") == self.job.attempt and name in event.detail]
-        return found[-1] if found else None
+        return {name: value for event in events if event.attempt == self.job.attempt for name, value in event.detail.items()}
 
     def update(self, **columns: Any) -> None:
         self._installation.database.write(lambda session: jobs.set_columns(session, self.job.id, **columns))
