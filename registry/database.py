@@ -130,10 +130,10 @@ def _is_postgresql(engine: Engine) -> bool:
     return engine.dialect.name == "postgresql"
 
 
-def _create_engine(
-    url: URL, busy_timeout_s: float = BUSY_TIMEOUT_S, *, for_migration: bool = False, writing: bool = False
-) -> Engine:
-    options: dict[str, Any] = {"poolclass": NullPool} if for_migration else {"pool_size": _KEPT_CONNECTIONS, "max_overflow": _MORE_CONNECTIONS}
+def _create_engine(url: URL, busy_timeout_s: float = BUSY_TIMEOUT_S, *, for_migration: bool = False, writing: bool = False) -> Engine:
+    options: dict[str, Any] = (
+        {"poolclass": NullPool} if for_migration else {"pool_size": _KEPT_CONNECTIONS, "max_overflow": _MORE_CONNECTIONS}
+    )
     if url.get_backend_name() == "sqlite":
         options["connect_args"] = {"timeout": busy_timeout_s}
     else:
