@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from PIL import Image
 
 from contracts.errors import ConflictError, EngineGoneError, RequestError
 from contracts.image import ImageFacts, ImageMetadata, Kind
-from contracts.job import EndReason
+from contracts.job import EndReason, JobSpec
 from plugins.engines.process import ProcessEngine
 from registry import datasets, images, jobs, models
 from registry.models import StageRecord
@@ -30,6 +31,7 @@ from runner.datasets import import_dataset
 from runner.gc import WHAT, collect
 from runner.installation import Installation
 from runner.run_dir import RunDir
+from runner.service import Runner
 from runner.settings import load_settings
 
 DAY_S = 86400.0
@@ -511,3 +513,43 @@ def test_datasets_that_were_forgotten_free_their_assets(installation: Installati
     answer = free(installation)
     assert places(answer) == [str(installation.home / "assets"), str(installation.home / "datasets" / "forgotten" / "V001")]
     assert (sorted((installation.home / "assets").glob("??/*")), len(everything)) == (kept, 4)
+
+
+def test_gc_all_the_time_harms_no_import_and_no_job(tmp_path: Path) -> None:
+    options = {"home": str(tmp_path / "home"), "engine": "process", "gpus": "fake", "poll_interval_s": "0.1"}
+    root = Path(__file__).parents[1]
+    with Runner.open(load_settings(options)) as runner, collecting(options) as done:
+        runner.build_image(root / "images" / "probe", name="probe")
+        runner.import_dataset("scenes", root / "scenarios" / "first-steps" / "input" / "scenes")
+        runner.link_images("probe", "probe")
+        *_, trained = runner.watch(runner.submit(TRAINING)["id"])
+        a_dataset(runner._installation, "more", range(5))
+        *_, found = runner.watch(runner.submit(INFERENCE)["id"])
+        rounds = len(done)
+    assert (trained["end_reason"], found["end_reason"], found["result"]["images"]) == ("succeeded", "succeeded", 2)
+    assert rounds > 3
+    assert {row["what"] for answer in done for row in answer["items"]} == {"records"}
+
+
+TRAINING = JobSpec(kind=Kind.TRAINING, image="probe", train_data="scenes", name="first")
+INFERENCE = JobSpec(kind=Kind.INFERENCE, model="first", data="scenes:val")
+
+
+@contextmanager
+def collecting(options: dict[str, str]) -> Iterator[list[dict[str, Any]]]:
+    """gc of everything, again and again, beside the block; its answers."""
+    done: list[dict[str, Any]] = []
+    stop = threading.Event()
+
+    def loop() -> None:
+        with Runner.open(load_settings(options)) as other:
+            while not stop.is_set():
+                done.append(other.gc(dry_run=False, older_than_days=0, what=WHAT))
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    try:
+        yield done
+    finally:
+        stop.set()
+        thread.join()
