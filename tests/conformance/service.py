@@ -6,15 +6,20 @@ die; the tests speak to it through the database and the run directories, as a co
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from contracts.errors import ConflictError
@@ -25,6 +30,42 @@ from runner.settings import Settings, environment_of, load_settings
 from tests.conformance.main_job import PROBE, voc_folder
 
 _PATIENCE_S = 60.0
+
+
+class Receiver:
+    """A web server that notes what it is told: pairs of delivery id and message."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, dict[str, Any]]] = []
+        told = self.told
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                told.append((self.headers["Sluice-Delivery"], json.loads(body)))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/"
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    def __enter__(self) -> Receiver:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def _metrics(address: str) -> str:
+    with urllib.request.urlopen(f"http://{address}/metrics") as answer:
+        return str(answer.read().decode())
 
 
 class ServiceConformance:
@@ -65,8 +106,8 @@ class ServiceConformance:
                 process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log)
             started.append(process)
             assert process.stdout is not None
-            ready = process.stdout.readline()
-            assert ready or die_at, "the service ended before it was ready"
+            process.ready = process.stdout.readline().decode()  # type: ignore[attr-defined]
+            assert process.ready or die_at, "the service ended before it was ready"  # type: ignore[attr-defined]
             return process
 
         yield start
@@ -202,6 +243,36 @@ class ServiceConformance:
         assert self._state(runner, job) == "running"
         serve()
         assert self._wait(runner, job)["attempt"] == 1
+
+    # ---------------------------------------------------------------------------------------------------------- beside the jobs
+
+    def test_a_listener_is_told_each_event_once_over_a_kill(self, runner: Runner, serve: Callable[..., Any], settings: Settings) -> None:
+        with Receiver() as receiver:
+            (settings.home / "sluice.cfg").write_text(f"[sluice]\n[listener web]\nkind = webhook\nurl = {receiver.url}\nsecret = s3cret\n")
+            job = self._submit(runner, parameters={"sleep_s": 0.3})
+            assert serve(die_at="ended", listeners="web").wait() == -signal.SIGKILL
+            serve(listeners="web")
+            self._wait(runner, job)
+            self._until(lambda: len(receiver.told) >= 2)
+        told = {delivery: message["event"] for delivery, message in receiver.told}
+        assert sorted(told.values()) == ["started", "succeeded"]
+        assert {message["job"]["id"] for _, message in receiver.told} == {job}
+
+    def test_what_a_job_used_is_kept_with_it(self, runner: Runner, serve: Callable[..., Any]) -> None:
+        serve(usage_interval_s="0.5")
+        job = self._wait(runner, self._submit(runner, parameters={"sleep_s": 5.0}))
+        assert job["usage"] is not None
+        self._until((Path(job["run_dir"]) / "usage.parquet").exists)
+        table = pq.read_table(Path(job["run_dir"]) / "usage.parquet")
+        assert table.num_rows >= 1
+        assert max(value or 0 for value in table.column("memory_bytes").to_pylist()) > 0
+
+    def test_metrics_tell_of_the_jobs(self, runner: Runner, serve: Callable[..., Any]) -> None:
+        process = serve(metrics_listen="127.0.0.1:0")
+        job = self._wait(runner, self._submit(runner))
+        address = next(word for word in process.ready.split() if word.startswith("127.0.0.1:"))
+        self._until(lambda: 'sluice_jobs_ended_total{end_reason="succeeded",kind="training"} 1.0' in _metrics(address))
+        assert job["state"] == "succeeded"
 
     # -------------------------------------------------------------------------------------------------------------- tools
 
