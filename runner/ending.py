@@ -46,6 +46,8 @@ def reason_of_error(error: BaseException) -> EndReason:
     """The end reason of something raised on the way; whatever is not in the tree is our own defect."""
     if isinstance(error, errors.StartError) and error.fields.get("gpu"):
         return EndReason.GPU_LOST
+    if isinstance(error, errors.StartError) and error.fields.get("engine_restarted"):
+        return EndReason.ENGINE_GONE
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return EndReason.DISK_FULL
     return next((reason for kind, reason in _REASON_OF_ERROR if isinstance(error, kind)), EndReason.INTERNAL_ERROR)

@@ -33,7 +33,7 @@ from runner.service import Runner
 from runner.settings import Settings, load_settings
 
 _KILLS = 200
-_CROWD = 24
+_CROWD = 30
 _PATIENCE_S = 240.0
 _HOME_BYTES = 1 << 30
 _FLOOR_BYTES = 32 << 20
@@ -99,13 +99,14 @@ def try_to_lose(
     host: str = "unix:///var/run/docker.sock",
     gpu_image: str = "probe",
     furnishing: Callable[[Runner], None] = lambda _: None,
+    crowd_size: int = _CROWD,
 ) -> Result:
     """Kills the service of a new home so often, with the troubles spread over the lives. ``host`` is where the engine's own words are heard."""
     rng, began = random.Random(seed), time.monotonic()
     with Runner.open(settings) as runner:
         furnish(runner, settings.home.parent)
         furnishing(runner)
-        crowd, killer = Crowd(runner, rng, _CROWD, gpu_image), Killer(settings)
+        crowd, killer = Crowd(runner, rng, crowd_size, gpu_image), Killer(settings)
         witness = Witness(host, f"sluice.installation={runner._installation.id}")
         witness.start()
         try:

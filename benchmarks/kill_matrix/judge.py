@@ -80,9 +80,17 @@ def accepted_ends(load: Load, touched: Iterable[str]) -> set[str]:
       ``engine_gone`` and tries again, which a job without retries cannot; one that did not see it away can only say ``killed``.
     - the disk full: what the image or Sluice could not write ends the job as ``disk_full``, or as the image's own failure (exit code 1).
 
-    A killed service, dockerd killed with live-restore and a socket that was cut excuse no other end; only those of attempts that were tried again.
+    - the engine away in any way while a container is to be created or started: ``engine_gone``, where the job may not be tried again.
+
+    A killed service excuses no other end. An attempt that was tried again for ``engine_gone`` is accepted during every trouble of the engine.
     """
-    more = {"dockerd killed": {"engine_gone", "killed"}, "disk full": {"disk_full", "exit_code"}}
+    away = {"engine_gone"} if "retries" in load.spec else set[str]()
+    more = {
+        "dockerd killed": {"engine_gone", "killed"},
+        "dockerd killed, live-restore": away,
+        "socket cut": away,
+        "disk full": {"disk_full", "exit_code"},
+    }
     return {load.reason}.union(*(more.get(trouble, set()) for trouble in touched))
 
 
@@ -112,8 +120,9 @@ def _judge_end(case: Case) -> list[Finding]:
         return [
             _finding("wrong ends", case, f"{job.end_reason}, not {' or '.join(sorted(accepted))}: {(job.evidence or {}).get('message')}")
         ]
-    if str(job.end_reason) == load.reason and job.exit_code not in load.exit_codes:
-        return [_finding("wrong exit codes", case, f"{job.exit_code}, not {load.exit_codes}")]
+    codes = (*load.exit_codes, 1) if "disk full" in case.touched else load.exit_codes
+    if str(job.end_reason) == load.reason and job.exit_code not in codes:
+        return [_finding("wrong exit codes", case, f"{job.exit_code}, not {codes}")]
     last = container_name(job.id, job.attempt)
     real = {seen.exit_code for seen in case.deaths if seen.name == last}
     if real and job.exit_code is not None and job.exit_code not in real:
@@ -134,14 +143,19 @@ def _judge_attempts(case: Case) -> list[Finding]:
 
 
 def _judge_log(case: Case) -> list[Finding]:
-    """Of each attempt no line twice; of the last one, when it came to its own end, every line once."""
+    """Of each attempt no line twice; of the last one, when it came to its own end, every line once.
+
+    What a container says while no dockerd lives to read it, the engine itself may lose.
+    """
     _first, *parts = case.log.split(FIRST_LINE)
     texts = [FIRST_LINE + part for part in parts]
     found = []
     for text, part in ((text, part) for part in texts for text in case.load.lines):
         if part.count(text) > case.load.lines[text]:
             found.append(_finding("logs not exactly once", case, f"{text!r} {part.count(text)} times in one attempt"))
-    complete = not case.load.stopped and str(case.job.end_reason) == case.load.reason
+    job, load = case.job, case.load
+    complete = not load.stopped and str(job.end_reason) == load.reason and job.exit_code in load.exit_codes
+    complete = complete and not any(trouble.startswith("dockerd") for trouble in case.touched)
     last = texts[-1] if texts else ""
     missing = [text for text, count in case.load.lines.items() if complete and last.count(text) < count]
     if missing:
@@ -160,7 +174,7 @@ def _judge_leftovers(runner: Runner, crowd: Crowd) -> list[Finding]:
         found += [Finding("leaked containers", job.id, "is not marked as cleaned up") for job in jobs.list_unclean(session)]
     expected = {member.job_id for member in crowd.members} | crowd.before
     found += [Finding("double starts", job_id, "is a second job of one request") for job_id in known - expected]
-    left = [path for path in parts.home.rglob("*") if path.name.endswith(".new")]
+    left = [path for path in parts.home.rglob(".*") if path.name.endswith(".new")]  # an image's own have no dot
     return found + [Finding("leftover files", "", str(path.relative_to(parts.home))) for path in left]
 
 

@@ -34,7 +34,7 @@ POINTS = (
     "removed",
     "retried",
 )
-_POINT_PATIENCE_S = 8.0
+_POINT_PATIENCE_S = 5.0
 _TRIES = 3
 
 
@@ -58,14 +58,14 @@ def plan_lives(rng: random.Random, kills: int) -> deque[Plan]:
     points = rng.sample(POINTS, len(POINTS))
     at_points = [Plan(point, _number(rng, point)) for point in islice(cycle(points), kills // 2)]
     early = [Plan(after_s=rng.uniform(0.05, 2.5), early=True) for _ in range((kills - len(at_points)) // 5)]
-    rest = [Plan(after_s=rng.choice((0.2, 1.0, 4.0)) * rng.random()) for _ in range(kills - len(at_points) - len(early))]
+    rest = [Plan(after_s=rng.choice((0.2, 1.0, 2.5)) * rng.random()) for _ in range(kills - len(at_points) - len(early))]
     plans = at_points + early + rest
     rng.shuffle(plans)
     return deque(plans)
 
 
 def _number(rng: random.Random, point: str) -> int:
-    return 1 if point == "retried" else rng.choice((1, 1, 2, 3, 5))
+    return 1 if point == "retried" else rng.choice((1, 1, 2, 3))
 
 
 class Killer:

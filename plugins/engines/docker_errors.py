@@ -22,7 +22,7 @@ def translated(doing: str, raises: type[SluiceError] = EngineError, hint_for: Ca
         yield
     except Refused as error:
         hint = hint_for(error.words) if hint_for else ""
-        fields = gpu_fields(error.words) if raises is StartError else {}
+        fields = {**gpu_fields(error.words), **_leftover_fields(error.words)} if raises is StartError else {}
         raise raises(f"{doing}: {error.words}", hint=hint, status=error.status, **fields) from error
     except NoAnswer as error:
         raise gone(doing, error) from error
@@ -51,6 +51,11 @@ def start_hint(words: str) -> str:
     """What to do about a container that could not be created or started, from the engine's words."""
     text = words.lower()
     return _gpu_trouble(text)[1] or next((hint for parts, hint in _START_HINTS if any(part in text for part in parts)), "")
+
+
+def _leftover_fields(words: str) -> dict[str, Any]:
+    """``engine_restarted``: a Docker Engine that was killed while it started the container cannot start it any more, but a new one."""
+    return {"engine_restarted": True} if re.search(r"task \w+: already exists", words) else {}
 
 
 def gpu_fields(words: str) -> dict[str, Any]:

@@ -76,6 +76,10 @@ def test_a_device_error_at_the_start_is_a_lost_gpu() -> None:
     assert reason_of_error(errors.StartError("no such device", gpu="unknown_device")) is EndReason.GPU_LOST
 
 
+def test_a_start_that_an_engine_was_killed_in_is_tried_again() -> None:
+    assert reason_of_error(errors.StartError("task 5c46: already exists", engine_restarted=True)) is EndReason.ENGINE_GONE
+
+
 def _leaves(kind: type[errors.SluiceError]) -> list[type[errors.SluiceError]]:
     return [kind, *(leaf for child in kind.__subclasses__() for leaf in _leaves(child))]
 
