@@ -19,6 +19,8 @@ from runner.queue.terms import Decision, Entry, Offers, ScopedOffers, Start
 
 #: A demand of those whose offers are alike; jobs without GPUs have no scope.
 Case = tuple[Demand, Hashable]
+#: The cases of one priority in which something may still start, or be held for, each with its offer and the lines it is in.
+Alive = dict[Case, tuple[Options, Group]]
 #: Before every key.
 _FIRST: Key = (-math.inf, "")
 
@@ -56,10 +58,12 @@ class Turn:
         self.desk, self.owner = desk, desk.owner
         self._heads: list[tuple[Key, Demand, Line, int]] | None = None
 
-    def head(self, alive: set[Case], scopes: Scopes) -> tuple[Key, Demand] | None:
+    def head(self, alive: Alive, scopes: Scopes) -> tuple[Key, Demand] | None:
         """The oldest job in which something can still happen; None when there is none."""
         if self._heads is None:
-            self._heads = [(line.keys[0], demand, line, 0) for demand, line in self.desk.lines.items()]
+            lines = self.desk.lines
+            few = {demand for demand, _ in alive} & lines.keys() if len(alive) < len(lines) else lines
+            self._heads = [(lines[demand].keys[0], demand, lines[demand], 0) for demand in few]
             heapify(self._heads)
         while self._heads:
             key, demand, _, _ = self._heads[0]
@@ -84,7 +88,7 @@ class Turns:
     Places are worked out when they come to the top. Until then they are too early at most: use and keys only grow during a decision.
     """
 
-    def __init__(self, projects: Mapping[str, Iterable[Desk]], standing: Standing, alive: set[Case], scopes: Scopes) -> None:
+    def __init__(self, projects: Mapping[str, Iterable[Desk]], standing: Standing, alive: Alive, scopes: Scopes) -> None:
         self._standing, self._alive, self._scopes = standing, alive, scopes
         self._desks = projects
         self._members: dict[str, list[tuple[float, Key, Turn]]] = {}
@@ -164,20 +168,18 @@ class Walk:
         turns = Turns(self._projects(level, alive), self._standing, alive, self._scopes)
         while len(self.starts) != limit and (found := turns.next()):
             turn, key, demand = found
-            turn.step(started=self._consider(turn.owner, key, demand, level, alive))
+            turn.step(started=self._consider(turn.owner, key, demand, alive))
 
-    def _alive(self, level: Level) -> set[Case]:
-        """The demands of which something may start, or be held for."""
-        alive: set[Case] = set()
+    def _alive(self, level: Level) -> Alive:
+        alive: Alive = {}
         for demand, group in level.groups.items():
             for scope, line in self._scopes.examples(demand, group):
-                case = (demand, scope)
-                options = self._stock.options(self._lines.entry(line.keys[0][1]), scope)
+                case, options = (demand, scope), self._stock.options(self._lines.entry(line.keys[0][1]), scope)
                 if self._fits(case, options) is not None or self._holdable(case, options, group):
-                    alive.add(case)
+                    alive[case] = options, group
         return alive
 
-    def _projects(self, level: Level, alive: set[Case]) -> Mapping[str, Collection[Desk]]:
+    def _projects(self, level: Level, alive: Alive) -> Mapping[str, Collection[Desk]]:
         """By project, those with a job in question; all when these are so many that asking takes longer."""
         groups = [level.groups[demand] for demand in {demand for demand, _ in alive}]
         if sum(len(group.lines) for group in groups) >= len(level.desks):
@@ -187,20 +189,27 @@ class Walk:
             chosen.setdefault(owner.project, []).append(level.desks[owner])
         return chosen
 
-    def _consider(self, owner: Owner, key: Key, demand: Demand, level: Level, alive: set[Case]) -> bool:
-        """Whether the job starts. When it is blocked, what can still happen to its demand is known better than before."""
+    def _consider(self, owner: Owner, key: Key, demand: Demand, alive: Alive) -> bool:
+        """Whether the job starts. When it is blocked, what can still happen is known better than before."""
         if self._standing.barred_by(owner, demand.gpu_count):
             return False
         entry, case = self._lines.entry(key[1]), (demand, self._scopes.of(owner, demand.gpu_count))
-        options = self._stock.options(entry, case[1])
+        options, group = alive[case]
         candidates = self._fits(case, options)
         if candidates is not None:
             self._start(entry, owner, demand, candidates)
             return True
-        self._hold(entry, case, options, level.groups[demand])
-        if not self._holdable(case, options, level.groups[demand]):
-            alive.discard(case)
+        if self._hold(entry, case, options, group):
+            self._prune(alive)
+        elif not self._holdable(case, options, group):
+            del alive[case]
         return False
+
+    def _prune(self, alive: Alive) -> None:
+        """After a hold: of most demands nothing can start or be held for any more."""
+        for case, (options, group) in list(alive.items()):
+            if self._fits(case, options) is None and not self._holdable(case, options, group):
+                del alive[case]
 
     def _fits(self, case: Case, options: Options) -> int | None:
         if case in self._stuck:
@@ -218,15 +227,17 @@ class Walk:
         self._stock.take(entry.job_id, demand, candidates)
         self._standing.charge(owner, demand.gpu_count, demand.cpu_count)
 
-    def _hold(self, entry: Entry, case: Case, options: Options, group: Group) -> None:
+    def _hold(self, entry: Entry, case: Case, options: Options, group: Group) -> bool:
         groups = self._holdable(case, options, group)
         if not groups:
-            return
+            return False
         reservation = reserve(entry, case[0], groups, self._stock, self.held)
         if reservation.hold.until is None:
             self._unforeseen.add(case)
-        if reservation.hold.until is not None or entry.waits_since <= self._aged_before:
-            self.held.append(reservation)
+            if entry.waits_since > self._aged_before:
+                return False
+        self.held.append(reservation)
+        return True
 
     def _holdable(self, case: Case, options: Options, group: Group) -> list[Devices]:
         """What may be held for a job of this demand: at once when it is known until when, otherwise after a while. Nothing when it may not."""

@@ -1,7 +1,7 @@
 """The rules of the queue without its shortcuts: every waiting job is looked at in order, and sorted again after each start.
 
-One rule is for the sake of the shortcuts: a demand that neither fits nor may be held for when it is looked at, or when its priority begins, gets
-no hold in this decision, even when a later start takes what it would need. It gets it in the next decision.
+One rule is for the sake of the shortcuts: a demand that neither fits nor may be held for when it is looked at, when its priority begins or after a
+hold, gets no hold in this decision, even when a later start takes what it would need. It gets it in the next decision.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class _Naive:
     def run(self, entries: list[Entry]) -> Decision:
         for priority in sorted({one.priority for one in entries}, reverse=True):
             level = [one for one in entries if one.priority == priority]
-            self.hopeful = {case(one) for one in level if self.allowed(one) is not None or self.may_hold(one, level)}
+            self.hopeful = self.still_hopeful(level)
             left = list(level)
             while left:
                 left.sort(key=lambda one: (*self.standing.rank(Owner(one.user, one.project)), one.submitted_at, one.job_id))
@@ -60,8 +60,12 @@ class _Naive:
             reservation = reserve(entry, Demand(entry), groups, self.stock, self.held)
             if reservation.hold.until is not None or self.has_waited(entry):
                 self.held.append(reservation)
+                self.hopeful &= self.still_hopeful(level)
         if not self.may_hold(entry, level):
             self.hopeful.discard(case(entry))
+
+    def still_hopeful(self, level: list[Entry]) -> set[tuple[object, ...]]:
+        return {case(one) for one in level if self.allowed(one) is not None or self.may_hold(one, level)}
 
     def may_hold(self, entry: Entry, level: list[Entry]) -> list[Devices]:
         demand = Demand(entry)
