@@ -24,7 +24,6 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
@@ -34,10 +33,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from contracts.errors import GpuSourceError
 from contracts.gpu import Gpu, GpuEvent, GpuProcess, Snapshot, pair
 from contracts.seams import GpuSource
+from plugins.gpus.boot import boot_id
 
 FILE_VARIABLE = "SLUICE_FAKE_GPUS"
 _GIB = 1024**3
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class FakeSource(GpuSource):
@@ -186,7 +185,7 @@ class _World:
         return Snapshot(
             gpus=tuple(gpus),
             taken_at=taken_at,
-            boot_id=self.settings.boot_id or _boot_id(),
+            boot_id=self.settings.boot_id or boot_id(),
             driver=self.settings.driver,
             topology={key: found.level for key, found in pairs.items() if found.level is not None},
             nvlinks={key: found.nvlinks for key, found in pairs.items() if found.nvlinks},
@@ -275,12 +274,6 @@ def _checked(model: type[_Model], value: Any, text: str, start: int) -> _Model:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or model.__name__.strip("_").lower()
         raise json.JSONDecodeError(f"{where}: {first['msg']}", text, start) from error
-
-
-def _boot_id() -> str:
-    with suppress(OSError):
-        return _BOOT_ID.read_text(encoding="ascii").strip()
-    return ""
 
 
 def _wait(delay_s: float, timeout_s: float) -> None:

@@ -3,58 +3,70 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import selectors
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from contracts.errors import GpuSourceError
-from contracts.gpu import Gpu, GpuProcess, Snapshot
+from contracts.gpu import Gpu, GpuEvent, GpuProcess, Snapshot, pair
 from contracts.seams import GpuSource
+from plugins.gpus.boot import boot_id
+from plugins.gpus.nvml_process import PROBE, ProbeProcess
 
-_PROBE = "plugins.gpus.nvml_probe"
+_NO_PERMISSION = 4
 _DRIVER_MISMATCH = 18
 _MAX_ABANDONED = 2
 _MAX_BAD_ANSWERS = 3
-_MAX_ANSWER_BYTES = 8 * 1024**2
+_REPLACE_EVERY_S = 60.0
+_MAX_EVENTS = 1000  # kept when nobody asks for them
 _END_S = 1.0  # how long a killed probe that had answered may take to be gone
+_LASTING = ("uuid", "name", "pci", "numa_node", "compute_capability", "total_bytes")
 
 
 class NvmlSource(GpuSource):
     """NVIDIA cards. Starts its probe when first asked and keeps it, because opening NVML is slow; safe to share between threads.
 
     A probe that is late is killed and replaced, and its end is not waited for: a process that hangs in the driver cannot die. Two such
-    processes are the most that are left behind. A probe that answered with an error, or three times with a broken card, is replaced too: a
-    fresh one sees a new driver or a reset card.
+    processes are the most that are left behind. A probe that answered with an error is replaced too, and once a minute one that found a broken
+    card three times: a fresh one sees a new driver or a reset card. Xid errors are seen while there is a probe, from the first snapshot on.
     """
 
     name: ClassVar[str] = "nvml"
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._probe: _Probe | None = None
+        self._probe: ProbeProcess | None = None
         self._abandoned: list[subprocess.Popen[bytes]] = []
         self._bad_answers = 0
-        self._uuids: dict[int, str] = {}
+        self._replaced_at = -_REPLACE_EVERY_S
+        self._known: dict[int, dict[str, Any]] = {}
+        self._events = _Events()
 
     def snapshot(self, timeout_s: float = 5.0) -> Snapshot:
         """As the seam says. A broken card whose uuid was never read has the uuid ``unknown-<index>``."""
-        return Snapshot(gpus=tuple(self._list_gpus(timeout_s)), taken_at=time.time())
-
-    def _list_gpus(self, timeout_s: float) -> list[Gpu]:
         deadline = time.monotonic() + timeout_s
         with self._alone(timeout_s):
+            taken_at = time.time()
             answer = self._ask(deadline, timeout_s)
             self._replace_if_doubtful(answer)
-        if "error" in answer:
-            raise _failed(answer)
-        return self._gpus(answer["cards"])
+            if "error" in answer:
+                raise _failed(answer)
+            return _snapshot(answer, self._named(answer["cards"]), taken_at)
+
+    def events(self) -> list[GpuEvent]:
+        """As the seam says; while a snapshot is under way, those that came before it."""
+        if self._lock.acquire(blocking=False):
+            try:
+                if self._probe is not None:
+                    self._probe.hear()
+            finally:
+                self._lock.release()
+        return self._events.take()
 
     def close(self) -> None:
         with self._lock:
@@ -81,7 +93,7 @@ class NvmlSource(GpuSource):
             self._drop_probe()
             raise _crashed(str(error)) from error
 
-    def _running_probe(self) -> _Probe:
+    def _running_probe(self) -> ProbeProcess:
         """The probe, a fresh one when it was killed from outside."""
         _reap(self._abandoned, time.monotonic())
         if self._probe is not None and not self._probe.alive():
@@ -89,85 +101,58 @@ class NvmlSource(GpuSource):
         if self._probe is None:
             if len(self._abandoned) >= _MAX_ABANDONED:
                 raise _stuck([process.pid for process in self._abandoned])
-            self._probe = _Probe()
+            self._probe = ProbeProcess(self._events.add)
             self._bad_answers = 0
         return self._probe
 
     def _drop_probe(self) -> None:
         if self._probe is not None:
+            self._probe.hear()
             self._abandoned.append(self._probe.kill())
             self._probe = None
 
     def _replace_if_doubtful(self, answer: dict[str, Any]) -> None:
-        cards = answer.get("cards", [])
-        self._bad_answers = self._bad_answers + 1 if any(card.get("error") for card in cards) else 0
-        if not cards or self._bad_answers >= _MAX_BAD_ANSWERS:  # also on a host without GPUs: no process stays for nothing
+        cards, now = answer.get("cards", []), time.monotonic()
+        is_broken = any(card.get("error_code") in ("lost", "unknown") for card in cards)
+        self._bad_answers = self._bad_answers + 1 if is_broken else 0
+        is_doubtful = self._bad_answers >= _MAX_BAD_ANSWERS and now - self._replaced_at >= _REPLACE_EVERY_S
+        if is_doubtful or not cards:  # also on a host without GPUs: no process stays for nothing
+            self._replaced_at = now if is_doubtful else self._replaced_at
             self._drop_probe()
             _reap(self._abandoned, time.monotonic() + _END_S)
 
-    def _gpus(self, cards: list[dict[str, Any]]) -> list[Gpu]:
+    def _named(self, devices: list[dict[str, Any]]) -> list[Gpu]:
         """A lost card does not tell its uuid; it is the one last seen at this index, unless that one has moved."""
-        seen = {card["uuid"] for card in cards if "uuid" in card}
-        for card in cards:
-            known = self._uuids.get(card["index"], "")
-            card.setdefault("uuid", known if known and known not in seen else f"unknown-{card['index']}")
-        self._uuids |= {card["index"]: card["uuid"] for card in cards if not card["error"]}
-        return [_gpu(card) for card in cards]
+        seen = {device["uuid"] for device in devices if "uuid" in device}
+        gpus = []
+        for device in devices:
+            known = self._known.get(device["index"], {})
+            if "uuid" not in device:
+                device = {"uuid": f"unknown-{device['index']}", **({} if known.get("uuid") in seen else known), **device}
+            elif device.get("kind") != "mig" and not device.get("error"):
+                self._known[device["index"]] = {name: device[name] for name in _LASTING if name in device}
+            gpus.append(_gpu(device))
+        return gpus
 
 
-class _Probe:
-    """One child process and the pipe to it."""
+class _Events:
+    """What has happened and was not asked for yet, numbered. Safe to share between threads."""
 
     def __init__(self) -> None:
-        # SECURITY: nothing of our environment but what finds Python and the driver's library; and no folder of the user's as the current
-        # one, from which -m would import.
-        environment = {name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH") if name in os.environ}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", _PROBE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,
-            cwd="/",
-            env={**environment, "LC_ALL": "C.UTF-8"},
-            start_new_session=True,  # Ctrl-C is for us, not for it
-        )
-        self._requests = cast("IO[bytes]", self._process.stdin)
-        self._answers = cast("IO[bytes]", self._process.stdout)
-        self._count = 0
+        self._lock = threading.Lock()
+        self._waiting: deque[GpuEvent] = deque(maxlen=_MAX_EVENTS)
+        self._sequence = 0
 
-    def alive(self) -> bool:
-        return self._process.poll() is None
+    def add(self, values: dict[str, Any]) -> None:
+        with self._lock:
+            self._sequence += 1
+            self._waiting.append(GpuEvent(sequence=self._sequence, **values))
 
-    def ask(self, deadline: float) -> dict[str, Any]:
-        """One answer. Raises ``TimeoutError`` at the deadline, ``OSError`` when the probe ended, ``ValueError`` for nonsense."""
-        self._count += 1
-        self._requests.write(json.dumps({"id": self._count}).encode() + b"\n")
-        answer = json.loads(self._read_line(deadline))
-        if not isinstance(answer, dict) or answer.get("id") != self._count:
-            raise ValueError(f"it answered {str(answer)[:80]!r} to request {self._count}")
-        return answer
-
-    def _read_line(self, deadline: float) -> bytes:
-        line = b""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._answers, selectors.EVENT_READ)
-            while not line.endswith(b"\n"):
-                if not selector.select(max(0.0, deadline - time.monotonic())):
-                    raise TimeoutError
-                chunk = os.read(self._answers.fileno(), 65536)
-                if not chunk or len(line) > _MAX_ANSWER_BYTES:
-                    raise OSError("it ended without an answer" if not chunk else "its answer has no end")
-                line += chunk
-        return line
-
-    def kill(self) -> subprocess.Popen[bytes]:
-        """Kill without waiting; the process is to be reaped when it is dead."""
-        self._process.kill()
-        for pipe in (self._requests, self._answers):
-            with contextlib.suppress(OSError):
-                pipe.close()
-        return self._process
+    def take(self) -> list[GpuEvent]:
+        with self._lock:
+            found = list(self._waiting)
+            self._waiting.clear()
+        return found
 
 
 def _reap(processes: list[subprocess.Popen[bytes]], deadline: float) -> None:
@@ -178,9 +163,21 @@ def _reap(processes: list[subprocess.Popen[bytes]], deadline: float) -> None:
             processes.remove(process)
 
 
-def _gpu(card: dict[str, Any]) -> Gpu:
-    processes = tuple(GpuProcess(**process) for process in card.pop("processes", ()))
-    return Gpu(**card, processes=processes)
+def _snapshot(answer: dict[str, Any], gpus: Sequence[Gpu], taken_at: float) -> Snapshot:
+    return Snapshot(
+        gpus=tuple(gpus),
+        taken_at=taken_at,
+        boot_id=boot_id(),
+        driver=answer.get("driver", ""),
+        topology={pair(one, other): level for one, other, level in answer.get("topology", ())},
+        nvlinks={pair(one, other): count for one, other, count in answer.get("nvlinks", ())},
+        events_monitored=answer.get("events_monitored", False),
+    )
+
+
+def _gpu(device: dict[str, Any]) -> Gpu:
+    listed = device.pop("processes", ())
+    return Gpu(**device, processes=None if listed is None else tuple(GpuProcess(**process) for process in listed))
 
 
 # ------------------------------------------------------------------------------------------------------------------ errors
@@ -205,12 +202,19 @@ def _stuck(pids: list[int]) -> GpuSourceError:
 def _crashed(why: str) -> GpuSourceError:
     return GpuSourceError(
         f"the process that reads the GPUs failed: {why}",
-        hint=f"Run `echo '{{\"id\": 1}}' | {sys.executable} -m {_PROBE}` to see what it says.",
+        hint=f"Run `echo '{{\"id\": 1}}' | {sys.executable} -m {PROBE}` to see what it says.",
     )
 
 
+_HINTS = {
+    _DRIVER_MISMATCH: "The driver was updated while in use: reload its kernel modules, or reboot the host.",
+    _NO_PERMISSION: "Let this user open /dev/nvidiactl: try `nvidia-smi` as the same user.",
+}
+
+
 def _failed(answer: dict[str, Any]) -> GpuSourceError:
-    hint = "Try `nvidia-smi` as the same user."
-    if answer["code"] == _DRIVER_MISMATCH:
-        hint = "The driver was updated while in use: reload its kernel modules, or reboot the host."
-    return GpuSourceError(f"the GPUs cannot be read: {answer['error']} (NVML error {answer['code']})", hint=hint, nvml_code=answer["code"])
+    if answer.get("is_binding"):
+        return GpuSourceError(answer["error"], hint=f"Run `{sys.executable} -m pip install --upgrade nvidia-ml-py`.")
+    code = answer["code"]
+    hint = _HINTS.get(code, "Try `nvidia-smi` as the same user.")
+    return GpuSourceError(f"the GPUs cannot be read: {answer['error']} (NVML error {code})", hint=hint, nvml_code=code)
