@@ -27,6 +27,11 @@ class KillableEngine(PrivateEngine):
         (folder / "world").write_text("".join(f"gpu {uuid}\n mem 85899345920 0 0\n" for uuid in uuids), encoding="utf-8")
         (folder / "cards.json").write_text(json.dumps([{"uuid": uuid} for uuid in uuids]), encoding="utf-8")
 
+    def set_live_restore(self, on: bool) -> None:
+        """From its next start on."""
+        self._options["live-restore"] = on
+        self._write_options()
+
     def close(self) -> None:
         """Also what a killed engine forgot: containers that it was just starting."""
         super().close()
