@@ -27,7 +27,7 @@ from runner.cli.units import size_text
 @click.option(
     "--what", type=parts, default="", metavar="A,B", help=f"Only some of {', '.join((*GC_USUAL, *GC_EXTRA))} (default: the first three)."
 )
-@click.option("--all", "everything", is_flag=True, help="All five.")
+@click.option("--all", "everything", is_flag=True, help="The same as naming all five.")
 @pass_session
 def gc(session: Session, dry_run: bool, older_than_days: float, what: tuple[str, ...], everything: bool) -> None:
     """Free what nothing needs any more: folders of old jobs, images, assets.

@@ -137,7 +137,7 @@ _QUEUE_OPTIONS = (
         default=0,
         show_default=True,
         metavar="N",
-        help=f"Of those that wait, jobs with a higher one go first; from {PRIORITIES[0]} to {PRIORITIES[1]}.",
+        help="Of the jobs that wait, those with a higher number go first.",
     ),
     click.option("--project", default="default", show_default=True, metavar="NAME", help="Whose quota and fair share it counts towards."),
     click.option(

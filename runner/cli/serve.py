@@ -9,7 +9,9 @@ from runner.cli.session import Session, json_text, pass_session
 
 
 @click.command(cls=Command)
-@click.option("--tcp", "listen_tcp", metavar="HOST:PORT", help="Listen there too; needs tls_certificate, tls_key and token_file.")
+@click.option(
+    "--tcp", "listen_tcp", metavar="HOST:PORT", help="Listen there, too; needs the settings tls_certificate, tls_key and token_file."
+)
 @click.option("--metrics", "metrics_listen", metavar="HOST:PORT", help="Answer Prometheus there, at /metrics.")
 @pass_session
 def serve(session: Session, listen_tcp: str | None, metrics_listen: str | None) -> int:
