@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from contracts.errors import EngineError, SluiceError
+from contracts.errors import EngineError, NoGpuError, SluiceError
 from registry import images, jobs
 from runner.base_images import own_reference
+from runner.gpus.lock import host_lock
 from runner.installation import Installation
 
 _LOW_BYTES = 5 * 1024**3
+_PATIENCE_S = 30.0
 _BASES = tuple(own_reference(suite) for suite in ("bookworm", "trixie"))
 # For people; the others are in the answer as data.
 _SHOWN_DETAILS = ("storage driver", "cgroup", "memory", "CPUs", "nvidia runtime", "state folder")
@@ -88,7 +91,10 @@ def _tried_in_container(installation: Installation, cards: Sequence[Mapping[str,
     if not image:
         return _finding("skipped", "not tried in a container, for the engine has no image yet that Sluice knows")
     try:
-        seen = engine.gpus_inside(image, free[:1], installation.settings.gpu_injection)
+        with host_lock(Path(installation.settings.gpu_lock), _PATIENCE_S):  # no job starts on the card meanwhile
+            seen = engine.gpus_inside(image, free[:1], installation.settings.gpu_injection)
+    except NoGpuError:
+        return _finding("skipped", "not tried in a container, for one with GPUs is just being started")
     except EngineError as error:
         return _finding("failed", f"containers are not given any: {error.message}", error.hint)
     if list(seen) != free[:1]:

@@ -2,7 +2,8 @@
 
 A wrapper of the name ``nvidia-container-runtime-hook`` on dockerd's PATH runs this file before a container's own program, with the container's
 state on standard input. The cards that the container is to have stand in its environment; they are looked up in the world of our stand-in for
-NVML (``$FAKE_NVML_STATE``); one that is not there is refused in NVIDIA's words. What the container gets is
+NVML (``$FAKE_NVML_STATE``), or in ``$FAKE_NVML_STATE.toolkit`` where a test wants the toolkit to know others than the driver does; one that is
+not there is refused in NVIDIA's words. What the container gets is
 
 - a process on each card: a line ``UUID PID BYTES`` in ``$FAKE_NVML_STATE.procs``, which counts while the process lives.
   FAKE_GPU_BYTES in the container's environment says how many bytes; 0 is a container that has not touched its cards yet.
@@ -36,7 +37,8 @@ def main() -> None:
     wanted = environment.get("NVIDIA_VISIBLE_DEVICES", "")
     if wanted in ("", "void", "none"):
         return
-    cards = read_cards(world)
+    own = Path(f"{world}.toolkit")
+    cards = read_cards(own if own.exists() else world)
     given = [card for card in cards if not card.parent] if wanted == "all" else [_card_of(word, cards) for word in wanted.split(",")]
     _occupy(world, given, state["pid"], int(environment.get("FAKE_GPU_BYTES", DEFAULT_BYTES)))
     _give_nvidia_smi(Path(config["root"]["path"]), [card for card in cards if card in given])

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import docker
+
 from contracts.seams import ContainerSpec
 from plugins.engines.docker import DockerEngine
-from tests.docker.gpus.private_engine import IMAGE, PrivateEngine
+from tests.docker.gpus.private_engine import IMAGE
+from tests.fake_nvml.world import World
 
 PATIENCE_S = 60.0
 #: A job that holds its cards until it is stopped, and ends at once then.
@@ -18,13 +21,17 @@ HOLD = "trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done"
 
 
 class Lab:
-    """``folder`` is the test's own; ``engine`` the plugin on the private engine."""
+    """``folder`` is the test's own; ``engine`` and ``api`` are two ways to the private engine."""
 
-    def __init__(self, engine: DockerEngine, private: PrivateEngine, folder: Path) -> None:
+    def __init__(self, engine: DockerEngine, api: Callable[[], docker.APIClient], folder: Path) -> None:
         self.engine = engine
-        self.private = private
+        self._api = api
         self._folder = folder
         self._numbers = itertools.count(1)
+
+    @property
+    def api(self) -> docker.APIClient:
+        return self._api()
 
     def spec(self, uuids: Sequence[str], script: str = HOLD, *, name: str = "", image: str = IMAGE, **values: Any) -> ContainerSpec:
         """A container of ours that runs ``script``."""
@@ -60,7 +67,6 @@ class Lab:
         self, *requests: Mapping[str, Any], name: str = "foreign", image: str = IMAGE, used_bytes: int | None = None, **config: Any
     ) -> Iterator[str]:
         """A container that others started, with these device requests; its id. ``used_bytes`` 0: it has not touched its cards yet."""
-        api = self.private.api
         body = {
             "Image": image,
             "Cmd": ["bash", "-c", HOLD],
@@ -68,13 +74,19 @@ class Lab:
             "HostConfig": {"NetworkMode": "none", "DeviceRequests": [{"Capabilities": [["gpu"]], **request} for request in requests]},
             **config,
         }
-        container_id: str = api.create_container_from_config(body, name)["Id"]
-        api.start(container_id)
+        container_id: str = self.api.create_container_from_config(body, name)["Id"]
+        self.api.start(container_id)
         yield container_id
-        api.remove_container(container_id, force=True)
+        self.api.remove_container(container_id, force=True)
 
     def run_in(self, container_id: str, *command: str) -> list[str]:
         """The lines that a further program in a running container says."""
-        api = self.private.api
-        said: bytes = api.exec_start(api.exec_create(container_id, list(command))["Id"])
+        said: bytes = self.api.exec_start(self.api.exec_create(container_id, list(command))["Id"])
         return said.decode().splitlines()
+
+
+def hide_from_toolkit(world: World, *uuids: str) -> None:
+    """The container toolkit does not know these cards, which NVML shows."""
+    own = World(Path(f"{world.path}.toolkit"))
+    own.cards = [card for card in world.cards if card.uuid not in uuids]
+    own.write()

@@ -39,7 +39,7 @@ class PrivateEngine:
     def __init__(self, folder: Path, world: Path) -> None:
         self.folder = folder
         self.host = f"unix://{folder}/docker.sock"
-        self.api = docker.APIClient(base_url=self.host, version="1.41", timeout=60)
+        self.api = self._new_api()
         self._world = world
         self._configure()
 
@@ -49,21 +49,30 @@ class PrivateEngine:
                 [*self._command(), *_NO_NETWORK], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment()
             )
         self._process = process
-        _until(self._answers, f"dockerd, see {self.folder}/dockerd.log", lambda: process.poll() is None)
+        _until(lambda: self._answers() or process.poll() is not None, "an answer of dockerd")
+        assert process.poll() is None, (self.folder / "dockerd.log").read_text(errors="replace")[-2000:]
 
     def kill(self) -> None:
-        """As a crash does. Its containers run on; a restart finds stale numbers of its containerd, which it must not wait for."""
+        """As a crash does. Its containers run on; its containerd goes with it."""
+        self.api.close()  # the SDK leaves the socket of a connection that is cut open
         self._process.kill()
         self._process.wait()
-        pid_file = self.folder / "exec" / "containerd" / "containerd.pid"
-        _end(pid_file, "containerd", signal.SIGKILL)
-        pid_file.unlink(missing_ok=True)
+        self.api = self._new_api()
+        _end(self._containerd_pid, "containerd", signal.SIGKILL)
+        self._containerd_pid.unlink(missing_ok=True)  # a restart would wait for whatever has its number by then
 
     def set_default_runtime(self, name: str) -> None:
-        self._options["default-runtime"] = name
+        self._set("default-runtime", name)
+        _until(lambda: self.api.info()["DefaultRuntime"] == name, f"{name} as the default runtime")
+
+    def set_live_restore(self, on: bool) -> None:
+        self._set("live-restore", on)
+        _until(lambda: self.api.info()["LiveRestoreEnabled"] is on, f"live-restore {on}")
+
+    def _set(self, option: str, value: Any) -> None:
+        self._options[option] = value
         self._write_options()
         self._process.send_signal(signal.SIGHUP)
-        _until(lambda: self.api.info()["DefaultRuntime"] == name, f"{name} as the default runtime")
 
     def remove_containers(self) -> None:
         for container in self.api.containers(all=True):
@@ -79,7 +88,7 @@ class PrivateEngine:
             self._process.wait(_PATIENCE_S)
         except subprocess.TimeoutExpired:
             self.kill()
-        _end(self.folder / "exec" / "containerd" / "containerd.pid", "containerd", signal.SIGTERM)
+        _end(self._containerd_pid, "containerd", signal.SIGTERM)
         for mount in _mounts_below(self.folder):
             subprocess.run(["umount", "--lazy", mount], check=False)
         shutil.rmtree(self.folder)
@@ -102,6 +111,10 @@ class PrivateEngine:
         return self.folder / "cdi"
 
     @property
+    def _containerd_pid(self) -> Path:
+        return self.folder / "exec" / "containerd" / "containerd.pid"
+
+    @property
     def _programs(self) -> Path:
         return self.folder / "programs"
 
@@ -115,11 +128,21 @@ class PrivateEngine:
 
     def _command(self) -> list[str]:
         places = {"data-root": "data", "exec-root": "exec", "pidfile": "docker.pid", "config-file": "daemon.json"}
-        return ["dockerd", f"--host={self.host}", *(f"--{option}={self.folder / name}" for option, name in places.items())]
+        # In a network of its own: a dockerd without a bridge takes the host's docker0 away when it starts.
+        return [
+            "unshare",
+            "--net",
+            "dockerd",
+            f"--host={self.host}",
+            *(f"--{option}={self.folder / name}" for option, name in places.items()),
+        ]
 
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")}
         return {**kept, "PATH": f"{self._programs}:{os.environ['PATH']}"}
+
+    def _new_api(self) -> docker.APIClient:
+        return docker.APIClient(base_url=self.host, version="1.41", timeout=int(_PATIENCE_S))
 
     def _answers(self) -> bool:
         with socket.socket(socket.AF_UNIX) as probe:  # the SDK leaves the socket of a failed connection open
@@ -161,21 +184,27 @@ def _files_of(programs: Sequence[str]) -> dict[str, str]:
 # ---------------------------------------------------------------------------------------------------------------- processes
 
 
-def _until(true: Callable[[], bool], what: str, hopeful: Callable[[], bool] = lambda: True) -> None:
+def _until(true: Callable[[], bool], what: str) -> None:
     end = time.monotonic() + _PATIENCE_S
     while not true():
-        assert hopeful(), f"it ended: {what}"
         assert time.monotonic() < end, f"it did not come about: {what}"
         time.sleep(0.05)
 
 
+def _is_running(pid_file: Path, name: str) -> bool:
+    """A number alone says nothing: another process may have it since. Nor does one that is dead and not collected."""
+    with suppress(OSError):
+        pid = pid_file.read_text(encoding="ascii").strip()
+        found, _, state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").partition("(")[2].rpartition(") ")
+        return found == name and not state.startswith("Z")
+    return False
+
+
 def _end(pid_file: Path, name: str, by: signal.Signals) -> None:
-    """Ends the process whose number the file has, if it is the one of that name, and waits until it is gone."""
-    with suppress(OSError, ValueError):
-        pid = int(pid_file.read_text(encoding="ascii"))
-        if Path(f"/proc/{pid}/comm").read_text(encoding="ascii").strip() == name:
-            os.kill(pid, by)
-            _until(lambda: not Path(f"/proc/{pid}").exists(), f"the end of {name}")
+    if _is_running(pid_file, name):
+        with suppress(ProcessLookupError):
+            os.kill(int(pid_file.read_text(encoding="ascii")), by)
+        _until(lambda: not _is_running(pid_file, name), f"the end of {name}")
 
 
 def _mounts_below(folder: Path) -> list[str]:

@@ -10,8 +10,8 @@ from contracts.errors import StartError
 from contracts.seams import ContainerSpec
 from plugins.engines.docker import DockerEngine
 from tests.conftest import BASE_IMAGE
-from tests.docker.gpus.conftest import World
 from tests.docker.gpus.lab import Lab
+from tests.fake_nvml.world import World
 
 pytestmark = pytest.mark.docker
 
@@ -41,7 +41,8 @@ def test_a_start_may_be_repeated_when_the_card_is_back(lab: Lab, world: World, u
     container_id = lab.engine.create(lab.spec(["GPU-late"]))
     with pytest.raises(StartError):
         lab.engine.start(container_id)
-    world.add("GPU-late")
+    world.add_card("GPU-late")
+    world.write()
     lab.engine.start(container_id)
     assert lab.engine.status(container_id).state == "running"
 

@@ -37,7 +37,7 @@ def test_a_container_sees_the_cards_of_its_lease_and_no_other(lab: Lab, uuids: l
 
 def test_the_engine_gets_one_request_for_all_cards(lab: Lab, uuids: list[str]) -> None:
     container_id = lab.start(lab.spec(uuids[:2]))
-    inspected = lab.private.api.inspect_container(container_id)
+    inspected = lab.api.inspect_container(container_id)
     assert [request["DeviceIDs"] for request in inspected["HostConfig"]["DeviceRequests"]] == [uuids[:2]]
     assert lab.engine.status(container_id).gpu_uuids == tuple(uuids[:2])
 

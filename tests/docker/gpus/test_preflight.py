@@ -13,9 +13,9 @@ from contracts.errors import EngineError, StartError
 from runner.doctor import examine
 from runner.installation import Installation
 from runner.settings import load_settings
-from tests.docker.gpus.conftest import World
-from tests.docker.gpus.lab import Lab
+from tests.docker.gpus.lab import Lab, hide_from_toolkit
 from tests.docker.gpus.private_engine import IMAGE
+from tests.fake_nvml.world import World
 
 pytestmark = pytest.mark.docker
 
@@ -23,9 +23,9 @@ pytestmark = pytest.mark.docker
 @pytest.fixture
 def base_image(lab: Lab) -> Iterator[None]:
     """An image that doctor knows."""
-    lab.private.api.tag(IMAGE, "sluice/base", "bookworm")
+    lab.api.tag(IMAGE, "sluice/base", "bookworm")
     yield
-    lab.private.api.remove_image("sluice/base:bookworm")
+    lab.api.remove_image("sluice/base:bookworm")
 
 
 @pytest.fixture
@@ -45,16 +45,18 @@ def finding(installation: Installation) -> dict[str, Any]:
 def test_a_host_that_gives_containers_their_cards_is_well(installation: Installation, base_image: None, lab: Lab) -> None:
     found = finding(installation)
     assert (found["status"], found["message"]) == ("ok", "8 GPUs, 8 free; containers see what they are given")
-    assert not lab.private.api.containers(all=True)
+    assert not lab.api.containers(all=True)
 
 
-def test_a_host_whose_toolkit_does_not_know_the_cards_is_told(installation: Installation, base_image: None, lab: Lab, world: World) -> None:
-    world.clear()
+def test_a_host_whose_toolkit_does_not_know_the_cards_is_told(
+    installation: Installation, base_image: None, lab: Lab, world: World, uuids: list[str]
+) -> None:
+    hide_from_toolkit(world, *uuids)
     found = finding(installation)
     assert found["status"] == "failed"
     assert "unknown device" in found["message"]
     assert "nvidia-smi -L" in found["remedy"]
-    assert not lab.private.api.containers(all=True)
+    assert not lab.api.containers(all=True)
 
 
 def test_without_an_image_to_try_it_with_doctor_says_so(installation: Installation) -> None:
