@@ -95,4 +95,4 @@ def known_attempts(session: Session, job_ids: Iterable[str]) -> dict[str, tuple[
 
 def _queued(row: Sequence[Any]) -> QueuedJob:
     *columns, gpu_uuids, cancel_requested_at = tuple(row)
-    return QueuedJob(*columns, tuple(gpu_uuids), cancel_requested_at is not None)
+    return QueuedJob(*columns, tuple(gpu_uuids), cancel_requested_at is not None)  # type: ignore[call-arg]  # as in _COLUMNS

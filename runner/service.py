@@ -10,8 +10,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from contracts.errors import ConflictError, InternalError, RequestError
 from contracts.image import Kind
@@ -30,6 +31,7 @@ from runner.share_verbs import ShareVerbs
 from runner.usage import UsageLog
 from runner.views import job_view, queue_view
 
+Member = TypeVar("Member", bound=Enum)
 ENDED = tuple(str(state) for state in JobState if state.ended)
 #: How often a watcher looks at a job that another process may change without a word.
 _LOOK_EVERY_S = 1.0
@@ -184,7 +186,7 @@ class Runner(ImageVerbs, DatasetVerbs, ModelVerbs, GpuVerbs, ShareVerbs):
         offset: int = 0,
     ) -> dict[str, Any]:
         """Newest first. ``total`` counts all that match, not only this page."""
-        chosen = jobs.Filter(tuple(JobState(s) for s in states), tuple(Kind(k) for k in kinds), tuple(users), tuple(projects))
+        chosen = jobs.Filter(_members(JobState, states), _members(Kind, kinds), tuple(users), tuple(projects))
         with self._installation.database.reading() as session:
             records = jobs.list_jobs(session, chosen, limit=limit, offset=offset)
             total = jobs.count_jobs(session, chosen)
@@ -273,6 +275,14 @@ class Runner(ImageVerbs, DatasetVerbs, ModelVerbs, GpuVerbs, ShareVerbs):
             return ()
         with self._installation.database.reading() as session:
             return jobs.list_attempts(session, job.id)
+
+
+def _members(kind: type[Member], words: Sequence[str]) -> tuple[Member, ...]:
+    unknown = [word for word in words if word not in {member.value for member in kind}]
+    if unknown:
+        known = ", ".join(member.value for member in kind)
+        raise RequestError(f"there is no {kind.__name__.lower().removeprefix('job')} {unknown[0]!r}", hint=f"Known: {known}.")
+    return tuple(kind(word) for word in words)
 
 
 def _nothing(_: JobRecord) -> None:

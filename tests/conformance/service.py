@@ -68,8 +68,8 @@ def _metrics(address: str) -> str:
         return str(answer.read().decode())
 
 
-class ServiceConformance:
-    """Subclass it with ``engine_name``."""
+class ServiceTools:
+    """A home with an image and data, a service that can be told where to die, and questions about what it left."""
 
     engine_name: str
 
@@ -119,6 +119,35 @@ class ServiceConformance:
         for job in runner.list_jobs(states=("queued", "running"))["jobs"]:
             runner.cancel_job(job["id"])
         runner.sweep()
+
+    def _submit(self, runner: Runner, **spec: Any) -> str:
+        made = JobSpec(**{"kind": "training", "image": "probe", "train_data": "pets", **spec})
+        return str(runner.submit(made)["id"])
+
+    def _state(self, runner: Runner, job: str) -> str:
+        with runner._installation.database.reading() as session:
+            return str(jobs.get_job(session, job).state)
+
+    def _wait(self, runner: Runner, job: str) -> dict[str, Any]:
+        self._until(lambda: self._state(runner, job) not in ("queued", "running"))
+        return runner.get_job(job)
+
+    def _until(self, holds: Callable[[], bool]) -> None:
+        end = time.monotonic() + _PATIENCE_S
+        while not holds():
+            assert time.monotonic() < end, "waited for a minute"
+            time.sleep(0.1)
+
+    def _leftovers(self, runner: Runner) -> tuple[list[str], list[str]]:
+        """Names of containers and jobs of leases that are there."""
+        parts = runner._installation
+        with parts.database.reading() as session:
+            held = [lease.job_id for lease in leases.list_open(session)]
+        return [container.name for container in parts.engine.list_containers({"sluice.installation": parts.id})], held
+
+
+class ServiceConformance(ServiceTools):
+    """Subclass it with ``engine_name``."""
 
     # -------------------------------------------------------------------------------------------------------------- the queue
 
@@ -273,30 +302,3 @@ class ServiceConformance:
         address = next(word for word in process.ready.split() if word.startswith("127.0.0.1:"))
         self._until(lambda: 'sluice_jobs_ended_total{end_reason="succeeded",kind="training"} 1.0' in _metrics(address))
         assert job["state"] == "succeeded"
-
-    # -------------------------------------------------------------------------------------------------------------- tools
-
-    def _submit(self, runner: Runner, **spec: Any) -> str:
-        made = JobSpec(**{"kind": "training", "image": "probe", "train_data": "pets", **spec})
-        return str(runner.submit(made)["id"])
-
-    def _state(self, runner: Runner, job: str) -> str:
-        with runner._installation.database.reading() as session:
-            return str(jobs.get_job(session, job).state)
-
-    def _wait(self, runner: Runner, job: str) -> dict[str, Any]:
-        self._until(lambda: self._state(runner, job) not in ("queued", "running"))
-        return runner.get_job(job)
-
-    def _until(self, holds: Callable[[], bool]) -> None:
-        end = time.monotonic() + _PATIENCE_S
-        while not holds():
-            assert time.monotonic() < end, "waited for a minute"
-            time.sleep(0.1)
-
-    def _leftovers(self, runner: Runner) -> tuple[list[str], list[str]]:
-        """Names of containers and jobs of leases that are there."""
-        parts = runner._installation
-        with parts.database.reading() as session:
-            held = [lease.job_id for lease in leases.list_open(session)]
-        return [container.name for container in parts.engine.list_containers({"sluice.installation": parts.id})], held
