@@ -25,7 +25,7 @@ def names() -> list[str]:
     """Every benchmark: the modules and packages beside this one that are not part of the frame."""
     here = Path(__file__).parent
     found = [*here.glob("*.py"), *(file.parent for file in here.glob("*/__init__.py"))]
-    return sorted(path.stem for path in found if path.stem not in ("__init__", "__main__", "measure", "simulation"))
+    return sorted(path.stem for path in found if path.stem not in ("__init__", "__main__", "measure", "simulation", "images"))
 
 
 def _arguments() -> argparse.Namespace:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-NEEDS_DOCKER = {"job_overhead"}
+NEEDS_DOCKER = {"logs", "overhead", "reattach"}
 NAMES = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if path.stem not in ("__init__", "__main__", "measure"))
 ROW_KEYS = {"case", "ours", "floor", "peers", "unit", "ratio", "goal", "met"}
 
