@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,16 +14,12 @@ from contracts.gpu import Gpu
 from contracts.seams import GpuSource
 from plugins.gpus.fake import FakeSource
 from plugins.gpus.nvml import NvmlSource
+from tests.fake_nvml.library import VARIANTS, build_fake_nvml, install_fake_nvml
+from tests.fake_nvml.world import Card, Process, Slice, World
 
-LIBRARY_SOURCE = Path(__file__).resolve().parents[2] / "fake_nvml" / "fake_nvml.c"
-GPU_IS_LOST = 15
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Written aside and renamed, so that no reader sees half of it."""
-    aside = path.with_suffix(".aside")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
+NOT_SUPPORTED, NO_PERMISSION, UNKNOWN = 3, 4, 999
+PROCESS_CALLS = [f"nvmlDeviceGetComputeRunningProcesses_{version}" for version in ("v3", "v2")]
+_RECOVERY = ["", "none", "reset", "reboot", "drain_p2p", "drain_and_reset"]
 
 
 class FakeWorld:
@@ -32,60 +27,105 @@ class FakeWorld:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._cards: Sequence[Gpu] = ()
+        self._content: dict[str, Any] = {"cards": [], "pairs": [], "events": []}
         self._delay_s = 0.0
 
-    def set_cards(self, cards: Sequence[Gpu]) -> None:
-        self._cards = cards
-        self._write()
+    def set_cards(self, devices: Sequence[Gpu]) -> None:
+        self._content["cards"] = cards = []
+        for device in devices:
+            if device.kind == "mig":
+                cards[-1]["slices"].append(_json(device, *_ONLY_CARDS))
+            else:
+                cards.append({**_json(device, *_ONLY_SLICES), "slices": []})
+        self.write()
+
+    def set_pairs(self, topology: Mapping[tuple[str, str], int], nvlinks: Mapping[tuple[str, str], int]) -> None:
+        pairs = {**topology, **nvlinks}
+        self._content["pairs"] = [{"uuids": list(key), "level": topology.get(key), "nvlinks": nvlinks.get(key, 0)} for key in pairs]
+
+    def add_xid(self, uuid: str, xid: int, gpu_instance: int | None = None, compute_instance: int | None = None) -> None:
+        event = {"uuid": uuid, "xid": xid, "gpu_instance": gpu_instance, "compute_instance": compute_instance}
+        self._content["events"].append(event)
+        self.write()
 
     def set_delay(self, seconds: float) -> None:
         self._delay_s = seconds
-        self._write()
+        self.write()
 
-    def _write(self) -> None:
-        values = [{**asdict(card), "delay_s": self._delay_s} for card in self._cards]
-        for value in values:
-            del value["index"]
-        replace_file(self.path, json.dumps(values))
+    def write(self) -> None:
+        """Written aside and renamed, so that no reader sees half of it."""
+        cards = [{**card, "delay_s": self._delay_s} for card in self._content["cards"]]
+        aside = self.path.with_suffix(".aside")
+        aside.write_text(json.dumps({**self._content, "cards": cards}, indent=1), encoding="utf-8")
+        aside.replace(self.path)
 
 
-class NvmlWorld:
-    """The file ``world`` beside the stand-in library; its grammar is explained in fake_nvml.c."""
+_ONLY_SLICES = ("gpu_instance", "compute_instance", "profile")
+_ONLY_CARDS = (
+    *("name", "temperature_c", "power_w", "pci", "numa_node", "compute_capability", "mig_enabled", "mig_pending"),
+    *("recovery_action", "ecc_uncorrected", "remap_pending", "remap_failed", "retirement_pending"),
+)
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "world"
-        self._lines: list[str] = []
-        self._delay_s = 0.0
 
-    def set_cards(self, cards: Sequence[Gpu]) -> None:
-        self.set_lines([line for card in cards for line in _card_lines(card)])
+def _json(device: Gpu, *without: str) -> dict[str, Any]:
+    return {name: value for name, value in asdict(device).items() if name not in ("index", "kind", "parent_uuid", *without)}
+
+
+class NvmlWorld(World):
+    """The world of the stand-in library, which conformance tests describe with ``Gpu``."""
+
+    def set_cards(self, devices: Sequence[Gpu]) -> None:
+        self.cards = []
+        for device in devices:
+            if device.kind == "mig":
+                self.cards[-1].slices.append(_slice(device))
+                self.cards[-1].processes += _processes(device)
+            else:
+                self._add(device)
+        self.write()
+
+    def set_pairs(self, topology: Mapping[tuple[str, str], int], nvlinks: Mapping[tuple[str, str], int]) -> None:
+        self.topology, self.links = dict(topology), dict(nvlinks)
+
+    def add_xid(self, uuid: str, xid: int, gpu_instance: int | None = None, compute_instance: int | None = None) -> None:
+        super().add_xid(uuid, xid, gpu_instance, compute_instance)
+        self.write()
 
     def set_delay(self, seconds: float) -> None:
-        self._delay_s = seconds
-        self.set_lines(self._lines)
+        self.delays_ms = {"nvmlDeviceGetUUID": round(seconds * 1000)} if seconds else {}
+        self.write()
 
-    def set_lines(self, lines: Sequence[str]) -> None:
-        self._lines = list(lines)
-        delay = [f"delay nvmlDeviceGetUUID {self._delay_s * 1000:.0f}"] if self._delay_s else []
-        replace_file(self.path, "\n".join([*delay, *self._lines, ""]))
+    def _add(self, gpu: Gpu) -> Card:
+        card = self.add_card(gpu.uuid, name=gpu.name, total_bytes=gpu.total_bytes, used_bytes=gpu.used_bytes, processes=_processes(gpu))
+        card.errors = dict.fromkeys(PROCESS_CALLS, NOT_SUPPORTED) if gpu.processes is None else {}
+        card.errors |= {"no_permission": {"*": NO_PERMISSION}, "unknown": {"*": UNKNOWN}}.get(gpu.error_code, {})
+        card.is_lost = gpu.error_code == "lost"
+        card.recovery_action = max(0, _RECOVERY.index(gpu.recovery_action) - 1)
+        card.compute_mode = {"default": 0, "prohibited": 2, "exclusive_process": 3}[gpu.compute_mode]
+        card.ecc_uncorrected = gpu.ecc_uncorrected or 0
+        card.remap_pending, card.remap_failed = bool(gpu.remap_pending), bool(gpu.remap_failed)
+        card.retired_pending = bool(gpu.retirement_pending)
+        card.mig = None if gpu.mig_enabled is None else (int(gpu.mig_enabled), int(bool(gpu.mig_pending)))
+        return card
 
 
-def _card_lines(card: Gpu) -> list[str]:
-    kinds = ("Compute", "Graphics", "MPSCompute")
-    processes = [
-        f"process {kinds[place % 3]} {process.pid} {-1 if process.used_bytes is None else process.used_bytes}"
-        for place, process in enumerate(card.processes)
+def _processes(gpu: Gpu) -> list[Process]:
+    """Of all three kinds in turn."""
+    return [
+        Process(process.pid, process.used_bytes, "CGM"[place % 3], gpu.gpu_instance, gpu.compute_instance)
+        for place, process in enumerate(gpu.processes or ())
     ]
-    fail = [f"fail * {GPU_IS_LOST}"] if card.error else []
-    return [f"gpu {card.uuid}", f"name {card.name}", f"memory {card.total_bytes} {600 * 1024**2} {card.used_bytes}", *processes, *fail]
+
+
+def _slice(gpu: Gpu) -> Slice:
+    return Slice(gpu.uuid, gpu.gpu_instance or 0, gpu.compute_instance or 0, int(gpu.profile[0]), gpu.total_bytes, gpu.used_bytes)
 
 
 @pytest.fixture
 def fake_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeWorld:
     world = FakeWorld(tmp_path / "cards.json")
     monkeypatch.setenv("SLUICE_FAKE_GPUS", str(world.path))
-    world.set_cards([])
+    world.write()
     return world
 
 
@@ -96,36 +136,22 @@ def fake_source(fake_world: FakeWorld) -> GpuSource:
 
 @pytest.fixture(scope="session")
 def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The stand-in as a driver of today and as one from before 510 would have it."""
+    """The stand-in as drivers of three ages have it."""
     folder = tmp_path_factory.mktemp("fake-nvml")
-    return {name: _compile(folder / name, defines) for name, defines in {"new": [], "old": ["-DOLD_DRIVER"]}.items()}
-
-
-def _compile(folder: Path, defines: list[str]) -> Path:
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        pytest.fail("no C compiler: install gcc, with which the stand-in for NVIDIA's library is built")
-    folder.mkdir()
-    library = folder / "libnvidia-ml.so.1"
-    flags = ["-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC", f"-Wl,-soname,{library.name}"]
-    subprocess.run([compiler, *flags, *defines, "-o", library, LIBRARY_SOURCE, "-ldl"], check=True)
-    return library
+    return {variant: build_fake_nvml(folder / variant, variant) for variant in VARIANTS}
 
 
 @pytest.fixture
 def driver() -> str:
     """Which driver the host has; a test that needs another says so with parametrize."""
-    return "new"
+    return "580"
 
 
 @pytest.fixture
 def nvml_world(libraries: dict[str, Path], driver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NvmlWorld:
-    folder = tmp_path / "driver"
-    folder.mkdir()
-    shutil.copy(libraries[driver], folder)
-    monkeypatch.setenv("LD_LIBRARY_PATH", str(folder))
-    world = NvmlWorld(folder)
-    world.set_cards([])
+    world = NvmlWorld(install_fake_nvml(libraries[driver], tmp_path / "driver"))
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(world.path.parent))
+    world.write()
     return world
 
 

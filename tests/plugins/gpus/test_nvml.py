@@ -1,28 +1,25 @@
-"""The real nvidia-ml-py in the real probe, over our stand-in for NVIDIA's library."""
+"""What is read of a card: the real nvidia-ml-py in the real probe, over our stand-in for NVIDIA's library."""
 
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from contracts.errors import GpuSourceError
+from contracts.gpu import Gpu
 from contracts.seams import GpuSource
 from plugins.gpus.nvml import NvmlSource
 from runner.loading import load
-from tests.conformance.gpu_source import GIB, GpuSourceConformance, card
+from tests.conformance.gpu_source import GIB, GpuSourceConformance, card, cut_card, mig_slice
 
 if TYPE_CHECKING:
     from tests.plugins.gpus.conftest import NvmlWorld
 
-HANG = "delay nvmlDeviceGetCount_v2 60000"
-CARD = ("gpu GPU-0", f"memory {80 * GIB} {600 * 1024**2} {GIB}")
+MIB = 1024**2
+LOST, RESET_REQUIRED, NO_PERMISSION, OPERATING_SYSTEM, UNKNOWN = 15, 16, 4, 17, 999
 
 
 @pytest.fixture
@@ -39,215 +36,232 @@ class TestNvmlSource(GpuSourceConformance):
     pass
 
 
-@pytest.mark.parametrize("driver", ["old"])
-class TestNvmlSourceWithAnOldDriver:
-    def test_processes_are_found_with_the_older_calls(self, source: NvmlSource, world: NvmlWorld) -> None:
-        world.set_lines([*CARD, f"process Compute 4194000 {GIB}", f"process Compute 4194001 {GIB}"])
-        assert [process.pid for process in source.list_gpus()[0].processes] == [4194000, 4194001]
-
-    def test_memory_is_read_with_the_first_call_which_counts_the_reserve(self, source: NvmlSource, world: NvmlWorld) -> None:
-        world.set_lines(CARD)
-        assert source.list_gpus()[0].used_bytes == GIB + 600 * 1024**2
+def only(source: NvmlSource) -> Gpu:
+    (gpu,) = source.snapshot().gpus
+    return gpu
 
 
-def children() -> list[int]:
-    return [int(pid) for pid in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()]
+def test_it_is_found_by_its_name() -> None:
+    assert load("gpu source", "nvml", GpuSource) is NvmlSource  # type: ignore[type-abstract]
 
 
-def probe_pid(source: NvmlSource) -> int:
-    """The child of this process that runs the probe."""
-    source.list_gpus(timeout_s=30)
-    (pid,) = [pid for pid in children() if b"nvml_probe" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    return pid
+def test_what_a_card_is_and_does_is_shown(source: NvmlSource, world: NvmlWorld) -> None:
+    shown = world.add_card("GPU-0", name="NVIDIA H200", bus="00000000:1a:00.0", numa_node=70, compute_capability=(8, 9))
+    shown.utilization_percent, shown.temperature_c, shown.power_mw = 37, 41, 123_400
+    world.write()
+    gpu = only(source)
+    assert (gpu.name, gpu.pci, gpu.numa_node, gpu.compute_capability) == ("NVIDIA H200", "00000000:1A:00.0", 70, "8.9")
+    assert (gpu.utilization_fraction, gpu.temperature_c, gpu.power_w) == (0.37, 41, 123.4)
+    assert (gpu.mig_enabled, gpu.mig_pending, gpu.compute_mode, gpu.recovery_action) == (None, None, "default", "none")
 
 
-def test_use_and_temperature_are_shown(source: NvmlSource, world: NvmlWorld) -> None:
-    world.set_lines([*CARD, "utilization 37", "temperature 41"])
-    (gpu,) = source.list_gpus()
-    assert (gpu.utilization_fraction, gpu.temperature_c) == (0.37, 41)
+@pytest.mark.parametrize("code", [3, NO_PERMISSION, UNKNOWN])
+def test_what_a_card_does_not_say_is_none_and_the_card_is_well(source: NvmlSource, world: NvmlWorld, code: int) -> None:
+    silent = world.add_card("GPU-0", used_bytes=GIB)
+    names = ("Temperature", "PowerUsage", "UtilizationRates", "TotalEccErrors", "RemappedRows", "RetiredPagesPendingStatus")
+    silent.errors = {f"nvmlDeviceGet{name}": code for name in (*names, "FieldValues", "ComputeMode", "MigMode", "PciInfo_v3", "Name")}
+    world.write()
+    gpu = only(source)
+    assert (gpu.error, gpu.used_bytes, gpu.processes) == ("", GIB, ())
+    assert (gpu.temperature_c, gpu.power_w, gpu.utilization_fraction, gpu.ecc_uncorrected) == (None, None, None, None)
+    assert (gpu.remap_pending, gpu.remap_failed, gpu.retirement_pending, gpu.recovery_action) == (None, None, None, "")
+
+
+@pytest.mark.parametrize(
+    ("number", "action"), [(0, "none"), (1, "reset"), (2, "reboot"), (3, "drain_p2p"), (4, "drain_and_reset"), (99, "action_99")]
+)
+def test_the_drivers_verdict_is_told_by_its_name(source: NvmlSource, world: NvmlWorld, number: int, action: str) -> None:
+    world.add_card("GPU-0", recovery_action=number)
+    world.write()
+    assert only(source).recovery_action == action
+
+
+@pytest.mark.parametrize(("number", "mode"), [(0, "default"), (1, "exclusive_process"), (2, "prohibited"), (3, "exclusive_process")])
+def test_a_compute_mode_is_told(source: NvmlSource, world: NvmlWorld, number: int, mode: str) -> None:
+    """A18: mode 2 is never offered."""
+    world.add_card("GPU-0", compute_mode=number)
+    world.write()
+    assert only(source).compute_mode == mode
+
+
+# --------------------------------------------------------------------------------------------------------------- processes
 
 
 def test_a_process_has_the_first_200_characters_of_its_command_without_control_characters(source: NvmlSource, world: NvmlWorld) -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()", "\x1b[31mred", "x" * 300], stdin=subprocess.PIPE)
-    world.set_lines([*CARD, f"process Graphics {process.pid} {GIB}"])
-    (found,) = source.list_gpus()[0].processes
+    world.add_card("GPU-0").add_process(process.pid, kind="G")
+    world.write()
+    (found,) = only(source).processes or ()
     process.communicate(b"\n")
     assert found.command.startswith(f"{sys.executable} -c input() ?[31mred xxx")
     assert len(found.command) == 200
 
 
-def test_a_process_of_two_kinds_is_listed_once(source: NvmlSource, world: NvmlWorld) -> None:
-    world.set_lines([*CARD, "process Compute 4194000 5", "process Graphics 4194000 5", "process MPSCompute 4194001 -1"])
-    assert [(process.pid, process.used_bytes) for process in source.list_gpus()[0].processes] == [(4194000, 5), (4194001, None)]
+def test_a_process_of_two_kinds_is_listed_once_with_the_memory_that_is_known(source: NvmlSource, world: NvmlWorld) -> None:
+    shown = world.add_card("GPU-0")
+    for pid, used_bytes, kind in ((4194000, None, "C"), (4194000, 5, "G"), (4194001, None, "M")):
+        shown.add_process(pid, used_bytes, kind=kind)
+    world.write()
+    assert [(process.pid, process.used_bytes) for process in only(source).processes or ()] == [(4194000, 5), (4194001, None)]
 
 
-@pytest.mark.parametrize("code", [3, 4])
-def test_processes_that_the_driver_does_not_tell_leave_the_card_well(source: NvmlSource, world: NvmlWorld, code: int) -> None:
-    world.set_lines([*CARD, *(f"fail nvmlDeviceGetComputeRunningProcesses_{version} {code}" for version in ("v3", "v2"))])
-    (gpu,) = source.list_gpus()
-    assert (gpu.error, gpu.processes) == ("", ())
+def test_more_processes_than_the_binding_expects_are_all_listed(source: NvmlSource, world: NvmlWorld) -> None:
+    shown = world.add_card("GPU-0")
+    for pid in range(4194000, 4194060):
+        shown.add_process(pid)
+    world.write()
+    assert [process.pid for process in only(source).processes or ()] == list(range(4194000, 4194060))
 
 
-@pytest.mark.parametrize(("function", "code"), [("*", 4), ("nvmlDeviceGetMemoryInfo_v2", 999), ("nvmlDeviceGetTemperature", 15)])
-def test_what_a_broken_card_answers_is_said(source: NvmlSource, world: NvmlWorld, function: str, code: int) -> None:
-    world.set_lines([*CARD, f"fail {function} {code}", "gpu GPU-1"])
-    broken, well = source.list_gpus()
-    assert f"NVML error {code}" in broken.error
-    assert well.error == ""
+@pytest.mark.parametrize("kind", ["Compute", "Graphics", "MPSCompute"])
+def test_processes_that_the_driver_hides_make_all_unknown(source: NvmlSource, world: NvmlWorld, kind: str) -> None:
+    world.add_card("GPU-0", errors={f"nvmlDeviceGet{kind}RunningProcesses_v3": NO_PERMISSION}).add_process(4194000)
+    world.write()
+    gpu = only(source)
+    assert (gpu.error, gpu.processes) == ("", None)
 
 
-def test_a_display_value_that_fails_loses_nothing_else(source: NvmlSource, world: NvmlWorld) -> None:
-    world.set_lines([*CARD, "fail nvmlDeviceGetTemperature 999"])
-    (gpu,) = source.list_gpus()
-    assert (gpu.error, gpu.temperature_c, gpu.used_bytes) == ("", None, GIB)
+def test_a_card_that_knows_only_compute_processes_lists_these(source: NvmlSource, world: NvmlWorld) -> None:
+    errors = {f"nvmlDeviceGet{kind}RunningProcesses_{version}": 3 for kind in ("Graphics", "MPSCompute") for version in ("v2", "v3")}
+    world.add_card("GPU-0", errors=errors).add_process(4194000)
+    world.write()
+    assert [process.pid for process in only(source).processes or ()] == [4194000]
 
 
-def test_a_card_cut_into_slices_cannot_be_leased(source: NvmlSource, world: NvmlWorld) -> None:
-    world.set_lines([*CARD, "mig 1 1", "gpu GPU-1", "mig 0 0"])
-    assert ["MIG" in gpu.error for gpu in source.list_gpus()] == [True, False]
+def test_a_process_that_a_container_brings_is_seen_while_it_lives(source: NvmlSource, world: NvmlWorld) -> None:
+    """What the stand-in hook writes; the memory goes with the process."""
+    world.add_card("GPU-0").add_slice("MIG-0")
+    world.write()
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    world.occupy("MIG-0", process.pid, GIB)
+    seen = [(gpu.uuid, gpu.used_bytes, [found.pid for found in gpu.processes or ()]) for gpu in source.snapshot().gpus]
+    process.communicate(b"\n")
+    assert seen == [("GPU-0", GIB, [process.pid]), ("MIG-0", GIB, [process.pid])]
+    assert [(gpu.used_bytes, gpu.processes) for gpu in source.snapshot().gpus] == [(0, ()), (0, ())]
 
 
-def test_a_card_that_falls_off_the_bus_keeps_the_uuid_it_was_seen_with(source: NvmlSource, world: NvmlWorld) -> None:
-    world.set_cards([card(0), card(1)])
-    source.list_gpus()
-    world.set_cards([card(0), card(1, error="lost")])
-    assert [(gpu.uuid, bool(gpu.error)) for gpu in source.list_gpus()] == [("GPU-0", False), ("GPU-1", True)]
+# ------------------------------------------------------------------------------------------------------------ broken cards
+
+
+@pytest.mark.parametrize(
+    ("function", "code", "meaning"),
+    [
+        ("*", NO_PERMISSION, "no_permission"),
+        ("*", OPERATING_SYSTEM, "no_permission"),
+        ("nvmlDeviceGetUUID", UNKNOWN, "unknown"),
+        ("nvmlDeviceGetMemoryInfo_v2", UNKNOWN, "unknown"),
+        ("nvmlDeviceGetTemperature", LOST, "lost"),
+        ("nvmlDeviceGetMemoryInfo_v2", RESET_REQUIRED, "lost"),
+    ],
+)
+def test_what_a_broken_card_answers_is_said(source: NvmlSource, world: NvmlWorld, function: str, code: int, meaning: str) -> None:
+    world.add_card("GPU-0", errors={function: code})
+    world.add_card("GPU-1")
+    world.write()
+    broken, well = source.snapshot().gpus
+    assert (broken.error_code, f"NVML error {code}" in broken.error) == (meaning, True)
+    assert (well.error_code, well.error) == ("", "")
+
+
+def test_seven_cards_are_usable_when_one_of_eight_may_not_be_read(source: NvmlSource, world: NvmlWorld) -> None:
+    """A10."""
+    world.set_cards([card(index, error_code="no_permission" if index == 3 else "") for index in range(8)])
+    snapshot = source.snapshot()
+    assert [gpu.index for gpu in snapshot.gpus if not gpu.error] == [0, 1, 2, 4, 5, 6, 7]
+    assert (snapshot.gpus[3].error_code, snapshot.events_monitored) == ("no_permission", True)
+
+
+def test_a_card_that_falls_off_the_bus_is_seen_alone_and_keeps_the_uuid_it_was_seen_with(source: NvmlSource, world: NvmlWorld) -> None:
+    """A7."""
+    world.set_cards([card(index) for index in range(8)])
+    before = source.snapshot()
+    world.card("GPU-5").is_lost = True
+    world.write()
+    after = source.snapshot()
+    assert [gpu.uuid for gpu in after.gpus] == [gpu.uuid for gpu in before.gpus]
+    assert [gpu.error_code for gpu in after.gpus] == ["lost" if index == 5 else "" for index in range(8)]
+    assert (after.gpus[5].name, after.gpus[5].pci, after.gpus[5].total_bytes) == ("Card", before.gpus[5].pci, 80 * GIB)
 
 
 def test_a_lost_card_does_not_take_the_uuid_of_one_that_moved(source: NvmlSource, world: NvmlWorld) -> None:
     world.set_cards([card(0), card(1)])
-    source.list_gpus()
-    world.set_lines(["gpu GPU-1", "gpu GPU-0", "fail * 15"])
-    assert [gpu.uuid for gpu in source.list_gpus()] == ["GPU-1", "unknown-1"]
+    source.snapshot()
+    world.cards.reverse()
+    world.card("GPU-0").is_lost = True
+    world.write()
+    assert [gpu.uuid for gpu in source.snapshot().gpus] == ["GPU-1", "unknown-1"]
 
 
-# ------------------------------------------------------------------------------------------------------- hosts and drivers
+def test_a_uuid_is_the_same_card_when_the_driver_lists_them_backwards(source: NvmlSource, world: NvmlWorld) -> None:
+    """A9."""
+    world.set_cards([card(index, used_bytes=index * GIB) for index in range(8)])
+    before = {gpu.uuid: (gpu.pci, gpu.used_bytes) for gpu in source.snapshot().gpus}
+    world.cards.reverse()
+    world.write()
+    after = source.snapshot().gpus
+    assert {gpu.uuid: (gpu.pci, gpu.used_bytes) for gpu in after} == before
+    assert [gpu.uuid for gpu in after] == [f"GPU-{index}" for index in reversed(range(8))]
 
 
-@pytest.mark.parametrize("code", [9, 28])
-def test_a_host_without_a_driver_or_a_card_has_no_gpus(source: NvmlSource, world: NvmlWorld, code: int) -> None:
-    world.set_lines([f"init {code}"])
-    assert source.list_gpus() == []
+# ------------------------------------------------------------------------------------------------------------------ slices
 
 
-def test_a_host_without_the_library_has_no_gpus(world: NvmlWorld, source: NvmlSource) -> None:
-    (world.path.parent / "libnvidia-ml.so.1").write_bytes(b"")
-    assert source.list_gpus() == []
+def test_seven_slices_of_a_card_are_seven_devices_with_their_own_processes(source: NvmlSource, world: NvmlWorld) -> None:
+    """A16."""
+    world.set_cards([*cut_card(0, [mig_slice(number) for number in range(7)]), card(1)])
+    world.card("GPU-0").add_process(4194000, gpu_instance=3, compute_instance=0)
+    world.write()
+    gpus = source.snapshot().gpus
+    assert [gpu.uuid for gpu in gpus] == ["GPU-0", *(f"MIG-{number}" for number in range(7)), "GPU-1"]
+    assert [gpu.uuid for gpu in gpus if gpu.processes] == ["GPU-0", "MIG-3"]
+    assert {(gpu.name, gpu.pci) for gpu in gpus[:8]} == {(gpus[0].name, gpus[0].pci)}
 
 
-def test_a_driver_updated_while_in_use_says_reboot_and_heals_by_itself(source: NvmlSource, world: NvmlWorld) -> None:
-    world.set_lines(["init 18", *CARD])
-    with pytest.raises(GpuSourceError) as caught:
-        source.list_gpus()
-    assert "reboot" in caught.value.hint
-    world.set_lines(CARD)
-    assert len(source.list_gpus()) == 1
+def test_slices_beyond_an_empty_number_are_found(source: NvmlSource, world: NvmlWorld) -> None:
+    """A17: one was destroyed, and another is not yet made in its place."""
+    world.set_cards(cut_card(0, [mig_slice(number) for number in range(3)]))
+    source.snapshot()
+    world.card("GPU-0").slices[1].uuid = "-"
+    world.write()
+    assert [gpu.uuid for gpu in source.snapshot().gpus] == ["GPU-0", "MIG-0", "MIG-2"]
+    world.card("GPU-0").slices[1].uuid = "MIG-new"
+    world.write()
+    assert [gpu.uuid for gpu in source.snapshot().gpus] == ["GPU-0", "MIG-0", "MIG-new", "MIG-2"]
 
 
-def test_a_driver_that_refuses_this_user_is_an_error_with_its_number(source: NvmlSource, world: NvmlWorld) -> None:
-    world.set_lines(["init 4"])
-    with pytest.raises(GpuSourceError, match="NVML error 4"):
-        source.list_gpus()
+def test_the_profile_of_a_slice_without_a_name_is_put_together_from_its_size(source: NvmlSource, world: NvmlWorld) -> None:
+    world.add_card("GPU-0").add_slice("MIG-0", slices=3, total_bytes=71_424 * MIB)
+    world.errors = {"nvmlDeviceGetName": UNKNOWN}
+    world.write()
+    assert source.snapshot().gpus[1].profile == "3g.70gb"
 
 
-# ----------------------------------------------------------------------------------------------------------------- the probe
+def test_a_card_with_slices_whose_sums_are_hidden_shows_its_slices(source: NvmlSource, world: NvmlWorld) -> None:
+    """The driver tells them only to root."""
+    hidden = ("MemoryInfo", "MemoryInfo_v2", "ComputeRunningProcesses_v3", "GraphicsRunningProcesses_v3", "MPSComputeRunningProcesses_v3")
+    world.add_card("GPU-0").add_slice("MIG-0")
+    world.errors = {f"nvmlDeviceGet{name}": NO_PERMISSION for name in hidden}
+    world.write()
+    whole, part = source.snapshot().gpus
+    assert (whole.error, whole.processes) == ("", None)
+    assert (part.uuid, part.error_code) == ("MIG-0", "no_permission")
 
 
-def test_a_hang_after_good_answers_is_cut_off_and_the_next_reading_works(source: NvmlSource, world: NvmlWorld) -> None:
-    world.set_lines(CARD)
-    first = probe_pid(source)
-    world.set_lines([HANG, *CARD])
-    with pytest.raises(GpuSourceError, match="within 1 s"):
-        source.list_gpus(timeout_s=1.0)
-    world.set_lines(CARD)
-    assert probe_pid(source) != first
+def test_slices_may_not_be_looked_at_before_the_reset_that_makes_them_possible(source: NvmlSource, world: NvmlWorld) -> None:
+    """A18."""
+    world.add_card("GPU-0", mig=(0, 1)).add_slice("MIG-0")
+    world.write()
+    gpu = only(source)
+    assert (gpu.mig_enabled, gpu.mig_pending) == (False, True)
 
 
-def test_a_thread_that_waits_for_a_hanging_one_is_in_time_too(source: NvmlSource, world: NvmlWorld) -> None:
-    world.set_lines([HANG, *CARD])
-    with source._lock, pytest.raises(GpuSourceError, match="within 1 s"):
-        source.list_gpus(timeout_s=1.0)
-
-
-def test_a_probe_killed_from_outside_is_replaced(source: NvmlSource, world: NvmlWorld) -> None:
-    world.set_lines(CARD)
-    first = probe_pid(source)
-    os.kill(first, signal.SIGKILL)
-    while Path(f"/proc/{first}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z":
-        time.sleep(0.01)
-    assert probe_pid(source) != first
-
-
-def test_a_library_that_crashes_is_an_error_and_the_next_reading_works(source: NvmlSource, world: NvmlWorld) -> None:
-    world.set_lines(["crash nvmlDeviceGetCount_v2", *CARD])
-    with pytest.raises(GpuSourceError, match="ended without an answer") as caught:
-        source.list_gpus()
-    assert "nvml_probe" in caught.value.hint
-    world.set_lines(CARD)
-    assert len(source.list_gpus()) == 1
-
-
-def test_what_the_library_prints_does_not_disturb_the_answers(source: NvmlSource, world: NvmlWorld) -> None:
-    world.set_lines(["say nvmlDeviceGetCount_v2", "say nvmlInitWithFlags", *CARD])
-    assert [len(source.list_gpus()) for _ in range(3)] == [1, 1, 1]
-
-
-def test_the_probe_is_kept_while_all_is_well_and_replaced_after_three_readings_with_a_broken_card(
-    source: NvmlSource, world: NvmlWorld
-) -> None:
-    world.set_lines(CARD)
-    first = probe_pid(source)
-    assert probe_pid(source) == first
-    world.set_lines([*CARD, "fail * 15"])
-    for _ in range(3):
-        source.list_gpus()
-    assert probe_pid(source) != first
-
-
-def test_no_process_stays_on_a_host_without_gpus(source: NvmlSource, world: NvmlWorld) -> None:
-    before = children()
-    assert source.list_gpus() == []
-    assert children() == before
-
-
-def test_a_probe_that_cannot_be_killed_is_not_waited_for_and_at_most_two_are_left(source: NvmlSource, world: NvmlWorld) -> None:
-    """Only a broken driver makes such a process; two that nobody kills stand for them."""
-    world.set_lines(CARD)
-    immortal = [subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) for _ in range(2)]
-    source._abandoned.extend(immortal)
-    with pytest.raises(GpuSourceError) as caught:
-        source.list_gpus()
-    assert caught.value.fields["pids"] == [process.pid for process in immortal]
-    immortal[0].communicate(b"\n")
-    assert len(source.list_gpus()) == 1
-    immortal[1].communicate(b"\n")
-
-
-def test_the_probe_gets_nothing_of_our_environment_but_what_it_needs(
-    source: NvmlSource, world: NvmlWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a secret")
-    monkeypatch.setenv("PYTHONPATH", str(world.path.parent))
-    world.set_lines(CARD)
-    given = Path(f"/proc/{probe_pid(source)}/environ").read_bytes().split(b"\0")
-    assert {variable.split(b"=")[0] for variable in given if variable} <= {b"PATH", b"HOME", b"LD_LIBRARY_PATH", b"LC_ALL"}
-
-
-def test_a_module_in_the_users_folder_is_not_imported(
-    source: NvmlSource, world: NvmlWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "pynvml.py").write_text("raise SystemExit('imported from the current folder')")
-    monkeypatch.chdir(tmp_path)
-    world.set_lines(CARD)
-    assert len(source.list_gpus()) == 1
-
-
-def test_after_close_no_process_is_left(source: NvmlSource, world: NvmlWorld) -> None:
-    world.set_lines(CARD)
-    pid = probe_pid(source)
-    source.close()
-    assert not Path(f"/proc/{pid}").exists()
-
-
-def test_it_is_found_by_its_name() -> None:
-    assert load("gpu source", "nvml", GpuSource) is NvmlSource  # type: ignore[type-abstract]
+def test_the_commands_of_processes_that_are_gone_or_hidden_are_empty(source: NvmlSource, world: NvmlWorld) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    shown = world.add_card("GPU-0")
+    shown.add_process(gone.pid)
+    shown.add_process(os.getpid())
+    world.write()
+    commands = {process.pid: process.command for process in only(source).processes or ()}
+    assert commands[gone.pid] == ""
+    assert "pytest" in commands[os.getpid()]
