@@ -13,8 +13,6 @@ from contracts.seams import ContainerSpec
 INJECTIONS = ("auto", "nvidia", "cdi")
 _CDI_KIND = "nvidia.com/gpu"
 _VISIBLE = "NVIDIA_VISIBLE_DEVICES"
-#: Links that let systemd keep a container's cards when it reloads; `nvidia-ctk system create-dev-char-symlinks` makes them.
-_DEVICE_LINKS = Path("/dev/char")
 _NVIDIA_MAJOR = 195
 
 
@@ -112,11 +110,14 @@ def cdi_cards(info: Mapping[str, Any]) -> list[str]:
     return [device.partition("=")[2] for device in devices if device.startswith(f"{_CDI_KIND}=")]
 
 
-def gpu_advice(info: Mapping[str, Any], device_links: Path = _DEVICE_LINKS) -> Iterator[str]:
-    """What would make jobs with GPUs safer on this engine; nothing on one that was not prepared for any."""
-    by_hook = any("nvidia" in name for name in info.get("Runtimes") or {}) and not cdi_cards(info)
-    if by_hook and info.get("CgroupDriver") == "systemd" and not any(device_links.glob(f"{_NVIDIA_MAJOR}:*")):
+def gpu_advice(info: Mapping[str, Any], devices: Path = Path("/dev")) -> Iterator[str]:
+    """What would make jobs with GPUs safer on this engine; nothing on a host without any."""
+    here = (devices / "nvidiactl").exists() or any("nvidia" in name for name in info.get("Runtimes") or {})
+    # `nvidia-ctk system create-dev-char-symlinks` makes the links by which systemd knows the devices when it reloads.
+    linked = any((devices / "char").glob(f"{_NVIDIA_MAJOR}:*"))
+    if here and info.get("CgroupDriver") == "systemd" and not linked and not cdi_cards(info):
         yield (
             "`systemctl daemon-reload` takes the GPUs from running containers: let the engine give them by CDI (`nvidia-ctk cdi generate "
-            '--output=/etc/cdi/nvidia.yaml`, engine 25 or newer) or put "exec-opts": ["native.cgroupdriver=cgroupfs"] into its daemon.json.'
+            "--output=/etc/cdi/nvidia.yaml`, engine 28.2 or newer; from 25 on with gpu_injection = cdi), or put "
+            '"exec-opts": ["native.cgroupdriver=cgroupfs"] into its daemon.json.'
         )

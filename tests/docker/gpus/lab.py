@@ -21,27 +21,28 @@ HOLD = "trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done"
 
 
 class Lab:
-    """``folder`` is the test's own; ``engine`` and ``api`` are two ways to the private engine."""
+    """``folder`` is the test's own; ``engine`` and ``api`` are two ways to one engine, ``image`` the one that containers are made of."""
 
-    def __init__(self, engine: DockerEngine, api: Callable[[], docker.APIClient], folder: Path) -> None:
+    def __init__(self, engine: DockerEngine, api: Callable[[], docker.APIClient], folder: Path, image: str = IMAGE) -> None:
         self.engine = engine
         self._api = api
         self._folder = folder
+        self._image = image
         self._numbers = itertools.count(1)
 
     @property
     def api(self) -> docker.APIClient:
         return self._api()
 
-    def spec(self, uuids: Sequence[str], script: str = HOLD, *, name: str = "", image: str = IMAGE, **values: Any) -> ContainerSpec:
+    def spec(self, uuids: Sequence[str], script: str = HOLD, *, name: str = "", image: str = "", **values: Any) -> ContainerSpec:
         """A container of ours that runs ``script``."""
         name = name or f"sluice-lab{next(self._numbers)}-1"
         folder = self._folder / name
         for inner in ("in", "out"):
             (folder / inner).mkdir(parents=True, exist_ok=True)
         (folder / "in" / "run.sh").write_text(script, encoding="utf-8")
-        facts = self.engine.find_image(image)
-        assert facts, f"the engine has no {image}"
+        facts = self.engine.find_image(image or self._image)
+        assert facts, f"the engine has no {image or self._image}"
         return ContainerSpec(
             name=name, image=facts.digest, in_dir=folder / "in", out_dir=folder / "out", gpu_uuids=tuple(uuids), stop_grace_s=1.0, **values
         )

@@ -41,6 +41,7 @@ class PrivateEngine:
         self.host = f"unix://{folder}/docker.sock"
         self.api = self._new_api()
         self._world = world
+        self._process: subprocess.Popen[bytes] | None = None
         self._configure()
 
     def start(self) -> None:
@@ -55,8 +56,7 @@ class PrivateEngine:
     def kill(self) -> None:
         """As a crash does. Its containers run on; its containerd goes with it."""
         self.api.close()  # the SDK leaves the socket of a connection that is cut open
-        self._process.kill()
-        self._process.wait()
+        self._signal(signal.SIGKILL)
         self.api = self._new_api()
         _end(self._containerd_pid, "containerd", signal.SIGKILL)
         self._containerd_pid.unlink(missing_ok=True)  # a restart would wait for whatever has its number by then
@@ -72,6 +72,7 @@ class PrivateEngine:
     def _set(self, option: str, value: Any) -> None:
         self._options[option] = value
         self._write_options()
+        assert self._process
         self._process.send_signal(signal.SIGHUP)
 
     def remove_containers(self) -> None:
@@ -83,11 +84,7 @@ class PrivateEngine:
         with suppress(DockerException, OSError):
             self.remove_containers()
         self.api.close()
-        self._process.terminate()
-        try:
-            self._process.wait(_PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            self.kill()
+        self._signal(signal.SIGTERM)
         _end(self._containerd_pid, "containerd", signal.SIGTERM)
         for mount in _mounts_below(self.folder):
             subprocess.run(["umount", "--lazy", mount], check=False)
@@ -140,6 +137,17 @@ class PrivateEngine:
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")}
         return {**kept, "PATH": f"{self._programs}:{os.environ['PATH']}"}
+
+    def _signal(self, number: signal.Signals) -> None:
+        """And waits for its end; one that does not heed it in time is killed."""
+        if self._process is None:
+            return
+        self._process.send_signal(number)
+        try:
+            self._process.wait(_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def _new_api(self) -> docker.APIClient:
         return docker.APIClient(base_url=self.host, version="1.41", timeout=int(_PATIENCE_S))

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import docker
 import pytest
 
 from contracts.errors import StartError
-from contracts.seams import ContainerSpec
+from contracts.job import container_name
 from plugins.engines.docker import DockerEngine
+from plugins.gpus.nvml import NvmlSource
+from registry.database import Database
 from tests.conftest import BASE_IMAGE
+from tests.docker.gpus.books import Host, open_pool
 from tests.docker.gpus.lab import Lab
 from tests.fake_nvml.world import World
 
 pytestmark = pytest.mark.docker
+JOB = "no-toolkit"  # a name of its own on an engine that others use too
+_NAME = container_name(JOB, 1)
 
 
 def test_a_card_that_the_toolkit_does_not_know_is_named(lab: Lab, uuids: list[str]) -> None:
@@ -47,23 +55,33 @@ def test_a_start_may_be_repeated_when_the_card_is_back(lab: Lab, world: World, u
     assert lab.engine.status(container_id).state == "running"
 
 
-def test_an_engine_without_the_toolkit_says_what_to_install(tmp_path: Path) -> None:
+# -------------------------------------------------------------------------------------------------------- without a toolkit
+
+
+@pytest.fixture
+def bare_host(uuids: list[str], source: NvmlSource, tmp_path: Path) -> Iterator[Host]:
     """The machine's own engine, whose dockerd had no hook on its PATH when it started."""
     engine = DockerEngine()
     if engine.info().details["nvidia runtime"] == "yes":
         pytest.skip("this machine's engine has the NVIDIA Container Toolkit")
-    facts = engine.find_image(BASE_IMAGE)
-    assert facts
-    spec = ContainerSpec(
-        name="sluice-no-toolkit-1", image=facts.digest, in_dir=tmp_path, out_dir=tmp_path, gpu_uuids=("GPU-a",), gpu_injection="nvidia"
-    )
-    try:
-        container_id = engine.create(spec)
-        with pytest.raises(StartError, match='could not select device driver "nvidia"') as raised:
-            engine.start(container_id)
-        assert raised.value.fields["gpu"] == "toolkit_missing"
-        assert "install the NVIDIA Container Toolkit" in raised.value.hint
-        assert engine.status(container_id).state == "created"
-    finally:
-        engine.remove(spec.name)
-        engine.close()
+    with Database.open(tmp_path / "sluice.db") as database, closing(docker.from_env()) as client:
+        lab = Lab(engine, lambda: client.api, tmp_path, BASE_IMAGE)
+        yield Host(lab, open_pool(database, engine, source, tmp_path / "gpu.lock"), database)
+    engine.remove(_NAME)
+    engine.close()
+
+
+def test_an_engine_without_the_toolkit_says_what_to_install(bare_host: Host) -> None:
+    with pytest.raises(StartError, match='could not select device driver "nvidia"') as raised:
+        bare_host.start_job(JOB, 1)
+    assert raised.value.fields["gpu"] == "toolkit_missing"
+    assert "install the NVIDIA Container Toolkit" in raised.value.hint
+
+
+def test_after_it_neither_container_nor_lease_is_left(bare_host: Host) -> None:
+    with pytest.raises(StartError):
+        bare_host.start_job(JOB, 1)
+    assert bare_host.lab.engine.status(_NAME).state == "created"
+    assert bare_host.end_job(JOB)
+    assert bare_host.lab.engine.status(_NAME).state == "gone"
+    assert set(bare_host.states()) == {"free"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,9 @@ from typing import Any
 import pytest
 
 from contracts.errors import EngineError, StartError
-from runner.doctor import examine
+from plugins.gpus.nvml import NvmlSource
+from runner import doctor
+from runner.gpus.lock import host_lock
 from runner.installation import Installation
 from runner.settings import load_settings
 from tests.docker.gpus.lab import Lab, hide_from_toolkit
@@ -29,20 +30,18 @@ def base_image(lab: Lab) -> Iterator[None]:
 
 
 @pytest.fixture
-def installation(lab: Lab, uuids: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
-    cards = tmp_path / "cards.json"
-    cards.write_text(json.dumps([{"uuid": uuid} for uuid in uuids]))
-    monkeypatch.setenv("SLUICE_FAKE_GPUS", str(cards))
-    made = Installation(load_settings({"home": str(tmp_path / "home"), "gpus": "fake", "engine": "docker"}))
+def installation(lab: Lab, source: NvmlSource, tmp_path: Path) -> Iterator[Installation]:
+    settings = {"home": str(tmp_path / "home"), "gpus": "nvml", "engine": "docker", "gpu_lock": str(tmp_path / "gpu.lock")}
+    made = Installation(load_settings(settings))
     yield made
     made.close()
 
 
 def finding(installation: Installation) -> dict[str, Any]:
-    return next(found for found in examine(installation) if found["check"] == "gpus")
+    return next(found for found in doctor.examine(installation) if found["check"] == "gpus")
 
 
-def test_a_host_that_gives_containers_their_cards_is_well(installation: Installation, base_image: None, lab: Lab) -> None:
+def test_a_host_that_gives_containers_their_cards_is_well(installation: Installation, base_image: None, lab: Lab, uuids: list[str]) -> None:
     found = finding(installation)
     assert (found["status"], found["message"]) == ("ok", "8 GPUs, 8 free; containers see what they are given")
     assert not lab.api.containers(all=True)
@@ -59,10 +58,20 @@ def test_a_host_whose_toolkit_does_not_know_the_cards_is_told(
     assert not lab.api.containers(all=True)
 
 
-def test_without_an_image_to_try_it_with_doctor_says_so(installation: Installation) -> None:
+def test_without_an_image_to_try_it_with_doctor_says_so(installation: Installation, uuids: list[str]) -> None:
     found = finding(installation)
     assert found["status"] == "ok"
     assert "not tried in a container" in found["message"]
+
+
+def test_while_a_job_is_started_doctor_does_not_stand_in_its_way(
+    installation: Installation, base_image: None, uuids: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_PATIENCE_S", 0.0)
+    with host_lock(tmp_path / "gpu.lock"):
+        found = finding(installation)
+    assert found["status"] == "ok"
+    assert "just being started" in found["message"]
 
 
 def test_a_container_tells_slices_and_not_the_card_they_are_cut_from(lab: Lab, uuids: list[str], slices: list[str]) -> None:
@@ -70,7 +79,7 @@ def test_a_container_tells_slices_and_not_the_card_they_are_cut_from(lab: Lab, u
     assert lab.engine.gpus_inside(IMAGE, given) == tuple(given)
 
 
-def test_an_image_without_a_shell_cannot_tell_and_is_named(lab: Lab, uuids: list[str]) -> None:
+def test_an_image_that_the_engine_lacks_is_named(lab: Lab, uuids: list[str]) -> None:
     with pytest.raises(StartError, match="No such image"):
         lab.engine.gpus_inside("sluice-test/none:latest", uuids[:1])
 

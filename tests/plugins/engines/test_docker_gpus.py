@@ -117,18 +117,26 @@ def test_the_cards_of_a_container_are_read_from_every_way_to_give_them(
 # -------------------------------------------------------------------------------------------------------------- advice
 
 
+SYSTEMD_INFO = {"Runtimes": {"runc": {}, "nvidia": {}}, "CgroupDriver": "systemd"}
+
+
 @pytest.mark.parametrize(
     ("change", "advised"),
     [({}, True), ({"CgroupDriver": "cgroupfs"}, False), ({"Runtimes": {"runc": {}}}, False), (CDI_INFO, False)],
 )
 def test_an_engine_that_can_lose_cards_to_a_reload_of_systemd_is_warned_of(change: dict[str, Any], advised: bool, tmp_path: Path) -> None:
-    info = {"Runtimes": {"runc": {}, "nvidia": {}}, "CgroupDriver": "systemd", **change}
-    assert any("daemon-reload" in advice for advice in gpu_advice(info, tmp_path)) is advised
+    assert any("daemon-reload" in advice for advice in gpu_advice({**SYSTEMD_INFO, **change}, tmp_path)) is advised
+
+
+def test_the_driver_alone_tells_that_the_host_has_cards(tmp_path: Path) -> None:
+    (tmp_path / "nvidiactl").touch()
+    assert list(gpu_advice({"CgroupDriver": "systemd"}, tmp_path))
 
 
 def test_links_to_the_devices_make_that_warning_needless(tmp_path: Path) -> None:
-    (tmp_path / "195:0").touch()
-    assert not list(gpu_advice({"Runtimes": {"nvidia": {}}, "CgroupDriver": "systemd"}, tmp_path))
+    (tmp_path / "char").mkdir()
+    (tmp_path / "char" / "195:0").touch()
+    assert not list(gpu_advice(SYSTEMD_INFO, tmp_path))
 
 
 def test_the_engine_shows_how_it_can_give_cards() -> None:
