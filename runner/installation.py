@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import socket
@@ -27,6 +28,10 @@ from runner.usage_sampler import UsageSampler
 
 #: A command that ends gives the last messages to listeners this long; what is not sent then waits for the next process.
 _LAST_MESSAGES_S = 5.0
+
+
+#: Held by the service of a home for its life.
+SERVICE_LOCK = "serve.lock"
 
 
 class Installation:
@@ -101,6 +106,19 @@ class Installation:
         if self.containers is not None and engine is self.engine:
             return self.containers.watch(name)
         return engine.watch(container_id)
+
+    def is_served(self) -> bool:
+        """Whether a service, in this process or another, looks after this home."""
+        if self.containers is not None:
+            return True
+        try:
+            with (self.home / SERVICE_LOCK).open() as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
 
     def has_open_leases(self) -> bool:
         """Asked before the GPUs are: a host without any need not load their plugin."""

@@ -174,13 +174,19 @@ class Scheduler:
         whole = len(self._queue) <= _READ_ALL_UP_TO or now - self._read_all_at > _READ_ALL_EVERY_S
         since = None if whole or self._newest is None else self._newest - _LATE_COMMIT
         with self._installation.database.reading() as session:
-            waiting = queued.list_waiting(session, since)
+            waiting = [job for job in queued.list_waiting(session, since) if self._is_looked_after(job)]
         if since is None:
             self._read_all_at = now
             self._replace(waiting)
         else:
             for job in waiting:
                 self._add(job)
+
+    def _is_looked_after(self, job: QueuedJob) -> bool:
+        """A service drives every job. Without one, a job whose process was killed is out of the queue until somebody waits for it: it takes
+        nobody's turn, and no slot either. Its GPUs stay leased.
+        """
+        return self._held is not None or self._installation.is_served() or self._installation.run_dir(job.id).is_driven()
 
     def _replace(self, waiting: Sequence[QueuedJob]) -> None:
         present = {job.id: job for job in waiting}
@@ -199,7 +205,7 @@ class Scheduler:
 
     def _running(self) -> list[Running]:
         with self._installation.database.reading() as session:
-            admitted = queued.list_admitted(session)
+            admitted = [job for job in queued.list_admitted(session) if job.gpu_count or self._is_looked_after(job)]
         return [
             Running(
                 job_id=job.id,

@@ -22,7 +22,7 @@ from registry.jobs import JobRecord
 from registry.queued import QueuedJob
 from runner.containers import ContainerBook
 from runner.drivers import Drivers
-from runner.installation import Installation
+from runner.installation import SERVICE_LOCK, Installation
 from runner.metrics import Metrics
 from runner.reconcile import Reconciler
 from runner.rpc import RpcServer
@@ -197,7 +197,7 @@ class _only_service:  # noqa: N801 - used like a function
     """The lock of a home's service; its file says who holds it."""
 
     def __init__(self, home: Path) -> None:
-        self._path = home / "serve.lock"
+        self._path = home / SERVICE_LOCK
         self._file: IO[str] | None = None
 
     def __enter__(self) -> None:

@@ -70,7 +70,10 @@ def progress_text(job: Job) -> str:
 def place_text(job: Job) -> str:
     """``3rd: needs 4 GPUs, free 2`` for a job that waits, '' for others."""
     queue = job.get("queue")
-    return f"{ordinal_text(queue['position'])}: {queue['reason']}" if queue else ""
+    if queue:
+        return f"{ordinal_text(queue['position'])}: {queue['reason']}"
+    abandoned = job["state"] == "queued" and not job["attended"]
+    return f"nobody drives it: sluice job wait {job['id']}, or start sluice serve" if abandoned else ""
 
 
 def waiting_text(job: Job) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from contracts.job import JobSpec
+from registry import queued
 from runner import execute
 from runner.results import Collected
 from runner.service import Runner
@@ -60,3 +61,13 @@ def test_a_disk_that_is_full_at_the_end_leaves_the_job_to_be_carried_on(runner: 
     assert (runner.get_job(job_id)["state"], runner.get_job(job_id)["step"]) == ("running", "finish")
     runner.run(job_id)
     assert (runner.get_job(job_id)["state"], runner.get_model("kept")["best_stage"]) == ("succeeded", "epoch_2")
+
+
+def test_without_a_service_a_job_that_nobody_drives_takes_nobodys_turn_and_no_slot(runner: Runner) -> None:
+    spec = JobSpec(kind="training", image="probe", train_data="pets")
+    abandoned = [runner.submit(spec)["id"] for _ in range(3)]
+    with runner._installation.database.writing() as session:
+        queued.admit(session, abandoned[0], 1)
+    *_, last = runner.watch(runner.submit(spec)["id"])
+    assert last["state"] == "succeeded"
+    assert [runner.get_job(job)["state"] for job in abandoned] == ["queued"] * 3
