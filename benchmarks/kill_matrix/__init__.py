@@ -57,7 +57,7 @@ class Result:
 def run(*, quick: bool = False) -> list[Row]:
     """One row for each kind of loss. ``quick``: a few kills, one trouble of each kind."""
     seed = int(os.environ.get("KILL_MATRIX_SEED") or random.SystemRandom().randrange(10**6))
-    with private_engine() as engine, _tmpfs(engine.folder / "disk") as disk:
+    with private_engine() as engine, _tmpfs(engine.folder / "place" / "home") as home:
         proxy = SocketProxy(engine.folder / "proxy.sock", engine.folder / "docker.sock")
         proxy.start()
         kinds: list[Callable[[], Trouble]] = [
@@ -65,16 +65,16 @@ def run(*, quick: bool = False) -> list[Row]:
             lambda: EngineKilled(engine, live_restore=True),
             lambda: SocketCut(proxy, mute=False),
             lambda: SocketCut(proxy, mute=True),
-            lambda: DiskFull(disk),
+            lambda: DiskFull(home),
         ]
         with _environment(DOCKER_HOST=proxy.host, **engine.gpu_environment):
-            settings = load_settings({**OVERRIDES, "home": str(disk / "home"), "gpu_lock": str(engine.folder / "gpu.lock")})
+            settings = load_settings({**OVERRIDES, "home": str(home), "gpu_lock": str(engine.folder / "gpu.lock")})
             try:
                 result = try_to_lose(settings, seed, 20 if quick else _KILLS, kinds * (1 if quick else 4), engine.host, "probe")
             finally:
                 proxy.close()
             _show(result)
-            _keep_evidence(result, disk)
+            _keep_evidence(result, home.parent)
     return [Row(kind, float(count), 0.0, "found", float(count), goal=0.0) for kind, count in _count(result).items()]
 
 
@@ -162,7 +162,7 @@ def _finish(happened: Sequence[Trouble]) -> None:
 @contextmanager
 def _tmpfs(folder: Path) -> Iterator[Path]:
     """A small disk of its own, so that it can be filled."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={_HOME_BYTES}", "tmpfs", str(folder)], check=True)
     try:
         yield folder
@@ -204,8 +204,8 @@ def _show(result: Result) -> None:
         print(finding, file=sys.stderr)
 
 
-def _keep_evidence(result: Result, disk: Path) -> None:
+def _keep_evidence(result: Result, place: Path) -> None:
     if result.findings:
         kept = Path(tempfile.gettempdir()) / f"kill-matrix-{result.seed}"
-        shutil.copytree(disk, kept, symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns("assets", "*.sock", "pets"))
+        shutil.copytree(place, kept, symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns("assets", "*.sock", "pets"))
         print(f"the home is kept at {kept}", file=sys.stderr)

@@ -34,7 +34,7 @@ POINTS = (
     "removed",
     "retried",
 )
-_POINT_PATIENCE_S = 5.0
+_POINT_PATIENCE_S = 4.0
 _TRIES = 3
 
 
