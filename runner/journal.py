@@ -136,8 +136,9 @@ class Journal:
             raise Cancelled
 
     def pause(self, seconds: float) -> None:
-        self._orders.let_go.wait(seconds)
-        self.check_requests()
+        """Of a container that may run: a request to end it is not met by leaving it alone."""
+        if self._orders.let_go.wait(seconds):
+            raise LetGo
 
     def tell(self, session: Any, event: str, job: Mapping[str, Any] | None = None) -> None:
         """The listeners, in the transaction that makes it true."""
