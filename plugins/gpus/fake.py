@@ -223,12 +223,15 @@ def _parse(text: str) -> _World:
     whole = json.loads(text)
     if not isinstance(whole, list | dict):
         raise json.JSONDecodeError("neither a list of cards nor an object with them", text, 0)
-    world, settings = _World(), {}
-    for name, place in _members(text) if isinstance(whole, dict) else [("cards", _after(r"\s*", text, 0))]:
+    world = _World()
+    if isinstance(whole, list):
+        _add_list(world, "cards", text, _after(r"\s*", text, 0))
+        return world
+    for name, place in _members(text):
         if name in _LISTS:
             _add_list(world, name, text, place)
         else:
-            settings[name] = whole[name]
+            settings = {**world.settings.model_dump(), name: whole[name]}
             world.settings = _checked(_Settings, settings, text, place)
     return world
 

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 import pynvml
 
+_GPU_NOT_FOUND = 28  # a binding that is refused may not know it
 #: No driver, no library, no card: a host without GPUs, which is not an error.
-WITHOUT_GPUS = {pynvml.NVML_ERROR_DRIVER_NOT_LOADED, pynvml.NVML_ERROR_LIBRARY_NOT_FOUND, pynvml.NVML_ERROR_GPU_NOT_FOUND}
+WITHOUT_GPUS = {pynvml.NVML_ERROR_DRIVER_NOT_LOADED, pynvml.NVML_ERROR_LIBRARY_NOT_FOUND, _GPU_NOT_FOUND}
 #: The driver is older than the call.
 TOO_OLD = {pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_FUNCTION_NOT_FOUND, pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH}
 #: This user may not know; OPERATING_SYSTEM is a card that a control group keeps away.

@@ -171,7 +171,7 @@ def _health(handle: Any) -> dict[str, Any]:
 def _compute_mode(handle: Any) -> str:
     """A mode that a driver of tomorrow may have is left to CUDA, which refuses what does not fit."""
     mode = or_none(pynvml.nvmlDeviceGetComputeMode, handle)
-    return _COMPUTE_MODES[mode] if mode in range(len(_COMPUTE_MODES)) else "default"
+    return "default" if mode is None or mode >= len(_COMPUTE_MODES) else _COMPUTE_MODES[mode]
 
 
 def _recovery_action(handle: Any) -> str:

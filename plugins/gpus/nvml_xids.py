@@ -48,27 +48,35 @@ class XidWatch:
             if uuid not in self._watched and _watch(handle, event_set):
                 self._watched.add(uuid)
                 self._uuids[_number(handle)] = uuid
-        self._set = event_set if self._watched else _freed(event_set)
+        self._set = event_set
+        if not self._watched:
+            self._free()
+
+    def _free(self) -> None:
+        if self._set is not None:
+            or_unknown(pynvml.nvmlEventSetFree, self._set)
+        self._set, self._watched = None, set()
 
     def _listen(self) -> None:
-        """Only this thread frees the set that it waits in."""
-        while self._set is not None:
+        """Only this thread frees the set that it waits in, and it ends when there is none."""
+        while True:
             try:
                 event = pynvml.nvmlEventSetWait_v2(self._set, _WAIT_MS)
             except pynvml.NVMLError as error:
-                if error.value != pynvml.NVML_ERROR_TIMEOUT:
-                    self._start_over()
+                if error.value != pynvml.NVML_ERROR_TIMEOUT and not self._start_over():
+                    return
             else:
                 if event.eventType == pynvml.nvmlEventTypeXidCriticalError:
                     self._tell(self._values(event))
 
-    def _start_over(self) -> None:
+    def _start_over(self) -> bool:
         with self._lock:
-            self._set, self._watched = _freed(self._set), set()
+            self._free()
             self._register()
             if self._set is None:
-                return
+                return False
         time.sleep(_PAUSE_S)  # the new set keeps what happens now; a driver that is out of order must not be asked without end
+        return True
 
     def _values(self, event: Any) -> dict[str, Any]:
         """``uuid`` is '' for a card that was lost before it was ever read."""
@@ -89,11 +97,6 @@ def _watch(handle: Any, event_set: Any) -> bool:
         return bool(wanted)
     except pynvml.NVMLError:
         return False
-
-
-def _freed(event_set: Any) -> None:
-    if event_set is not None:
-        or_unknown(pynvml.nvmlEventSetFree, event_set)
 
 
 def _number(handle: Any) -> int:

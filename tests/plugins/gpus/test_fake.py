@@ -86,7 +86,9 @@ def test_what_stood_there_when_it_opened_is_over(fake_world: FakeWorld) -> None:
 
 def test_a_card_is_cut_when_it_has_slices_and_broken_when_it_has_a_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "cards.json"
-    file.write_text('[{"uuid": "a", "slices": [{"uuid": "b"}, {"uuid": "c"}]}, {"uuid": "d", "error_code": "lost", "slices": [{"uuid": "e"}]}]')
+    file.write_text(
+        '[{"uuid": "a", "slices": [{"uuid": "b"}, {"uuid": "c"}]}, {"uuid": "d", "error_code": "lost", "slices": [{"uuid": "e"}]}]'
+    )
     monkeypatch.setenv("SLUICE_FAKE_GPUS", str(file))
     cut, first, second, lost = FakeSource().snapshot().gpus
     assert (cut.mig_enabled, cut.mig_pending) == (True, True)

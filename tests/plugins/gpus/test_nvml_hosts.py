@@ -131,7 +131,7 @@ def test_a_driver_that_refuses_this_user_is_an_error_with_its_number_until_it_do
 WRONG_BINDING = """
 import ctypes, importlib.metadata, pynvml
 importlib.metadata.version = lambda name: "12.535.77"
-del pynvml.c_nvmlProcessInfo_v2_t
+del pynvml.c_nvmlProcessInfo_v2_t, pynvml.NVML_ERROR_GPU_NOT_FOUND  # which it does not know either
 from plugins.gpus import nvml_probe
 nvml_probe.main()
 """
