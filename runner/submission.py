@@ -6,6 +6,7 @@ its plan, so that a later import, rename or registration cannot change it.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from runner.scheduler import cpu_count, wish_text
 #: An image's label: how many seconds it may take to end after SIGTERM, to save what it has.
 STOP_GRACE_LABEL = "sluice.stop_grace_s"
 _MAX_GRACE_S = 3600.0
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"  # without what is easily misread
 
 
@@ -282,11 +284,10 @@ def _stop_grace_s(installation: Installation, image: ImageRecord, warnings: list
     asked = image.labels.get(STOP_GRACE_LABEL)
     if asked is None:
         return installation.settings.stop_grace_s
-    try:
-        return min(max(float(asked), 0.0), _MAX_GRACE_S)
-    except ValueError:
+    if not _SECONDS.fullmatch(asked):
         warnings.append(JobWarning("stop_grace", f"the label {STOP_GRACE_LABEL} is {asked!r}, not a number of seconds", image.name))
         return installation.settings.stop_grace_s
+    return min(float(asked), _MAX_GRACE_S)
 
 
 def _warnings(installation: Installation, choice: Choice, data: JobData) -> list[JobWarning]:

@@ -16,7 +16,8 @@ from tests.conformance.main_job import PROBE
 
 
 @pytest.mark.parametrize(
-    ("asked", "seconds", "warned"), [(None, 10.0, 0), ("120", 120.0, 0), ("99999", 3600.0, 0), ("soon", 10.0, 1), ("-3", 0.0, 0)]
+    ("asked", "seconds", "warned"),
+    [(None, 10.0, 0), ("120", 120.0, 0), ("99999", 3600.0, 0), ("soon", 10.0, 1), ("-3", 10.0, 1), ("nan", 10.0, 1)],
 )
 def test_the_grace_is_the_labels_within_reason(tmp_path: Path, asked: str | None, seconds: float, warned: int) -> None:
     with Runner.open(load_settings({"home": str(tmp_path / "home"), "engine": "process"})) as runner:
