@@ -57,10 +57,12 @@ class ProbeProcess:
                 raise ValueError(f"it answered {str(message)[:80]!r} to request {self._count}")
 
     def hear(self) -> None:
-        """Takes the events that have come since the last answer; never waits and never raises."""
+        """Takes the events that have come since the last answer; never waits and never raises. An answer that came too late is dropped."""
         with contextlib.suppress(OSError, ValueError):
             while True:
-                self._on_event(json.loads(self._read_line(0.0))["event"])
+                message = json.loads(self._read_line(0.0))
+                if "event" in message:
+                    self._on_event(message["event"])
 
     def kill(self) -> subprocess.Popen[bytes]:
         """Kill without waiting; the process is to be reaped when it is dead."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from contracts.errors import GpuSourceError
+from plugins.gpus import nvml_process
 from plugins.gpus.nvml import NvmlSource
 from tests.conformance.gpu_source import card
 
@@ -103,6 +104,24 @@ def test_events_do_not_wait_for_a_reading_that_hangs(source: NvmlSource, world: 
         assert source.events() == []
         assert not reading.done()
         assert isinstance(reading.exception(), GpuSourceError)
+
+
+LATE = """
+import sys
+print('{"id": 1, "cards": []}\\n{"event": {"uuid": "GPU-0", "xid": 79, "time": 1.0}}\\n{"eve', end="", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_an_answer_that_came_too_late_is_dropped_and_the_events_behind_it_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvml_process, "COMMAND", (sys.executable, "-c", LATE))
+    heard: list[dict[str, object]] = []
+    probe = nvml_process.ProbeProcess(heard.append)
+    deadline = time.monotonic() + 30
+    while not heard and time.monotonic() < deadline:
+        probe.hear()
+    probe.kill().wait()
+    assert [event["xid"] for event in heard] == [79]
 
 
 # ------------------------------------------------------------------------------------------------- it ends, and is replaced
