@@ -7,7 +7,8 @@ meets one failure, not one per job.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from functools import cached_property
 from heapq import heapify, heappop, heapreplace
 from itertools import chain
 
@@ -15,7 +16,7 @@ from runner.queue.holds import Reservation, allowed, holdable, reserve
 from runner.queue.lines import Demand, Desk, Group, Key, Level, Line, Lines, Owner
 from runner.queue.standing import Standing
 from runner.queue.stock import Devices, Options, Stock
-from runner.queue.terms import Decision, Entry, Offers, ScopedOffers, Start
+from runner.queue.terms import Decision, Entry, Offers, Start
 
 #: A demand of those whose offers are alike; jobs without GPUs have no scope.
 Case = tuple[Demand, Hashable]
@@ -26,21 +27,28 @@ _FIRST: Key = (-math.inf, "")
 
 
 class Scopes:
-    """Who is offered the same devices."""
+    """Who is offered the same devices; found out when the first job with GPUs is looked at."""
 
     def __init__(self, offers: Offers, owners: Collection[Owner]) -> None:
-        if isinstance(offers, ScopedOffers):
-            self._of: dict[Owner, Hashable] = {owner: offers.scope(owner.user, owner.project) for owner in owners}
-        else:
-            self._of = {owner: (owner.user, owner.project) for owner in owners}
-        self._are_one = len(set(self._of.values())) <= 1
+        self._offers, self._owners = offers, owners
+
+    @cached_property
+    def _of(self) -> dict[Owner, Hashable]:
+        scope: Callable[[str, str], Hashable] | None = getattr(self._offers, "scope", None)
+        if scope is None:
+            return {owner: (owner.user, owner.project) for owner in self._owners}
+        return {owner: scope(owner.user, owner.project) for owner in self._owners}
+
+    @cached_property
+    def _are_one(self) -> bool:
+        return len(set(self._of.values())) <= 1
 
     def of(self, owner: Owner, gpu_count: int) -> Hashable:
         return self._of.get(owner, (owner.user, owner.project)) if gpu_count else None
 
     def examples(self, demand: Demand, group: Group) -> Iterable[tuple[Hashable, Line]]:
         """Each scope of a group's owners, with one line in it."""
-        if self._are_one or not demand.gpu_count:
+        if not demand.gpu_count or self._are_one:
             owner, line = next(iter(group.lines.items()))
             return ((self.of(owner, demand.gpu_count), line),)
         seen: dict[Hashable, Line] = {}
