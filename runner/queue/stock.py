@@ -70,8 +70,10 @@ class Stock:
         self._now = now
         self._bits: dict[str, int] = {}
         self._names: list[str] = []
+        self._named: dict[int, tuple[str, ...]] = {}
         self._options: dict[tuple[str, str, Hashable], Options] = {}
         self._taken: list[tuple[int, int]] = []
+        self._taken_by_choice: dict[int, int] = {}
         self._counted: dict[int, int] = {}
         self._endings: list[Ending] = []
         self._foreseen = Amounts(0, 0.0, 0, 0)
@@ -96,7 +98,10 @@ class Stock:
 
     def names(self, devices: int) -> tuple[str, ...]:
         """The uuids of a set, sorted."""
-        return tuple(sorted(self._names[position] for position in _positions(devices)))
+        named = self._named.get(devices)
+        if named is None:
+            named = self._named[devices] = tuple(sorted(self._names[position] for position in _positions(devices)))
+        return named
 
     def first(self, devices: int, count: int) -> int:
         """The first ``count`` devices of a set by uuid: the same whatever was asked for before."""
@@ -107,12 +112,9 @@ class Stock:
         left = self._counted.get(devices)
         if left is None:
             untouched = (devices & ~self._touched).bit_count()
-            left = self._counted[devices] = max(devices.bit_count() - self._most_taken(devices), untouched)
+            taken = sum(min(chosen, (candidates & devices).bit_count()) for candidates, chosen in self._taken_by_choice.items())
+            left = self._counted[devices] = max(devices.bit_count() - taken, untouched)
         return left
-
-    def _most_taken(self, devices: int) -> int:
-        """How many of these the starts take at most, each for itself: together that may be more than there are."""
-        return sum(min(chosen, (candidates & devices).bit_count()) for candidates, chosen in self._taken)
 
     # ------------------------------------------------------------------------------------------------------- what is free
 
@@ -134,6 +136,7 @@ class Stock:
         self.slots -= demand.slots
         if demand.gpu_count:
             self._taken.append((candidates, demand.gpu_count))
+            self._taken_by_choice[candidates] = self._taken_by_choice.get(candidates, 0) + demand.gpu_count
             self._touched |= candidates
             self._counted.clear()
         if demand.runtime_s is not None:
@@ -160,7 +163,9 @@ class Stock:
 
     def earliest(self, demand: Demand, devices: Devices) -> tuple[float, Amounts] | None:
         """When jobs that end at a known time leave enough, and what is free then; None when they never do."""
-        gpus, cpu, memory, slots = devices.free.bit_count() - self._most_taken(devices.free), self.cpu, self.memory, self.slots
+        # Each start is counted for itself, for each gives back what it took: together they may seem to take more than there is.
+        taken = sum(min(chosen, (candidates & devices.free).bit_count()) for candidates, chosen in self._taken)
+        gpus, cpu, memory, slots = devices.free.bit_count() - taken, self.cpu, self.memory, self.slots
         for ending in self._endings:
             gpus += ending.gives_back(devices)
             cpu, memory, slots = cpu + ending.cpu, memory + ending.memory, slots + ending.slots

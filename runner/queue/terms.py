@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,6 @@ class Offers(Protocol):
     def offer(self, entry: Entry) -> Offer: ...
 
 
-@runtime_checkable
 class ScopedOffers(Offers, Protocol):
     """Offers that say whom they treat alike: with the same scope, wish and kind the offer is the same, and is asked for once."""
 
