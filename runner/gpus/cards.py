@@ -158,8 +158,8 @@ class _Look:
 
     @cached_property
     def strangers(self) -> list[Process]:
-        """Processes of nobody we know. On the card of a job whose processes cannot be told apart, and of one that is gone, none is."""
-        if self.leases and not all(is_container_id(lease.container_id) for lease in self.leases):
+        """Processes of nobody we know. On the card of a job whose processes cannot be told apart none is; one that is gone is no stranger to a job."""
+        if not all(lease.container_id is None or is_container_id(lease.container_id) for lease in self.leases):
             return []
         seen = [process for process in self.processes if not process.job_id]
         return [process for process in seen if (process.containers is not None if self.leases else process.is_known)]

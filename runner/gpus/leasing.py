@@ -56,6 +56,11 @@ class Leasing:
         self._lock_file = lock_file
         self._clock = clock
 
+    def read(self) -> Books:
+        """As ``GpuPool.read``."""
+        books = self._reader.read()
+        return self._reader.again(books) if self.settle(books) else books
+
     # ------------------------------------------------------------------------------------------------------------- leasing
 
     def lease(self, request: Request, books: Books | None = None) -> tuple[str, ...]:
@@ -90,7 +95,7 @@ class Leasing:
         """Chosen outside the transaction, for that takes a while with many cards, and looked at again inside."""
         for _ in range(_RACES):
             if books is None or time.time() - books.read_at > _FRESH_S:
-                books = self._reader.read()
+                books = self.read()
             uuids = _chosen(books, request)
             with self._database.writing() as session:
                 if request.wish.pool:

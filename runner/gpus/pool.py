@@ -74,8 +74,7 @@ class GpuPool:
 
         Raises ``GpuSourceError``, and ``EngineError`` when there are GPUs and the engine does not answer.
         """
-        books = self._reader.read()
-        return self._reader.again(books) if self._leasing.settle(books) else books
+        return self._leasing.read()
 
     def total(self, wish: GpuWish = ANY) -> int:
         """How many devices of the host could ever meet the wish, whoever holds them. Raises ``GpuSourceError``."""

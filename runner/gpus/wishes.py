@@ -49,7 +49,7 @@ def refuse_impossible(books: Books, wish: GpuWish, count: int, asker: Asker = As
         found, said = [card for card in found if suits(card)], said + words
         if len(found) < count:
             raise _too_few(books, wish, count, len(found), said)
-    if count > 1 and not wish.mig_profile and any(card.gpu.kind == "mig" for card in found):
+    if count > 1 and not wish.mig_profile and not all(map(_is_whole, found)):
         raise NoGpuError(
             f"{_gpus(count)} asked for, and this host has slices only: a job gets one of them",
             hint="Ask for one, or for several of one profile with --gpu-profile.",
@@ -136,9 +136,8 @@ def _steps(books: Books, wish: GpuWish) -> list[_Step]:
     """What a card must be, one after the other, each with the words that follow ``this host has N``."""
     pool = wish.pool or ""
     steps: list[_Step] = [
-        (lambda card: card.state not in _NEVER, ""),
+        (_kind_rule(books, wish), _kind_words(books, wish)),
         (lambda card: card.pool == pool, f" in the pool {pool}" if pool else " in no pool" if _has_pools(books) else ""),
-        (_kind_rule(books, wish), _kind_words(wish)),
     ]
     if wish.model:
         steps.append((_model_rule(books, wish.model), f" of model {wish.model}"))
@@ -155,16 +154,25 @@ def _has_pools(books: Books) -> bool:
 
 def _kind_rule(books: Books, wish: GpuWish) -> Callable[[Card], bool]:
     """Cards; slices where their profile is asked for, or a size where there is no whole card to have it from."""
+    usable = [card for card in books.cards if card.state not in _NEVER]
     if wish.mig_profile:
-        profile = wish.mig_profile.lower()
-        return lambda card: card.gpu.kind == "mig" and card.gpu.profile.lower() == profile
-    in_pool = [card for card in books.cards if card.pool == (wish.pool or "") and card.state not in _NEVER]
-    slices_will_do = wish.memory_bytes is not None and all(card.gpu.kind == "mig" for card in in_pool)
-    return lambda card: slices_will_do or card.gpu.kind == "gpu"
+        fitting = [card for card in usable if card.gpu.profile == wish.mig_profile]
+    elif wish.memory_bytes is not None and not any(_is_whole(card) for card in usable if card.pool == (wish.pool or "")):
+        fitting = usable
+    else:
+        fitting = [card for card in usable if _is_whole(card)]
+    uuids = {card.uuid for card in fitting}
+    return lambda card: card.uuid in uuids
 
 
-def _kind_words(wish: GpuWish) -> str:
-    return f" that are MIG slices {wish.mig_profile}" if wish.mig_profile else " that are whole cards"
+def _kind_words(books: Books, wish: GpuWish) -> str:
+    if wish.mig_profile:
+        return f" that are MIG slices {wish.mig_profile}"
+    return "" if all(_is_whole(card) for card in books.cards) else " that are whole cards"
+
+
+def _is_whole(card: Card) -> bool:
+    return card.gpu.kind == "gpu"
 
 
 def _model_rule(books: Books, model: str) -> Callable[[Card], bool]:
@@ -213,17 +221,12 @@ def _too_few(books: Books, wish: GpuWish, count: int, there: int, said: str) -> 
     missing = [card.name for card in books.cards if card.state is CardState.MISSING]
     gone = f"; {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing" if missing else ""
     return NoGpuError(
-        f"{_gpus(count)} asked for, this host has {there}{_told(wish, said)}{gone}",
+        f"{_gpus(count)} asked for, this host has {there}{said}{gone}",
         hint="Ask for fewer with --gpus, or for others; `sluice gpu list` shows what there is.",
         asked=count,
         total=there,
         wish=wish.model_dump(exclude_none=True),
     )
-
-
-def _told(wish: GpuWish, said: str) -> str:
-    """That cards are whole and in no pool goes without saying where nothing was wished."""
-    return said if any(value is not None for value in wish.model_dump().values()) else said.replace(" that are whole cards", "")
 
 
 def _gpus(count: int) -> str:

@@ -27,10 +27,10 @@ def alone_with(uuids: tuple[str, ...], folder: Path) -> Iterator[None]:
         (folder / uuid).rmdir()
 
 
-def lease_at_random(pool: GpuPool, worker: int, folder: Path) -> int:
+def lease_at_random(pool: GpuPool, worker: int, folder: Path, rounds: int = ROUNDS) -> int:
     """How many leases it got; the others were refused."""
     random, got = Random(worker), 0
-    for turn in range(ROUNDS):
+    for turn in range(rounds):
         job_id = f"t{worker:03d}{turn:04d}"
         try:
             uuids = pool.lease(job_id, 1, random.randint(1, MOST_CARDS))
@@ -38,7 +38,7 @@ def lease_at_random(pool: GpuPool, worker: int, folder: Path) -> int:
             continue
         with alone_with(uuids, folder):
             got += 1
-        pool.release(job_id, 1)
+        assert pool.release(job_id, 1)
     return got
 
 
