@@ -50,7 +50,7 @@ class PrivateEngine:
                 [*self._command(), *_NO_NETWORK], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment()
             )
         self._process = process
-        _until(lambda: self._answers() or process.poll() is not None, "an answer of dockerd")
+        until(lambda: self._answers() or process.poll() is not None, "an answer of dockerd")
         assert process.poll() is None, (self.folder / "dockerd.log").read_text(errors="replace")[-2000:]
 
     def kill(self) -> None:
@@ -63,11 +63,11 @@ class PrivateEngine:
 
     def set_default_runtime(self, name: str) -> None:
         self._set("default-runtime", name)
-        _until(lambda: self.api.info()["DefaultRuntime"] == name, f"{name} as the default runtime")
+        until(lambda: self.api.info()["DefaultRuntime"] == name, f"{name} as the default runtime")
 
     def set_live_restore(self, on: bool) -> None:
         self._set("live-restore", on)
-        _until(lambda: self.api.info()["LiveRestoreEnabled"] is on, f"live-restore {on}")
+        until(lambda: self.api.info()["LiveRestoreEnabled"] is on, f"live-restore {on}")
 
     def _set(self, option: str, value: Any) -> None:
         self._options[option] = value
@@ -192,7 +192,8 @@ def _files_of(programs: Sequence[str]) -> dict[str, str]:
 # ---------------------------------------------------------------------------------------------------------------- processes
 
 
-def _until(true: Callable[[], bool], what: str) -> None:
+def until(true: Callable[[], bool], what: str) -> None:
+    """Waits for what comes about sooner or later."""
     end = time.monotonic() + _PATIENCE_S
     while not true():
         assert time.monotonic() < end, f"it did not come about: {what}"
@@ -212,7 +213,7 @@ def _end(pid_file: Path, name: str, by: signal.Signals) -> None:
     if _is_running(pid_file, name):
         with suppress(ProcessLookupError):
             os.kill(int(pid_file.read_text(encoding="ascii")), by)
-        _until(lambda: not _is_running(pid_file, name), f"the end of {name}")
+        until(lambda: not _is_running(pid_file, name), f"the end of {name}")
 
 
 def _mounts_below(folder: Path) -> list[str]:

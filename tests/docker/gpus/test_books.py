@@ -13,6 +13,7 @@ from runner.gpus import LeaseHolder, Orphan, Violated
 from runner.gpus.host import containers_of
 from tests.docker.gpus.books import Host
 from tests.docker.gpus.lab import PATIENCE_S, hide_from_toolkit
+from tests.docker.gpus.private_engine import until
 from tests.fake_nvml.world import Card, World
 
 pytestmark = pytest.mark.docker
@@ -146,7 +147,7 @@ def test_a_container_without_its_lease_keeps_its_card_and_is_told(host: Host, or
 
 def test_when_a_container_without_lease_is_stopped_its_card_is_free(host: Host, orphan: str) -> None:
     host.lab.engine.stop(orphan, 1)
-    assert set(host.states()) == {"free"}
+    until(lambda: set(host.states()) == {"free"}, "free cards")
     assert not host.pool.reconcile([])
 
 

@@ -13,7 +13,7 @@ from contracts.errors import EngineGoneError
 from contracts.job import container_name
 from tests.conftest import ROOT
 from tests.docker.gpus.books import JOB, Host
-from tests.docker.gpus.private_engine import PrivateEngine
+from tests.docker.gpus.private_engine import PrivateEngine, until
 
 pytestmark = pytest.mark.docker
 _NAME = container_name(JOB, 1)
@@ -35,7 +35,7 @@ def test_the_next_runner_carries_a_job_on_with_its_cards_and_its_container(host:
     container_id = host.start_on(JOB, leased)
     assert [container["Id"] for container in host.lab.api.containers(all=True)] == [container_id]
     assert host.lab.engine.status(container_id).state == "running"
-    assert host.lab.engine.read_log(container_id, "").data == b"ready\n"
+    until(lambda: host.lab.engine.read_log(container_id, "").data == b"ready\n", "the output of one start")
     assert host.end_job(JOB)
     assert set(host.states()) == {"free"}
 
