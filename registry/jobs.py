@@ -5,20 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select
 from sqlalchemy.orm import Session
 
-from contracts.errors import ConflictError, InternalError, RequestError
+from contracts.errors import ConflictError, InternalError, NotFoundError, RequestError
 from contracts.image import Kind
 from contracts.job import EndReason, Evidence, JobState, JobWarning, Step
 from registry.lookup import not_found
+from registry.prepared import Prepared
 from registry.tables import JobAttemptRow, JobEventRow, JobRow, now
 
 PREFIX_LENGTH = 3
 _JOBS: Any = JobRow.__table__
 _EVENTS: Any = JobEventRow.__table__
+_FIND = Prepared(select(_JOBS).where(_JOBS.c.id == bindparam("job_id")))
+_ADD = Prepared(_JOBS.insert())
+_NOTE = Prepared(_EVENTS.insert())
+_CANCEL_TIME = Prepared(select(_JOBS.c.cancel_requested_at).where(_JOBS.c.id == bindparam("job_id")))
+#: By the columns that are set: few combinations ever are.
+_SET: dict[tuple[str, ...], Prepared] = {}
 
 
 @dataclass(frozen=True)
@@ -130,39 +138,39 @@ def add_job(
     runtime_s: float | None = None,
 ) -> JobRecord:
     """Store a queued job. Raises ``ConflictError`` when the id or the idempotency key is taken; names need not differ."""
-    if session.get(JobRow, id) is not None:
+    if _FIND.run(session, job_id=id).first() is not None:
         raise ConflictError(f"the job id {id} is taken", hint="Make another id.", id=id)
-    row = JobRow(
-        id=id,
-        name=name,
-        kind=kind.value,
-        spec=dict(spec),
-        plan=dict(plan),
-        step=Step.QUEUED.value,
-        attempt=attempt,
-        image_name=image_name,
-        image_reference=image_reference,
-        image_digest=image_digest,
-        engine=engine,
-        dialect=dialect,
-        gpu_uuids=[],
-        run_dir=run_dir,
-        created_at=created_at or now(),
-        warnings=_warnings(warnings),
-        rerun_of=rerun_of,
-        user=user,
-        project=project,
-        priority=priority,
-        idempotency_key=idempotency_key,
-        gpu_count=gpu_count,
-        cpu_count=cpu_count,
-        memory_bytes=memory_bytes,
-        gpu_wish=gpu_wish,
-        runtime_s=runtime_s,
-    )
-    session.add(row)
-    session.flush()
-    return _record(row)
+    values: dict[str, Any] = dict.fromkeys(_JOBS.columns.keys())
+    values |= {
+        "id": id,
+        "name": name,
+        "kind": kind.value,
+        "spec": dict(spec),
+        "plan": dict(plan),
+        "step": Step.QUEUED.value,
+        "attempt": attempt,
+        "image_name": image_name,
+        "image_reference": image_reference,
+        "image_digest": image_digest,
+        "engine": engine,
+        "dialect": dialect,
+        "gpu_uuids": [],
+        "run_dir": run_dir,
+        "created_at": created_at or now(),
+        "warnings": _warnings(warnings),
+        "rerun_of": rerun_of,
+        "user": user,
+        "project": project,
+        "priority": priority,
+        "idempotency_key": idempotency_key,
+        "gpu_count": gpu_count,
+        "cpu_count": cpu_count,
+        "memory_bytes": memory_bytes,
+        "gpu_wish": gpu_wish,
+        "runtime_s": runtime_s,
+    }
+    _ADD.run(session, **values)
+    return _record(SimpleNamespace(**values))
 
 
 def get_job(session: Session, reference: str) -> JobRecord:
@@ -170,9 +178,8 @@ def get_job(session: Session, reference: str) -> JobRecord:
 
     Raises ``NotFoundError``, and ``RequestError`` listing the jobs when the reference fits several.
     """
-    row = session.get(JobRow, reference)
-    if row is not None:
-        return _record(row)
+    if found := find_job(session, reference):
+        return found
     if rows := _rows_named(session, reference) or _rows_beginning(session, reference):
         if len(rows) > 1 and rows[0].name != reference:
             raise _ambiguous(reference, rows)
@@ -183,7 +190,7 @@ def get_job(session: Session, reference: str) -> JobRecord:
 
 def find_job(session: Session, id: str) -> JobRecord | None:  # noqa: A002 - the word of the domain
     """The job of exactly this id, or None."""
-    row = session.get(JobRow, id)
+    row = _FIND.run(session, job_id=id).first()
     return _record(row) if row else None
 
 
@@ -249,9 +256,8 @@ def set_columns(session: Session, id: str, **columns: Any) -> None:  # noqa: A00
     """As ``update_job`` for a caller that knows the job and needs no answer: one statement. Raises ``NotFoundError``."""
     _check_updatable(columns)
     values = {column: _stored(column, value) for column, value in columns.items()}
-    done = session.connection().execute(_JOBS.update().where(_JOBS.c.id == id).values(values))
-    if done.rowcount != 1:
-        raise not_found("job", id, session.scalars(select(JobRow.id)), "sluice job list")
+    if _setting(tuple(values)).run(session, job_id=id, **values).rowcount != 1:
+        raise _unknown(session, id)
 
 
 def enter_step(session: Session, id: str, attempt: int, step: Step, detail: Mapping[str, Any], **columns: Any) -> None:  # noqa: A002
@@ -262,13 +268,12 @@ def enter_step(session: Session, id: str, attempt: int, step: Step, detail: Mapp
 
 def note(session: Session, id: str, attempt: int, step: Step, detail: Mapping[str, Any]) -> None:  # noqa: A002
     """A line into the job's journal."""
-    line = {"job_id": id, "attempt": attempt, "step": step.value, "detail": dict(detail), "created_at": now()}
-    session.connection().execute(_EVENTS.insert().values(line))
+    _NOTE.run(session, job_id=id, attempt=attempt, step=step.value, detail=dict(detail), created_at=now())
 
 
 def find_cancel_time(session: Session, id: str) -> datetime | None:  # noqa: A002 - the word of the domain
     """When somebody asked the job to end; None when nobody did."""
-    found: datetime | None = session.connection().execute(select(_JOBS.c.cancel_requested_at).where(_JOBS.c.id == id)).scalar()
+    found: datetime | None = _CANCEL_TIME.run(session, job_id=id).scalar()
     return found
 
 
@@ -287,15 +292,15 @@ def finish_job(
     given = {"exit_code": exit_code, "evidence": evidence, "result": result, "warnings": warnings}
     values = {column: _stored(column, value) for column, value in given.items() if value is not None}
     values |= {"end_reason": end_reason.value, "ended_at": ended_at or now()}
-    row = _job_row(session, id)
-    ending = update(JobRow).where(JobRow.id == id, JobRow.end_reason.is_(None)).values(values)
-    ended_now = session.execute(ending.execution_options(synchronize_session=False)).rowcount == 1  # type: ignore[attr-defined]
-    session.refresh(row)
-    if not ended_now and row.end_reason != end_reason.value:
+    ended_now = _setting(tuple(values), unfinished=True).run(session, job_id=id, **values).rowcount == 1
+    job = find_job(session, id)
+    if job is None:
+        raise _unknown(session, id)
+    if not ended_now and job.end_reason is not end_reason:
         raise ConflictError(
-            f"job {id} ended already: {row.end_reason}, not {end_reason}", hint="A job ends once; run it again for another end.", id=id
+            f"job {id} ended already: {job.end_reason}, not {end_reason}", hint="A job ends once; run it again for another end.", id=id
         )
-    return _record(row)
+    return job
 
 
 def begin_retry(session: Session, id: str, end_reason: EndReason, evidence: Evidence, not_before: datetime) -> JobRecord:  # noqa: A002
@@ -361,10 +366,23 @@ def list_events(session: Session, job_id: str) -> list[EventRecord]:
 
 
 def _job_row(session: Session, job_id: str) -> JobRow:
-    row = session.get(JobRow, job_id)
+    row = session.get(JobRow, job_id, populate_existing=True)
     if row is None:
-        raise not_found("job", job_id, session.scalars(select(JobRow.id)), "sluice job list")
+        raise _unknown(session, job_id)
     return row
+
+
+def _unknown(session: Session, job_id: str) -> NotFoundError:
+    return not_found("job", job_id, session.scalars(select(JobRow.id)), "sluice job list")
+
+
+def _setting(columns: tuple[str, ...], *, unfinished: bool = False) -> Prepared:
+    """Sets these columns of the job ``job_id``; with ``unfinished`` only when it has not ended."""
+    key = (*columns, "unfinished") if unfinished else columns
+    if key not in _SET:
+        wanted = and_(_JOBS.c.id == bindparam("job_id"), _JOBS.c.end_reason.is_(None)) if unfinished else _JOBS.c.id == bindparam("job_id")
+        _SET[key] = Prepared(_JOBS.update().where(wanted).values({column: bindparam(column) for column in columns}))
+    return _SET[key]
 
 
 def _rows_named(session: Session, name: str) -> Sequence[JobRow]:
@@ -436,7 +454,8 @@ def _warnings(warnings: Iterable[JobWarning | Mapping[str, Any]]) -> list[dict[s
     return [warning.to_dict() if isinstance(warning, JobWarning) else dict(warning) for warning in warnings]
 
 
-def _record(row: JobRow) -> JobRecord:
+def _record(row: Any) -> JobRecord:
+    """Of a row with the columns of ``JobRow``, however it was read."""
     return JobRecord(
         id=row.id,
         name=row.name,

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, select, update
+from sqlalchemy import and_, bindparam, select
 from sqlalchemy.orm import Session
 
 from contracts.job import Step
+from registry.prepared import Prepared
 from registry.tables import JobRow, now
 
 
@@ -56,34 +57,40 @@ _COLUMNS = (
 )
 _UNFINISHED = JobRow.end_reason.is_(None)
 _WAITING = and_(_UNFINISHED, JobRow.admitted_at.is_(None))
+_IN_ORDER = select(*_COLUMNS).where(_WAITING).order_by(JobRow.created_at, JobRow.id)
+_ALL_WAITING = Prepared(_IN_ORDER)
+_NEW_WAITING = Prepared(_IN_ORDER.where(JobRow.created_at >= bindparam("since")))
+_ADMITTED = Prepared(select(*_COLUMNS).where(_UNFINISHED, JobRow.admitted_at.is_not(None)))
+_CANCELLED = Prepared(select(JobRow.id).where(_WAITING, JobRow.cancel_requested_at.is_not(None)))
+_JOBS: Any = JobRow.__table__
+_ADMIT = Prepared(
+    _JOBS.update()
+    .where(_JOBS.c.id == bindparam("job_id"), _JOBS.c.attempt == bindparam("job_attempt"), _WAITING, _JOBS.c.step == Step.QUEUED.value)
+    .where(_JOBS.c.cancel_requested_at.is_(None))
+    .values(admitted_at=bindparam("admitted_at"), gpu_uuids=bindparam("gpu_uuids"))
+)
 
 
 def list_waiting(session: Session, since: datetime | None = None) -> list[QueuedJob]:
     """Jobs that are not admitted, oldest first; with ``since`` only those that were submitted after it."""
-    query = select(*_COLUMNS).where(_WAITING).order_by(JobRow.created_at, JobRow.id)
-    return [_queued(row) for row in session.execute(query if since is None else query.where(JobRow.created_at >= since))]
+    rows = _ALL_WAITING.run(session) if since is None else _NEW_WAITING.run(session, since=since)
+    return [_queued(row) for row in rows]
 
 
 def list_admitted(session: Session) -> list[QueuedJob]:
     """Jobs that hold what they need and have not ended."""
-    return [_queued(row) for row in session.execute(select(*_COLUMNS).where(_UNFINISHED, JobRow.admitted_at.is_not(None)))]
+    return [_queued(row) for row in _ADMITTED.run(session)]
 
 
 def list_cancelled(session: Session) -> list[str]:
     """Ids of jobs that wait although they were asked to end."""
-    return list(session.scalars(select(JobRow.id).where(_WAITING, JobRow.cancel_requested_at.is_not(None))))
+    return list(_CANCELLED.run(session).scalars())
 
 
 def admit(session: Session, job_id: str, attempt: int, gpu_uuids: Sequence[str] = ()) -> bool:
     """Note that the attempt holds what it needs. False, and nothing changed, when it is no longer to run."""
-    admission = (
-        update(JobRow)
-        .where(JobRow.id == job_id, JobRow.attempt == attempt, _WAITING, JobRow.step == Step.QUEUED.value)
-        .where(JobRow.cancel_requested_at.is_(None))
-        .values(admitted_at=now(), gpu_uuids=list(gpu_uuids))
-    )
-    done = session.execute(admission.execution_options(synchronize_session=False))
-    return bool(done.rowcount == 1)  # type: ignore[attr-defined]
+    done = _ADMIT.run(session, job_id=job_id, job_attempt=attempt, admitted_at=now(), gpu_uuids=list(gpu_uuids))
+    return bool(done.rowcount == 1)
 
 
 def known_attempts(session: Session, job_ids: Iterable[str]) -> dict[str, tuple[int, bool]]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
+from registry.prepared import Prepared
 from registry.tables import ImageRow, LinkRow, ModelRow, VersionRow
 
 
@@ -15,8 +16,8 @@ def catalogue_stamp(session: Session, model: str | None = None) -> tuple[Any, ..
 
     Of models only the one that is named can change.
     """
-    row = session.execute(_STAMP).one()
-    recommended = session.scalar(select(ModelRow.recommended).where(ModelRow.name == model)) if model else None
+    row = _STAMP.run(session).one()
+    recommended = _RECOMMENDED.run(session, model=model).scalar() if model else None
     return (*row, recommended)
 
 
@@ -24,13 +25,16 @@ def _of(expression: Any, table: Any) -> Any:
     return select(expression).select_from(table).scalar_subquery()
 
 
-_STAMP = select(
-    _of(func.count(), ImageRow),
-    _of(func.max(ImageRow.updated_at), ImageRow),
-    _of(func.count(), LinkRow),
-    _of(func.max(LinkRow.id), LinkRow),
-    _of(func.count(), VersionRow),
-    _of(func.max(VersionRow.id), VersionRow),
-    _of(func.count(), ModelRow),
-    _of(func.max(ModelRow.id), ModelRow),
+_RECOMMENDED = Prepared(select(ModelRow.recommended).where(ModelRow.name == bindparam("model")))
+_STAMP = Prepared(
+    select(
+        _of(func.count(), ImageRow),
+        _of(func.max(ImageRow.updated_at), ImageRow),
+        _of(func.count(), LinkRow),
+        _of(func.max(LinkRow.id), LinkRow),
+        _of(func.count(), VersionRow),
+        _of(func.max(VersionRow.id), VersionRow),
+        _of(func.count(), ModelRow),
+        _of(func.max(ModelRow.id), ModelRow),
+    )
 )
