@@ -130,7 +130,7 @@ class Attempt:
 
     def _create(self) -> None:
         self._run_dir.log_file.touch()
-        self._journal.update(container_id=self._engine.create(self._container_spec()))
+        self._journal.hold_back(container_id=self._engine.create(self._container_spec()))
 
     def _collect(self, status: ContainerStatus) -> Outcome:
         """Reads the results. A training that failed keeps the stages it left; other kinds count only when the image succeeded."""
@@ -264,9 +264,14 @@ class Attempt:
         return model_input(self._installation.folder(model.folder), model, self._job.plan["stage"])
 
     def _has_image(self) -> bool:
+        """As of a few seconds ago: an image that went since then is missed when the container is created."""
+        there = ("image", self._job.engine, self._job.image_digest)
+        if self._installation.recent.get(there):
+            return True
         for reference in (self._job.image_digest, self._job.image_reference):
             facts = self._engine.find_image(reference)
             if facts and facts.digest == self._job.image_digest:
+                self._installation.recent.put(there, True)
                 return True
         return False
 
@@ -309,6 +314,9 @@ class Attempt:
     def _without_result(self, reason: EndReason, evidence: Evidence, error: ResultError) -> Outcome:
         if reason is not EndReason.SUCCEEDED:
             return Outcome(reason, evidence)
+        if self._follower.engine_was_away:  # a restarting engine asks containers to end, and some do so with 0
+            message = "the engine was restarted and the image ended without a result"
+            return Outcome(EndReason.ENGINE_GONE, replace(evidence, message=message))
         found = ending.evidence_of_error(error)
         reason = ending.reason_of_error(error)
         return Outcome(reason, replace(evidence, message=found.message, hint=found.hint, fields=found.fields))
@@ -356,5 +364,6 @@ def clean_up(installation: Installation, job: JobRecord) -> None:
 def remove_container(installation: Installation, job: JobRecord) -> None:
     """The container of the job's present attempt, found by name: a runner may have been killed before it could note the id."""
     engine, name = installation.engine_named(job.engine), container_name(job.id, job.attempt)
-    engine.stop(name, installation.settings.stop_grace_s)
+    if job.exit_code is None:  # nobody saw it exit
+        engine.stop(name, installation.settings.stop_grace_s)
     engine.remove(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -32,7 +32,7 @@ class Follower:
         self._engine = installation.engine_named(journal.job.engine)
         self._dialect = installation.dialect(journal.job.dialect)
         self._run_dir = installation.run_dir(journal.job.id)
-        self._engine_was_away = False
+        self.engine_was_away = False
         self._heard_at = time.monotonic()
         self.warnings: list[JobWarning] = []
 
@@ -43,7 +43,7 @@ class Follower:
             try:
                 return self._follow_once()
             except EngineGoneError:
-                self._engine_was_away = True
+                self.engine_was_away = True
                 silent_since = silent_since or time.monotonic()
                 if time.monotonic() - silent_since > self._silence_allowed_s:
                     raise
@@ -79,7 +79,7 @@ class Follower:
             finally:
                 self._installation.usage.unregister(job.id)
         output.drain()
-        self._observe_progress()
+        self._observe_progress(self._journal.hold_back)
         return status
 
     def _start(self) -> None:
@@ -101,13 +101,13 @@ class Follower:
         """One look: output, progress, requests to cancel, requests to let go."""
         if output.copy():
             self._heard_at = time.monotonic()
-        self._observe_progress()
+        self._observe_progress(self._journal.update)
         if self._orders.let_go.is_set():
             raise LetGo
         self._journal.reload_when_due()
         self._stop_if_due()
 
-    def _observe_progress(self) -> None:
+    def _observe_progress(self, keep: Callable[..., None]) -> None:
         progress = self._dialect.read_progress(self._run_dir.out_dir)
         if progress is None:
             return
@@ -115,7 +115,7 @@ class Follower:
         shown = {"fraction": progress.fraction, "state": progress.state, "message": progress.message}
         if shown != self._journal.job.progress:
             self._heard_at = time.monotonic()
-            self._journal.update(progress=shown)
+            keep(progress=shown)
 
     def _stop_if_due(self) -> None:
         job = self._journal.job
@@ -151,7 +151,7 @@ class Follower:
             cancel_requested_at=job.cancel_requested_at,
             timeout_s=self._spec.timeout_s,
             stop=_stop(noted),
-            engine_was_away=self._engine_was_away,
+            engine_was_away=self.engine_was_away,
             rebooted=noted.get("boot", boot_id()) != boot_id(),
             log_tail=tail if job.gpu_uuids else (),
         )

@@ -82,7 +82,7 @@ class Scheduler:
         entry = self._queue.get(start.job_id)
         attempt = self._attempts[start.job_id]
         try:
-            uuids = self._lease(entry, attempt, offers)
+            uuids = self._lease(entry, attempt, start.candidates, offers)
         except (NoGpuError, GpuSourceError, EngineError) as busy:
             log.info("job %s waits: %s", start.job_id, busy.message)
             return False
@@ -102,7 +102,7 @@ class Scheduler:
             if self._attempts.get(lease.job_id) == lease.attempt and lease.job_id in self._queue:
                 self._installation.gpus.release(lease.job_id, lease.attempt)
 
-    def _lease(self, entry: Entry, attempt: int, offers: _Offers) -> tuple[str, ...]:
+    def _lease(self, entry: Entry, attempt: int, candidates: Sequence[str], offers: _Offers) -> tuple[str, ...]:
         if not entry.gpu_count:
             return ()
         return self._installation.gpus.lease(
@@ -114,6 +114,7 @@ class Scheduler:
             project=entry.project,
             kind=Kind(entry.kind),
             books=offers.books(),
+            among=candidates,
         )
 
     @contextmanager

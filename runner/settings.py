@@ -70,6 +70,9 @@ class Settings:
 NAMES = tuple(setting.name for setting in fields(Settings) if setting.name != "listener_options")
 
 
+_CHOICES = {"gpu_injection": ("auto", "nvidia", "cdi"), "log_format": ("text", "json")}
+
+
 def load_settings(overrides: Mapping[str, str] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
     """The settings of this process. ``overrides`` are a door's options, by setting name. Raises ``ConfigurationError``."""
     environ = os.environ if environ is None else environ
@@ -132,6 +135,9 @@ def _known(values: Mapping[str, str], defaults: Iterable[str], place: str) -> di
 def _typed(values: Mapping[str, str]) -> Settings:
     converters = {"Path": Path, "str": str, "int": int, "float": float}
     typed = {}
+    for name, known in _CHOICES.items():
+        if values[name] not in known:
+            raise ConfigurationError(f"the setting {name} is {values[name]!r}", hint=f"Known: {', '.join(known)}.", setting=name)
     for setting in (setting for setting in fields(Settings) if setting.name in NAMES):
         try:
             typed[setting.name] = converters[str(setting.type)](values[setting.name])

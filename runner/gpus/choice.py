@@ -24,7 +24,7 @@ def choose(free: Sequence[Gpu], count: int, snapshot: Snapshot, *, mixed: bool =
     All of one model and size, the smallest that has enough; ``mixed`` allows different ones where no model has. The same devices, however they
     are ordered, give the same choice.
     """
-    for group in _groups(free, mixed=mixed):
+    for group in groups_of(free, mixed=mixed):
         if len(group) >= count:
             return tuple(gpu.uuid for gpu in _best(group, count, snapshot))
     return ()
@@ -35,8 +35,11 @@ def order(gpu: Gpu) -> tuple[str, int, str]:
     return gpu.pci, gpu.index, gpu.uuid
 
 
-def _groups(free: Sequence[Gpu], *, mixed: bool) -> Iterator[list[Gpu]]:
-    """Small ones first, so that large cards are left for whoever needs them."""
+def groups_of(free: Sequence[Gpu], *, mixed: bool) -> Iterator[list[Gpu]]:
+    """The devices that one job may have together, by model and size; at the end all of them when they may be ``mixed``.
+
+    Small ones first, so that large cards are left for whoever needs them.
+    """
     ordered = sorted(free, key=lambda gpu: (*_model(gpu), *order(gpu)))
     for _, group in groupby(ordered, key=_model):
         yield list(group)

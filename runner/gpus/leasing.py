@@ -36,13 +36,17 @@ _CAN_START_ON = (CardState.FREE, CardState.DRAINED)
 
 @dataclass(frozen=True)
 class Request:
-    """How many cards for which attempt, and which will do."""
+    """How many cards for which attempt, and which will do. ``among``: only of these, for the others are held for somebody."""
 
     job_id: str
     attempt: int
     count: int
     wish: GpuWish = wishes.ANY
     asker: Asker = Asker()
+    among: frozenset[str] | None = None
+
+    def may_have(self, uuid: str) -> bool:
+        return self.among is None or uuid in self.among
 
 
 class Leasing:
@@ -257,7 +261,7 @@ def _chosen(books: Books, request: Request) -> tuple[str, ...]:
     wish, count = request.wish, request.count
     wishes.refuse_impossible(books, wish, count, request.asker)
     found = wishes.suitable(books, wish)
-    free = [card for card in found if wishes.is_free(books, card, wish)]
+    free = [card for card in found if request.may_have(card.uuid) and wishes.is_free(books, card, wish)]
     _refuse_over_quota(books, request)
     if wish.shared_bytes:  # the fullest card that has room: others stay whole
         uuids = tuple(card.uuid for card in sorted(free, key=lambda card: (-len(card.leases), order(card.gpu)))[:count])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contracts.job import GpuWish
 from runner.gpus.books import DEFAULT_POOL, Books
 from runner.gpus.cards import Card
-from runner.gpus.choice import order
+from runner.gpus.choice import groups_of, order
 from runner.gpus.wishes import Asker, is_free, is_waited_for, refusal, remaining, suitable
 from runner.queue.terms import Offer
 
@@ -25,7 +25,10 @@ def offer_of(books: Books, wish: GpuWish, asker: Asker) -> Offer:
     if left is not None and left < len(free) + len(waited_for):
         busy = {pool.name: quota, **busy}
         free, waited_for = free[:left], waited_for[: max(0, left - len(free))]
-    return Offer(tuple(free), (*free, *waited_for), busy)
+    eligible = (*free, *waited_for)
+    cards = {card.uuid: card.gpu for card in found}
+    groups = [tuple(gpu.uuid for gpu in group) for group in groups_of([cards[uuid] for uuid in eligible], mixed=bool(wish.model))]
+    return Offer(tuple(free), eligible, busy, groups if len(set(map(frozenset, groups))) > 1 else ())
 
 
 def _busy_text(card: Card) -> str:

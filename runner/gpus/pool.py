@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -110,15 +110,17 @@ class GpuPool:
         project: str | None = None,
         kind: Kind | None = None,
         books: Books | None = None,
+        among: Collection[str] | None = None,
     ) -> tuple[str, ...]:
         """The uuids of ``count`` devices, held until ``release``. Repeating it for an attempt gives the devices it has.
 
-        ``books`` of the same tick save a reading. Raises ``NoGpuError`` naming who holds which card, ``EngineError`` and ``GpuSourceError``
-        when a book cannot be read: then nothing new is leased. Whoever calls it may simply come back later.
+        ``among``: only of these. ``books`` of the same tick save a reading. Raises ``NoGpuError`` naming who holds which card, ``EngineError``
+        and ``GpuSourceError`` when a book cannot be read: then nothing new is leased. Whoever calls it may simply come back later.
         """
         if count == 0:
             return ()
-        return self._leasing.lease(Request(job_id, attempt, count, wish, Asker(user, project, kind)), books)
+        chosen_from = None if among is None else frozenset(among)
+        return self._leasing.lease(Request(job_id, attempt, count, wish, Asker(user, project, kind), chosen_from), books)
 
     def confirm_start(self, job_id: str, attempt: int, container_id: str | None = None) -> AbstractContextManager[None]:
         """Start the container inside the block: nobody else on the host starts one on GPUs meanwhile, and the cards were looked at just before.

@@ -52,7 +52,7 @@ def refuse_impossible(books: Books, wish: GpuWish, count: int, asker: Asker = As
     if count > 1 and not wish.mig_profile and not all(map(_is_whole, found)):
         raise NoGpuError(
             f"{_gpus(count)} asked for, and this host has slices only: a job gets one of them",
-            hint="Ask for one, or for several of one profile with --gpu-profile.",
+            hint="Ask for one, or for several of one profile with --mig.",
             asked=count,
         )
     _refuse_mixed(wish, count, found)

@@ -74,6 +74,7 @@ def test_what_happened_around_the_exit_names_it(status: ContainerStatus, known: 
 
 def test_a_device_error_at_the_start_is_a_lost_gpu() -> None:
     assert reason_of_error(errors.StartError("no such device", gpu="unknown_device")) is EndReason.GPU_LOST
+    assert reason_of_error(errors.StartError("no toolkit", gpu="toolkit_missing")) is EndReason.NO_GPU
 
 
 def test_a_start_that_an_engine_was_killed_in_is_tried_again() -> None:

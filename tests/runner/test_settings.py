@@ -47,3 +47,10 @@ def test_every_setting_is_explained_in_the_default_file() -> None:
     for field in fields(Settings):
         index = next(i for i, line in enumerate(lines) if line.startswith(f"{field.name} ="))
         assert lines[index - 1].startswith("# "), field.name
+
+
+@pytest.mark.parametrize(("name", "value"), [("gpu_injection", "magic"), ("log_format", "xml")])
+def test_a_word_that_no_setting_knows_is_refused_with_those_it_does(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{name} is '{value}'") as caught:
+        load_settings({"home": str(tmp_path), name: value}, {})
+    assert "Known: " in caught.value.hint

@@ -174,3 +174,19 @@ def test_an_offer_and_a_lease_agree(mixed: Host) -> None:
     for number, wish in enumerate((GpuWish(), GpuWish(model="h200"), GpuWish(mig_profile="1g.18gb"))):
         free = mixed.pool.offer(wish, "ann", "p", Kind.TRAINING).free
         assert set(mixed.pool.lease(f"t000000{number}", 1, 1, wish)) <= set(free)
+
+
+# ------------------------------------------------------------------------------------------------------- what the queue is told
+
+
+def test_the_cards_of_each_model_are_offered_as_sets_that_are_not_mixed(mixed: Host) -> None:
+    groups = offer(mixed).groups
+    assert [len(group) for group in groups] == [2, 3]
+    assert not offer(mixed, model="h200").groups
+
+
+def test_a_lease_takes_only_what_the_queue_left_for_it(mixed: Host) -> None:
+    free = list(offer(mixed, model="h200").free)
+    assert mixed.pool.lease("j1", 1, 1, GpuWish(model="h200"), among=free[2:]) == (free[2],)
+    with pytest.raises(NoGpuError):
+        mixed.pool.lease("j2", 1, 1, among=free[2:])
