@@ -195,7 +195,7 @@ def remove_pool(session: Session, name: str) -> None:
     members = sorted(uuid for _, uuid in members_of(session, name))
     if members:
         raise ConflictError(
-            f"the pool {name} has {len(members)} GPUs: {', '.join(members)}",
+            f"the pool {name} is not empty: {', '.join(members)}",
             hint="Assign them to another pool first: `sluice gpu pool assign UUID POOL`, with '' for the default pool.",
             uuids=members,
         )

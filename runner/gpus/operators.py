@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from contracts.errors import ConflictError, GpuSourceError, NotFoundError
+from contracts.errors import ConflictError, GpuSourceError, NotFoundError, RequestError
 from contracts.gpu import Snapshot
 from contracts.image import Kind
 from registry import gpus, leases
@@ -39,7 +39,7 @@ class Operators:
 
     def put_pool(self, name: str, *, kinds: Sequence[str] | None = None, **values: Any) -> dict[str, Any]:
         """As ``registry.gpus.put_pool``; kinds are checked."""
-        checked = None if kinds is None else [str(Kind(kind)) for kind in kinds]
+        checked = None if kinds is None else [_kind(kind) for kind in kinds]
         with self._database.writing() as session:
             return self._pool_view(session, gpus.put_pool(session, name, kinds=checked, **values))
 
@@ -132,6 +132,13 @@ class Operators:
         members = sorted(uuid for host, uuid in gpus.members_of(session, pool.name) if host == self._host)
         shown = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(pool).items()}
         return {**shown, "gpus": members}
+
+
+def _kind(name: str) -> str:
+    known = [str(kind) for kind in Kind]
+    if name not in known:
+        raise RequestError(f"{name!r} is no kind of job", hint=f"Known: {', '.join(known)}.", kind=name)
+    return name
 
 
 def _resolve(card: str, snapshot: Snapshot, recorded: set[str]) -> str:

@@ -50,7 +50,7 @@ def test_pools_are_listed_with_their_cards(labs: Host) -> None:
 
 
 def test_a_pool_is_removed_when_it_is_empty(labs: Host) -> None:
-    with pytest.raises(ConflictError, match="has 2 GPUs: GPU-2, GPU-3"):
+    with pytest.raises(ConflictError, match="is not empty: GPU-2, GPU-3"):
         labs.pool.remove_pool("labs")
     for uuid in ("GPU-2", "GPU-3"):
         labs.pool.assign(uuid, "")
@@ -61,7 +61,15 @@ def test_a_pool_is_removed_when_it_is_empty(labs: Host) -> None:
 
 @pytest.mark.parametrize(
     ("name", "values"),
-    [("", {}), ("a b", {}), ("a\n", {}), ("labs", {"slots": 0}), ("labs", {"max_gpus_per_user": -2}), ("labs", {"slots": 65})],
+    [
+        ("", {}),
+        ("a b", {}),
+        ("a\n", {}),
+        ("labs", {"slots": 0}),
+        ("labs", {"max_gpus_per_user": -2}),
+        ("labs", {"slots": 65}),
+        ("labs", {"kinds": ["cooking"]}),
+    ],
 )
 def test_a_pool_that_makes_no_sense_is_refused(host: Host, name: str, values: dict[str, Any]) -> None:
     with pytest.raises(RequestError):
