@@ -95,7 +95,8 @@ class Database:
 
         Returns what ``action`` returned, once it is durable; what it raises is raised here and undoes its own changes only.
         """
-        return self._together.write(action)
+        with _translated(self._engine.url):
+            return self._together.write(action)
 
     def close(self) -> None:
         """Let go of every connection. May be repeated."""

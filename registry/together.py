@@ -33,7 +33,10 @@ class Together:
         self._waiting: list[_Write[Any]] = []
 
     def write(self, action: Callable[[Session], Value]) -> Value:
-        """What ``action`` returned, once it is durable. What it raises is raised here, undoes its own changes and nobody else's."""
+        """What ``action`` returned, once it is durable. What it raises is raised here, undoes its own changes and nobody else's.
+
+        It may be called twice, the first time with everything undone: it is to do nothing but read and write in its session.
+        """
         mine = _Write(action)
         with self._list:
             self._waiting.append(mine)
@@ -50,10 +53,12 @@ class Together:
         return taken
 
     def _write_all(self, writes: list[_Write[Any]]) -> None:
+        """Without savepoints, since most writes succeed; with them once more when one failed, for then nothing was committed."""
         try:
-            with self._writing() as session:
-                for write in writes:
-                    _apply(write, session, alone=len(writes) == 1)
+            if len(writes) == 1:
+                self._commit(writes, _alone)
+            elif not self._commit_quickly(writes):
+                self._commit(writes, _apart)
         except BaseException as error:
             for write in writes:
                 write.error = write.error or error
@@ -61,12 +66,36 @@ class Together:
             for write in writes:
                 write.done = True
 
+    def _commit_quickly(self, writes: list[_Write[Any]]) -> bool:
+        try:
+            self._commit(writes, _together)
+        except _ActionFailedError:
+            return False
+        return True
 
-def _apply(write: _Write[Any], session: Session, *, alone: bool) -> None:
-    """Alone its error ends the transaction; with others it only goes back to where it began."""
-    if alone:
+    def _commit(self, writes: list[_Write[Any]], apply: Callable[[_Write[Any], Session], None]) -> None:
+        with self._writing() as session:
+            for write in writes:
+                apply(write, session)
+
+
+class _ActionFailedError(Exception):
+    """An action raised, so that nothing of its transaction was committed."""
+
+
+def _alone(write: _Write[Any], session: Session) -> None:
+    write.value = write.action(session)
+
+
+def _together(write: _Write[Any], session: Session) -> None:
+    try:
         write.value = write.action(session)
-        return
+    except Exception as error:
+        raise _ActionFailedError from error
+
+
+def _apart(write: _Write[Any], session: Session) -> None:
+    """What fails only goes back to where it began."""
     try:
         with session.begin_nested():
             write.value = write.action(session)
