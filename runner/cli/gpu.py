@@ -109,11 +109,29 @@ def list_pools(session: Session) -> None:
 @click.option("--project", "projects", multiple=True, metavar="NAME", help="Only for this project; may be repeated, '' for all.")
 @click.option("--kind", "kinds", multiple=True, metavar="KIND", help="Only for jobs of this kind; may be repeated, '' for all.")
 @pass_session
-def set_(session: Session, name: str, users: tuple[str, ...], projects: tuple[str, ...], kinds: tuple[str, ...], **values: Any) -> None:
+def set_(
+    session: Session,
+    name: str,
+    purpose: str | None,
+    slots: int | None,
+    max_gpus_per_user: int | None,
+    max_gpus_per_project: int | None,
+    users: tuple[str, ...],
+    projects: tuple[str, ...],
+    kinds: tuple[str, ...],
+) -> None:
     """Make a pool or change it. What is not given stays; jobs that run are left alone."""
-    lists = {"users": _names(users), "projects": _names(projects), "kinds": _names(kinds)}
     with session.open_runner() as runner:
-        changed = runner.put_gpu_pool(name, **values, **lists)
+        changed = runner.put_gpu_pool(
+            name,
+            purpose=purpose,
+            slots=slots,
+            max_gpus_per_user=max_gpus_per_user,
+            max_gpus_per_project=max_gpus_per_project,
+            users=_names(users),
+            projects=_names(projects),
+            kinds=_names(kinds),
+        )
     session.answer(changed, lambda document: pool_blocks([document]))
 
 

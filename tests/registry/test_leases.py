@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import random
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import select, text
@@ -11,7 +12,8 @@ from sqlalchemy.orm import Session
 
 from contracts.errors import ConflictError, NoGpuError, NotFoundError, RequestError
 from registry.database import Database
-from registry.leases import LeaseState, find_lease, list_open, mark, release, take
+from registry.jobs import JobRecord, update_job
+from registry.leases import LeaseState, Share, containers, find_lease, list_open, mark, owners, release, take
 from registry.tables import GpuSlotRow
 
 CARDS = [f"GPU-{n}" for n in range(8)]
@@ -111,6 +113,76 @@ def test_a_lease_is_not_marked_released_and_a_released_one_not_marked(session: S
 def test_a_lease_names_each_card_once(session: Session, uuids: list[str]) -> None:
     with pytest.raises(RequestError, match="at least one card"):
         take(session, "host", "t1", 1, uuids)
+
+
+# ----------------------------------------------------------------------------------------------------------------- sharing
+
+
+def share(declared: int = 10, slots: int = 3, room: int = 100) -> Share:
+    return Share(declared, dict.fromkeys(CARDS, slots), dict.fromkeys(CARDS, room))
+
+
+def test_shared_leases_take_a_slot_each_until_there_are_none(session: Session) -> None:
+    taken = [take(session, "host", f"t{number}", 1, ["GPU-1"], share=share()) for number in range(3)]
+    assert [lease.shared_bytes for lease in taken] == [10, 10, 10]
+    with pytest.raises(NoGpuError, match="GPU-1 by job t0, t1, t2"):
+        take(session, "host", "t9", 1, ["GPU-1"], share=share())
+    release(session, "t1", 1)
+    assert take(session, "host", "t9", 1, ["GPU-1"], share=share()).uuids == ("GPU-1",)
+
+
+def test_no_more_memory_is_declared_on_a_card_than_there_is_room_for(session: Session) -> None:
+    take(session, "host", "t1", 1, ["GPU-1"], share=share(60))
+    with pytest.raises(NoGpuError):
+        take(session, "host", "t2", 1, ["GPU-1"], share=share(41))
+    take(session, "host", "t3", 1, ["GPU-1"], share=share(40))
+
+
+def test_a_whole_card_and_a_shared_one_exclude_each_other(session: Session) -> None:
+    take(session, "host", "t1", 1, ["GPU-1"])
+    take(session, "host", "t2", 1, ["GPU-2"], share=share())
+    with pytest.raises(NoGpuError, match="GPU-1 by job t1"):
+        take(session, "host", "t3", 1, ["GPU-1"], share=share())
+    with pytest.raises(NoGpuError, match="GPU-2 by job t2"):
+        take(session, "host", "t3", 1, ["GPU-2"])
+
+
+def test_a_whole_card_takes_the_slots_it_once_had_too(session: Session) -> None:
+    take(session, "host", "t1", 1, ["GPU-1"], share=share(slots=3))
+    release(session, "t1", 1)
+    take(session, "host", "t2", 1, ["GPU-1"])
+    assert held_cards(session) == ["GPU-1"] * 3
+
+
+def test_a_card_with_fewer_slots_than_before_gives_none_beyond_them(session: Session) -> None:
+    take(session, "host", "t1", 1, ["GPU-1"], share=share(slots=3))
+    with pytest.raises(NoGpuError):
+        take(session, "host", "t2", 1, ["GPU-1"], share=share(slots=1))
+
+
+def test_sharing_several_cards_is_all_or_nothing(session: Session) -> None:
+    take(session, "host", "t1", 1, ["GPU-2"])
+    with pytest.raises(NoGpuError):
+        take(session, "host", "t2", 1, ["GPU-1", "GPU-2"], share=share())
+    assert held_cards(session) == ["GPU-2"]
+
+
+def test_a_lease_is_released_only_in_the_states_that_are_named(session: Session) -> None:
+    take(session, "host", "t1", 1, ["GPU-1"])
+    release(session, "t1", 1, states=(LeaseState.RELEASING, LeaseState.STUCK))
+    assert held_cards(session) == ["GPU-1"]
+    mark(session, "t1", 1, LeaseState.RELEASING)
+    release(session, "t1", 1, states=(LeaseState.RELEASING, LeaseState.STUCK))
+    assert held_cards(session) == []
+
+
+def test_who_has_a_job_and_in_which_container_is_known_of_those_on_record(session: Session, new_job: Callable[..., JobRecord]) -> None:
+    new_job(session, "t1", user="ann", project="cells")
+    update_job(session, "t1", container_id="abc")
+    new_job(session, "t2")
+    assert owners(session, ["t1", "t9"]) == {"t1": ("ann", "cells")}
+    assert containers(session, ["t1", "t2", "t9"]) == {"t1": (1, "abc"), "t2": (1, "")}
+    assert owners(session, []) == containers(session, []) == {}
 
 
 # ------------------------------------------------------------------------------------------------------- several programs

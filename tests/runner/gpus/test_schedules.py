@@ -19,6 +19,7 @@ from sqlalchemy import select
 from contracts.errors import EngineGoneError, NoGpuError
 from registry import leases
 from registry.database import Database
+from registry.leases import LeaseRecord
 from registry.tables import GpuSlotRow
 from runner.gpus import GpuLost, LeaseHolder
 from tests.runner.gpus.world import container_of
@@ -91,9 +92,13 @@ class Courses(RuleBasedStateMachine):
                 self._start(job_id, self.jobs[job_id])
 
     @precondition(lambda self: self._any("leased"))
-    @rule(data=st.data())
-    def start(self, data: Any) -> None:
-        self._start(*self._pick(data, "leased"))
+    @rule(data=st.data(), first=st.sampled_from(["", "", "foreign", "claimed", "lost"]))
+    def start(self, data: Any, first: str) -> None:
+        """At once, or after somebody came to the job's card."""
+        job_id, job = self._pick(data, "leased")
+        if first:
+            self.disturb(int(job.uuids[0][-1]), first)
+        self._start(job_id, job)
 
     def _start(self, job_id: str, job: Job) -> None:
         in_the_way = self._in_the_way(job)
@@ -109,28 +114,35 @@ class Courses(RuleBasedStateMachine):
             assert self.host.engine_away
 
     @precondition(lambda self: self._any("leased", "running"))
-    @rule(data=st.data(), phase=st.sampled_from(["ended", "killed"]), left=st.sampled_from(["", "process", "memory", "container"]))
-    def end(self, data: Any, phase: str, left: str) -> None:
+    @rule(
+        data=st.data(), how=st.sampled_from(["released", "ended", "killed"]), left=st.sampled_from(["", "process", "memory", "container"])
+    )
+    def end(self, data: Any, how: str, left: str) -> None:
         """A job ends, cleanly or with its runner; one that ran may leave something on its card."""
-        _, job = self._pick(data, "leased", "running")
+        job_id, job = self._pick(data, "leased", "running")
         job.left = left if job.phase == "running" else ""
-        job.phase = phase
+        job.phase = "killed" if how == "killed" else "ended"
         self._show()
+        if how == "released":
+            self._release(job_id, job)
 
     @precondition(lambda self: self._any("ended"))
     @rule(data=st.data())
     def release(self, data: Any) -> None:
-        job_id, job = self._pick(data, "ended")
+        self._release(*self._pick(data, "ended"))
+
+    def _release(self, job_id: str, job: Job) -> None:
         gone = self.host.pool.release(job_id, 1)
         assert gone == (not job.left) or self.host.engine_away or job.uuids[0] in self.world.lost | self.world.foreign
 
     @precondition(lambda self: any(job.left for job in self.jobs.values()))
     @rule()
     def clean(self) -> None:
-        """What jobs had left is gone."""
+        """What jobs had left is gone, and somebody looks."""
         for job in self.jobs.values():
             job.left = ""
         self._show()
+        self.look()
 
     # ------------------------------------------------------------------------------------------------- what happens around
 
@@ -185,37 +197,35 @@ class Courses(RuleBasedStateMachine):
     # ---------------------------------------------------------------------------------------------------------- the promises
 
     @invariant()
-    def every_slot_has_at_most_one_lease_and_every_lease_its_slots(self) -> None:
+    def the_promises_hold(self) -> None:
+        held, free = self._open_leases(), self._free()
+        self._each_slot_has_one_lease()
+        self._who_lives_has_its_cards(held)
+        self._what_is_left_is_leased(held)
+        self._free_is_what_nobody_uses(held, free)
+
+    def _each_slot_has_one_lease(self) -> None:
         with self.database.reading() as session:
             slots = session.execute(select(GpuSlotRow.uuid, GpuSlotRow.lease_id).where(GpuSlotRow.host == self.host.name)).all()
             held = leases.list_open(session, self.host.name)
-        assert sorted((uuid, lease_id) for uuid, lease_id in slots if lease_id) == sorted(
-            (uuid, lease.id) for lease in held for uuid in lease.uuids
-        )
+        taken = sorted((uuid, lease_id) for uuid, lease_id in slots if lease_id)
+        assert taken == sorted((uuid, lease.id) for lease in held for uuid in lease.uuids)
 
-    @invariant()
-    def a_job_that_lives_has_its_cards(self) -> None:
-        held = self._open_leases()
+    def _who_lives_has_its_cards(self, held: dict[str, LeaseRecord]) -> None:
         assert {job_id for job_id, job in self.jobs.items() if job.is_alive} <= held.keys()
         assert all(held[job_id].uuids == job.uuids for job_id, job in self.jobs.items() if job_id in held)
 
-    @invariant()
-    def what_a_job_left_is_leased_to_it(self) -> None:
+    def _what_is_left_is_leased(self, held: dict[str, LeaseRecord]) -> None:
         """So that its card is not called somebody else's. Memory alone cannot be told from that of a stranger who is there too."""
-        left = {
-            job_id for job_id, job in self.jobs.items() if job.left in ("process", "container") and job.uuids[0] not in self.world.ever_lost
-        }
-        assert left <= self._open_leases().keys()
+        telling = {job_id: job for job_id, job in self.jobs.items() if job.left in ("process", "container")}
+        assert {job_id for job_id, job in telling.items() if job.uuids[0] not in self.world.ever_lost} <= held.keys()
 
-    @invariant()
-    def a_card_is_free_only_when_nobody_has_anything_to_do_with_it(self) -> None:
-        assert set() == self._free() & self._in_use()
-
-    @invariant()
-    def a_card_that_nobody_has_anything_to_do_with_is_free(self) -> None:
-        leased = {uuid for lease in self._open_leases().values() for uuid in lease.uuids}
-        idle = {f"GPU-{index}" for index in range(CARDS)} - leased - self._in_use() - self.world.ever_lost
-        assert self.host.engine_away or idle <= self._free()
+    def _free_is_what_nobody_uses(self, held: dict[str, LeaseRecord], free: set[str]) -> None:
+        used = self._in_use()
+        assert set() == free & used
+        leased = {uuid for lease in held.values() for uuid in lease.uuids}
+        idle = {f"GPU-{index}" for index in range(CARDS)} - leased - used - self.world.ever_lost
+        assert self.host.engine_away or idle <= free
 
     # -------------------------------------------------------------------------------------------------------------- helpers
 
@@ -245,7 +255,7 @@ class Courses(RuleBasedStateMachine):
     def _has_cause(self, job: Job) -> bool:
         return job.is_alive or bool(job.left)
 
-    def _open_leases(self) -> dict[str, Any]:
+    def _open_leases(self) -> dict[str, LeaseRecord]:
         with self.database.reading() as session:
             return {lease.job_id: lease for lease in leases.list_open(session, self.host.name)}
 
@@ -276,5 +286,5 @@ def test_no_course_of_events_gives_a_card_two_holders_or_leaves_one_without_a_ca
     """L0 of the reference: with kills of the runner at every step."""
     names = {"database": database, "host_class": type(host), "folder": tmp_path}
     case = type("Course", (Courses,), names).TestCase
-    case.settings = settings(max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
+    case.settings = settings(max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
     case("runTest").runTest()
