@@ -23,7 +23,7 @@ from rich.table import Table
 
 from benchmarks.kill_matrix.crowd import Crowd, furnish
 from benchmarks.kill_matrix.engine import private_engine
-from benchmarks.kill_matrix.judge import KINDS, Finding, judge
+from benchmarks.kill_matrix.judge import KINDS, Finding, count_excused, judge
 from benchmarks.kill_matrix.killer import Killer, plan_lives, run_lives
 from benchmarks.kill_matrix.proxy import SocketProxy
 from benchmarks.kill_matrix.trouble import DiskFull, EngineKilled, SocketCut, Trouble, Window, draw_lengths
@@ -41,13 +41,14 @@ _FLOOR_BYTES = 32 << 20
 
 @dataclass(frozen=True)
 class Result:
-    """``kills`` and ``troubles`` count by kind; ``refused`` are requests that a user had to repeat."""
+    """``kills`` and ``troubles`` count by kind; ``excused`` ends that a trouble explains, ``refused`` requests to repeat."""
 
     seed: int
     kills: Counter[str]
     troubles: Counter[str]
     jobs: Counter[str]
     findings: Sequence[Finding]
+    excused: Counter[str]
     refused: int
     peak: int
     seconds: float
@@ -117,7 +118,7 @@ def try_to_lose(
             time.sleep(0.5)  # for the engine's last words
             witness.close()
         windows = [trouble.window for trouble in happened if trouble.window]
-        findings = judge(runner, crowd, witness.events(), windows)
+        findings, excused = judge(runner, crowd, witness.events(), windows), count_excused(runner, crowd)
     findings += [Finding("services that ended themselves", "", words) for words in killer.problems]
     return Result(
         seed=seed,
@@ -125,6 +126,7 @@ def try_to_lose(
         troubles=Counter(trouble.kind for trouble in happened),
         jobs=Counter(member.load.name for member in crowd.members),
         findings=findings,
+        excused=excused,
         refused=len(crowd.failures),
         peak=witness.peak(),
         seconds=time.monotonic() - began,
@@ -196,6 +198,8 @@ def _show(result: Result) -> None:
         table.add_section()
     table.add_row("kills of the service", str(result.kills.total()))
     table.add_row("jobs", str(result.jobs.total()))
+    for reason, count in sorted(result.excused.items()):
+        table.add_row(f"jobs that ended as {reason} for a trouble", str(count))
     table.add_row("containers at once, at most", str(result.peak))
     table.add_row("requests that had to be repeated", str(result.refused))
     table.add_row("seconds", f"{result.seconds:.0f}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -71,6 +71,12 @@ def judge(runner: Runner, crowd: Crowd, events: Sequence[Seen], windows: Sequenc
     for case in cases:
         findings += [*_judge_starts(case), *_judge_end(case), *_judge_attempts(case), *_judge_log(case)]
     return [*findings, *_judge_leftovers(runner, crowd)]
+
+
+def count_excused(runner: Runner, crowd: Crowd) -> Counter[str]:
+    """Ends other than the load's own, by reason; those that no trouble excuses are findings as well."""
+    found = [(member.load, _find(runner, member.job_id)) for member in crowd.members]
+    return Counter(str(job.end_reason) for load, job in found if job and job.end_reason and str(job.end_reason) != load.reason)
 
 
 def accepted_ends(load: Load, touched: Iterable[str]) -> set[str]:
