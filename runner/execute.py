@@ -65,6 +65,7 @@ class Attempt:
         self._scheduler = scheduler
         self._follower = Follower(installation, self._journal, orders, self._spec)
         self._shown_at = 0.0
+        self._data: job_data.PinnedData | None = None
 
     @property
     def _job(self) -> JobRecord:
@@ -130,7 +131,15 @@ class Attempt:
 
     def _create(self) -> None:
         self._run_dir.log_file.touch()
-        self._journal.hold_back(container_id=self._engine.create(self._container_spec()))
+        try:
+            container_id = self._engine.create(self._container_spec())
+        except ImageMissingError:
+            if not self._installation.recent.get(self._image_key):
+                raise
+            self._installation.recent.put(self._image_key, False)  # it went since it was seen
+            self._pull()
+            container_id = self._engine.create(self._container_spec())
+        self._journal.hold_back(container_id=container_id)
 
     def _collect(self, status: ContainerStatus) -> Outcome:
         """Reads the results. A training that failed keeps the stages it left; other kinds count only when the image succeeded."""
@@ -252,9 +261,10 @@ class Attempt:
     def _candidates(self) -> Sequence[Sample]:
         if self._spec.kind is Kind.TRAINING:
             return ()
-        with self._installation.database.reading() as session:
-            data = job_data.pin(session, self._job.plan["data"])
-        return job_data.read(self._installation, data)
+        if self._data is None:
+            with self._installation.database.reading() as session:
+                self._data = job_data.pin(session, self._job.plan["data"])
+        return job_data.read(self._installation, self._data)
 
     def _model(self) -> ModelInput | None:
         if not self._job.plan["model"]:
@@ -265,15 +275,18 @@ class Attempt:
 
     def _has_image(self) -> bool:
         """As of a few seconds ago: an image that went since then is missed when the container is created."""
-        there = ("image", self._job.engine, self._job.image_digest)
-        if self._installation.recent.get(there):
+        if self._installation.recent.get(self._image_key):
             return True
         for reference in (self._job.image_digest, self._job.image_reference):
             facts = self._engine.find_image(reference)
             if facts and facts.digest == self._job.image_digest:
-                self._installation.recent.put(there, True)
+                self._installation.recent.put(self._image_key, True)
                 return True
         return False
+
+    @property
+    def _image_key(self) -> tuple[str, ...]:
+        return ("image", self._job.engine, self._job.image_digest)
 
     def _container_spec(self) -> ContainerSpec:
         plan = self._job.plan

@@ -66,6 +66,9 @@ class Journal:
         self._installation = installation
         self._orders = orders
         self._loaded_at = time.monotonic()
+        #: What this attempt noted: nothing yet when it is only now to begin, None when it must be read.
+        self._noted: dict[str, Any] | None = {} if job.step is Step.QUEUED else None
+        self._held_back: dict[str, Any] = {}
         self.job = job
 
     def at(self, step: Step, action: Callable[[], None]) -> None:
@@ -80,15 +83,18 @@ class Journal:
         if self.job.step is step:
             return
         times: dict[str, Any] = {"started_at": datetime.now(timezone.utc)} if self.job.started_at is None else {}
+        columns = {**self._held_back, **times}
         job = replace(self.job, step=step, **times)
         line = {"attempt": job.attempt, **detail}
 
         def write(session: Session) -> None:
-            jobs.enter_step(session, job.id, job.attempt, step, line, **times)
+            jobs.enter_step(session, job.id, job.attempt, step, line, **columns)
             if step is Step.START:
                 self.tell(session, "started", job_view(job, attended=True))
 
         self._installation.database.write(write)
+        self._held_back = {}
+        self._remember(line)
         self.show(job)
 
     def note(self, **detail: Any) -> None:
@@ -96,16 +102,28 @@ class Journal:
         job = self.job
         line = {"attempt": job.attempt, **detail}
         self._installation.database.write(lambda session: jobs.note(session, job.id, job.attempt, job.step, line))
+        self._remember(line)
+
+    def _remember(self, line: Mapping[str, Any]) -> None:
+        if self._noted is not None:
+            self._noted.update(line)
 
     def noted(self) -> dict[str, Any]:
         """What this attempt noted, the last under each name."""
-        with self._installation.database.reading() as session:
-            events = jobs.list_events(session, self.job.id)
-        return {name: value for event in events if event.attempt == self.job.attempt for name, value in event.detail.items()}
+        if self._noted is None:
+            with self._installation.database.reading() as session:
+                events = jobs.list_events(session, self.job.id)
+            self._noted = {name: value for event in events if event.attempt == self.job.attempt for name, value in event.detail.items()}
+        return self._noted
 
     def update(self, **columns: Any) -> None:
         self._installation.database.write(lambda session: jobs.set_columns(session, self.job.id, **columns))
         self.show(replace(self.job, **columns))
+
+    def hold_back(self, **columns: Any) -> None:
+        """As ``update``, durable and seen with the next step: for what is found again when the present one is repeated."""
+        self._held_back |= columns
+        self.job = replace(self.job, **columns)
 
     def reload(self) -> JobRecord:
         """With what others may have written: nobody else changes anything but the request to end."""

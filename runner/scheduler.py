@@ -54,6 +54,7 @@ class Scheduler:
         self._newest: datetime | None = None
         self._charged_at = time.time()
         self._attempts: dict[str, int] = {}
+        self._with_gpus: set[str] = set()
         self._held: IO[str] | None = None
 
     # --------------------------------------------------------------------------------------------------------- the tick
@@ -69,12 +70,12 @@ class Scheduler:
         charging = now - self._charged_at >= _CHARGE_EVERY_S
         if not len(self._queue) and not charging:
             return []
-        running = self._running()
+        self._release_unadmitted()
+        running, standing = self._read_running(now)
         if charging:
             self._charge(running, now)
-        self._release_unadmitted()
         offers = _Offers(self._installation)
-        decision = self._queue.decide(self._host(), running, offers, self._shares(now), now)
+        decision = self._queue.decide(self._host(), running, offers, standing, now)
         return [start.job_id for start in decision.starts if self._admit(start, offers)]
 
     def _admit(self, start: Start, offers: _Offers) -> bool:
@@ -87,8 +88,7 @@ class Scheduler:
             log.info("job %s waits: %s", start.job_id, busy.message)
             return False
         self._queue.remove(start.job_id)
-        with self._installation.database.writing() as session:
-            admitted = queued.admit(session, start.job_id, attempt, uuids)
+        admitted = self._installation.database.write(lambda session: queued.admit(session, start.job_id, attempt, uuids))
         if not admitted and uuids:
             self._installation.gpus.release(start.job_id, attempt)
         self._installation.bell.ring(start.job_id)
@@ -96,6 +96,9 @@ class Scheduler:
 
     def _release_unadmitted(self) -> None:
         """A scheduler that was killed between lease and admission left cards with a job that still waits: it would wait for itself."""
+        self._with_gpus = {job_id for job_id in self._with_gpus if job_id in self._queue}
+        if not self._with_gpus:
+            return
         with self._installation.database.reading() as session:
             held = leases.list_open(session, self._installation.host)
         for lease in held:
@@ -151,8 +154,8 @@ class Scheduler:
             waiting = [job_id for job_id in job_ids if job_id in self._queue]
             if not waiting:
                 return {}
-            books = (self._host(), self._running(), _Offers(self._installation), self._shares(now), now)
-            found = self._queue.explain_all(waiting, *books)
+            running, standing = self._read_running(now)
+            found = self._queue.explain_all(waiting, self._host(), running, _Offers(self._installation), standing, now)
         return {job_id: (place.position, place.reason) for job_id, place in found.items()}
 
     def submitted(self, job: QueuedJob) -> None:
@@ -201,24 +204,18 @@ class Scheduler:
         if job.cancelled or job.id in self._queue:
             return
         self._attempts[job.id] = job.attempt
+        if job.gpu_count:
+            self._with_gpus.add(job.id)
         self._newest = max(self._newest or job.created_at, job.created_at)
         self._queue.add(entry_of(job))
 
-    def _running(self) -> list[Running]:
+    def _read_running(self, now: float) -> tuple[list[Running], dict[tuple[str, str], Share]]:
+        """Who runs, and what everybody has used and may use, of one moment."""
+        half_life_s = self._installation.settings.share_half_life_s
         with self._installation.database.reading() as session:
-            admitted = [job for job in queued.list_admitted(session) if job.gpu_count or self._is_looked_after(job)]
-        return [
-            Running(
-                job_id=job.id,
-                user=job.user or _NOBODY,
-                project=job.project,
-                gpu_uuids=job.gpu_uuids,
-                cpu_count=job.cpu_count,
-                memory_bytes=job.memory_bytes,
-                ends_by=job.admitted_at.timestamp() + job.runtime_s if job.runtime_s and job.admitted_at else None,
-            )
-            for job in admitted
-        ]
+            admitted = queued.list_admitted(session)
+            records = shares.list_shares(session)
+        return [_running(job) for job in admitted], {(record.kind, record.name): _share(record, now, half_life_s) for record in records}
 
     def _host(self) -> Host:
         installation = self._installation
@@ -228,20 +225,6 @@ class Scheduler:
             job_slots=installation.settings.job_slots or cpu_count(),
             blocked=self._engine_silent() or disk_problem(installation),
         )
-
-    def _shares(self, now: float) -> dict[tuple[str, str], Share]:
-        half_life_s = self._installation.settings.share_half_life_s
-        with self._installation.database.reading() as session:
-            records = shares.list_shares(session)
-        return {
-            (record.kind, record.name): Share(
-                record.weight,
-                record.max_gpus,
-                record.max_jobs,
-                shares.decay(record.usage_gpu_s, record.used_until.timestamp(), now, half_life_s),
-            )
-            for record in records
-        }
 
     def _charge(self, running: Sequence[Running], now: float) -> None:
         """The time since the last charge, to the user and the project of each running job: its cards, or its share of the processors."""
@@ -284,6 +267,23 @@ class _Offers:
             except UnavailableError as error:
                 self._problem = error.message
         return self._books
+
+
+def _running(job: QueuedJob) -> Running:
+    return Running(
+        job_id=job.id,
+        user=job.user or _NOBODY,
+        project=job.project,
+        gpu_uuids=job.gpu_uuids,
+        cpu_count=job.cpu_count,
+        memory_bytes=job.memory_bytes,
+        ends_by=job.admitted_at.timestamp() + job.runtime_s if job.runtime_s and job.admitted_at else None,
+    )
+
+
+def _share(record: shares.ShareRecord, now: float, half_life_s: float) -> Share:
+    used = shares.decay(record.usage_gpu_s, record.used_until.timestamp(), now, half_life_s)
+    return Share(record.weight, record.max_gpus, record.max_jobs, used)
 
 
 def entry_of(job: QueuedJob) -> Entry:

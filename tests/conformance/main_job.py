@@ -282,11 +282,11 @@ def drive_and_die(runner: Runner, job_id: str, step: str) -> None:
         "    enter(self, step, **detail)\n"
         f"    if str(step) == {step!r}: os.kill(os.getpid(), signal.SIGKILL)\n"
         "Journal.enter = enter_and_die\n"
-        "update = Journal.update\n"
-        "def die_or_update(self, **columns):\n"
+        "hold_back = Journal.hold_back\n"
+        "def die_or_hold_back(self, **columns):\n"
         f"    if 'container_id' in columns and {step!r} == 'created': os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    update(self, **columns)\n"
-        "Journal.update = die_or_update\n"
+        "    hold_back(self, **columns)\n"
+        "Journal.hold_back = die_or_hold_back\n"
         "with Runner.open(load_settings()) as runner: runner.run(sys.argv[1])\n"
     )
     environment = {**os.environ, **environment_of(runner._installation.settings)}
