@@ -43,7 +43,7 @@ class Follower:
             try:
                 return self._follow_once()
             except EngineGoneError:
-                self.engine_was_away = True
+                self._note_absence()
                 silent_since = silent_since or time.monotonic()
                 if time.monotonic() - silent_since > self._silence_allowed_s:
                     raise
@@ -53,6 +53,12 @@ class Follower:
                 if status.state != "gone":
                     raise
                 return status
+
+    def _note_absence(self) -> None:
+        """On record: another runner may see the end that this one waits for."""
+        if not self.engine_was_away:
+            self.engine_was_away = True
+            self._journal.note(engine_was_away=True)
 
     @property
     def _silence_allowed_s(self) -> float:
@@ -67,6 +73,8 @@ class Follower:
         job, container_id = self._journal.job, self._container_id
         if job.step in (Step.CREATE, Step.START) and self._engine.status(container_id).state == "gone":
             return ContainerStatus(container_id, "", "gone")
+        if job.step is Step.FOLLOW:  # adopted: nobody listened meanwhile, but what was said before has a time
+            self._heard_at = time.monotonic() - max(0.0, time.time() - self._last_sign())
         output = LogCopy(self._engine, container_id, self._run_dir.log_file)
         with self._installation.watch(self._engine, container_name(job.id, job.attempt), container_id) as watch:
             self._journal.at(Step.START, self._start)
@@ -131,6 +139,11 @@ class Follower:
             return None
         return Stop(EndReason.SILENT, f"the image neither printed nor reported progress for {allowed_s:g} s and was stopped", time.time())
 
+    def _last_sign(self) -> float:
+        """When the image last printed or wrote a file at the top of ``out/``, as far as the files tell; Unix seconds."""
+        files = [self._run_dir.log_file, *self._run_dir.out_dir.glob("*")]
+        return max((file.stat().st_mtime for file in files if file.is_file()), default=time.time())
+
     def _is_late(self) -> bool:
         if not self._spec.timeout_s:
             return False
@@ -151,7 +164,7 @@ class Follower:
             cancel_requested_at=job.cancel_requested_at,
             timeout_s=self._spec.timeout_s,
             stop=_stop(noted),
-            engine_was_away=self.engine_was_away,
+            engine_was_away=bool(noted.get("engine_was_away")),
             rebooted=noted.get("boot", boot_id()) != boot_id(),
             log_tail=tail if job.gpu_uuids else (),
         )
