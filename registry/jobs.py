@@ -22,6 +22,7 @@ PREFIX_LENGTH = 3
 _JOBS: Any = JobRow.__table__
 _EVENTS: Any = JobEventRow.__table__
 _FIND = Prepared(select(_JOBS).where(_JOBS.c.id == bindparam("job_id")))
+_FIND_MANY = Prepared(select(_JOBS).where(_JOBS.c.id.in_(bindparam("job_ids", expanding=True))))
 _ADD = Prepared(_JOBS.insert())
 _NOTE = Prepared(_EVENTS.insert())
 _CANCEL_TIME = Prepared(select(_JOBS.c.cancel_requested_at).where(_JOBS.c.id == bindparam("job_id")))
@@ -192,6 +193,11 @@ def find_job(session: Session, id: str) -> JobRecord | None:  # noqa: A002 - the
     """The job of exactly this id, or None."""
     row = _FIND.run(session, job_id=id).first()
     return _record(row) if row else None
+
+
+def find_jobs(session: Session, ids: Iterable[str]) -> list[JobRecord]:
+    """The jobs of exactly these ids, in any order; unknown ones are left out."""
+    return [_record(row) for row in _FIND_MANY.run(session, job_ids=list(ids))]
 
 
 @dataclass(frozen=True)
