@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable
 
+from contracts.errors import UnavailableError
 from contracts.job import EndReason
 from registry import jobs
 from registry.jobs import JobRecord
@@ -35,7 +36,10 @@ class Driver(threading.Thread):
                 self._drivers.drive(self.job_id, self.orders, self._wait_for_lock_s)
         except BaseException as error:
             self.error = error
-            log.exception("the driver of job %s stopped", self.job_id)
+            if isinstance(error, (UnavailableError, OSError)):  # a full disk, a database that is away: it is carried on when that is over
+                log.warning("the driver of job %s stopped: %s", self.job_id, error)
+            else:
+                log.exception("the driver of job %s stopped", self.job_id)
         finally:
             self._drivers.ended(self.job_id)
 

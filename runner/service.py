@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from enum import Enum
@@ -35,6 +36,8 @@ Member = TypeVar("Member", bound=Enum)
 ENDED = tuple(str(state) for state in JobState if state.ended)
 #: How often a watcher looks at a job that another process may change without a word.
 _LOOK_EVERY_S = 1.0
+#: How long a process that is to drive a job may take to start.
+_START_S = 10.0
 
 
 class Runner(ImageVerbs, DatasetVerbs, ModelVerbs, GpuVerbs, ShareVerbs):
@@ -121,6 +124,13 @@ class Runner(ImageVerbs, DatasetVerbs, ModelVerbs, GpuVerbs, ShareVerbs):
             pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output}
             subprocess.run(command, **pipes, start_new_session=True, env=environment, cwd=str(self._installation.home), check=True)
         self._drivers.let_go([job.id], timeout_s=0.0)
+        self._wait_until_driven(job.id)
+
+    def _wait_until_driven(self, job_id: str) -> None:
+        """So that whoever looks next does not find a job that nobody drives; a process that cannot start must not keep anybody."""
+        end = time.monotonic() + _START_S
+        while time.monotonic() < end and not (self._installation.run_dir(job_id).is_driven() or self._find_job(job_id).state.ended):
+            time.sleep(0.05)
 
     def watch(self, reference: str) -> Iterator[dict[str, Any]]:
         """The job each time it changes, until it has ended. When no process drives it, a thread of this one does."""

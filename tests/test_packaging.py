@@ -24,6 +24,7 @@ DATA_FILES = {
     "contracts/rpc/sluice_pb2.pyi",
     "runner/py.typed",
     "runner/default.cfg",
+    "runner/gpus/xid.cfg",
 }
 
 

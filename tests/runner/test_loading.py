@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import ConfigurationError
-from contracts.seams import GROUPS, Dialect, Engine, Format, GpuSource, Store
+from contracts.seams import GROUPS, Dialect, Engine, Format, GpuSource, Listener, Store
 from runner.loading import installed, load, load_all
 
-BASES = {"engine": Engine, "gpu source": GpuSource, "store": Store, "format": Format, "dialect": Dialect}
+BASES = {"engine": Engine, "gpu source": GpuSource, "store": Store, "format": Format, "dialect": Dialect, "listener": Listener}
 
 
 @pytest.mark.parametrize("seam", sorted(GROUPS))
