@@ -24,7 +24,7 @@ LISTING: Listing = {
         "dataset": ("runner.cli.dataset:dataset", "Import, sample and show datasets."),
         "job": ("runner.cli.job:job", "Watch, cancel and repeat jobs."),
         "model": ("runner.cli.model:model", "Show and export models."),
-        "gpu": ("runner.cli.gpu:gpu", "Show the GPUs and who holds them."),
+        "gpu": ("runner.cli.gpu:gpu", "Show the GPUs and who holds them, take them out of use, and put them into pools."),
         "share": ("runner.cli.share:share", "Show and set who gets how much of the GPUs."),
     },
     "This machine": {
