@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 import docker
 import pytest
 
-from contracts.gpu import Gpu, GpuProcess
+from contracts.gpu import Gpu, GpuProcess, Snapshot
 from registry.leases import LeaseRecord, LeaseState
 from registry.tables import now
-from runner.gpus import CardState, Reading, classify, containers_of
+from runner.gpus import Books, CardState
+from runner.gpus.host import containers_of
 
 pytestmark = pytest.mark.docker
 
@@ -33,7 +35,16 @@ def container() -> Iterator[Any]:
 def test_a_process_on_a_leased_card_is_the_jobs_when_it_is_in_its_container_and_a_strangers_otherwise(container: Any) -> None:
     pid = container.attrs["State"]["Pid"]
     assert containers_of(pid) == (container.id,)
-    reading = Reading((Gpu("GPU-0", 0, processes=(GpuProcess(pid),)),), {})
+    snapshot = Snapshot((Gpu("GPU-0", 0, processes=(GpuProcess(pid),)),), taken_at=time.time())
     own = LeaseRecord(1, "host", "t1234567", 1, ("GPU-0",), LeaseState.ACTIVE, "", now(), container_id=container.id)
     other = replace(own, container_id="ab" * 32)
-    assert [classify(reading, [lease])[0].state for lease in (own, other)] == [CardState.LEASED, CardState.CONTENDED]
+    states = [Books("host", snapshot, leases=(lease,), own={lease.container_id: ("t1234567", 1)}).cards[0].state for lease in (own, other)]
+    assert states == [CardState.LEASED, CardState.CONTENDED]
+
+
+def test_a_process_that_was_put_into_a_running_container_is_its_jobs_too(container: Any) -> None:
+    """A25: `docker exec`."""
+    container.exec_run(["python3", "-c", "import time; time.sleep(600)"], detach=True)
+    pids = [int(row[1]) for row in container.top()["Processes"]]
+    assert len(pids) == 2
+    assert {containers_of(pid) for pid in pids} == {(container.id,)}
