@@ -14,7 +14,19 @@ from contracts.errors import ConflictError, InternalError, NotFoundError, Reques
 from contracts.image import Kind
 from contracts.job import EndReason, Evidence, JobSpec, JobState, JobWarning, Step
 from registry.database import Database
-from registry.jobs import add_event, add_job, Filter, count_jobs, find_job, finish_job, get_job, list_events, list_jobs, list_unclean, update_job
+from registry.jobs import (
+    Filter,
+    add_event,
+    add_job,
+    count_jobs,
+    find_job,
+    finish_job,
+    get_job,
+    list_events,
+    list_jobs,
+    list_unclean,
+    update_job,
+)
 from registry.tables import JobRow
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=timezone.utc)
@@ -115,7 +127,10 @@ def test_jobs_are_listed_newest_first_in_pages_by_state_and_kind(session: Sessio
     finish_job(session, "j5000000", EndReason.TIMEOUT)
     assert [job.id[:2] for job in list_jobs(session)] == ["j5", "j4", "j3", "j2", "j1", "j0"]
     assert [job.id[:2] for job in list_jobs(session, limit=2, offset=1)] == ["j4", "j3"]
-    assert [job.id[:2] for job in list_jobs(session, Filter(kinds=(Kind.MINING,), states=(JobState.QUEUED, JobState.RUNNING)))] == ["j3", "j1"]
+    assert [job.id[:2] for job in list_jobs(session, Filter(kinds=(Kind.MINING,), states=(JobState.QUEUED, JobState.RUNNING)))] == [
+        "j3",
+        "j1",
+    ]
     assert count_jobs(session, Filter(kinds=(Kind.MINING,), states=(JobState.FAILED,))) == 1
     assert count_jobs(session) == 6
 

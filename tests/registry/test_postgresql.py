@@ -21,7 +21,7 @@ from contracts.job import EndReason, Evidence, Step
 from registry.database import Database
 from registry.datasets import add_version, list_datasets, list_versions, next_number, remove_dataset
 from registry.images import get_image, remove_image, replace_image
-from registry.jobs import add_event, finish_job, get_job, list_events, list_jobs, update_job
+from registry.jobs import Filter, add_event, finish_job, get_job, list_events, list_jobs, update_job
 from registry.leases import list_open, release, take
 from registry.links import add_link, list_links
 from registry.models import StageRecord, add_model, get_model, remove_model
