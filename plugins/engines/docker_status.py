@@ -59,11 +59,12 @@ def gone_status(container_id: str) -> ContainerStatus:
     return ContainerStatus(id=container_id, name="", state="gone")
 
 
-def stats_of(raw: Mapping[str, Any], host_memory_bytes: int) -> ContainerStats:
-    """One sample. Memory is without the file cache that the kernel can drop, as `docker stats` shows it.
+def stats_of(raw: Mapping[str, Any] | None, host_memory_bytes: int) -> ContainerStats:
+    """One sample; the engine answers null for a container that ends at this moment. Memory is without the file cache that the kernel can drop, as `docker stats` shows it.
 
     The engine says the host's memory where there is no limit.
     """
+    raw = raw or {}
     memory, cpu = raw.get("memory_stats") or {}, (raw.get("cpu_stats") or {}).get("cpu_usage") or {}
     if "usage" not in memory:
         return ContainerStats()
