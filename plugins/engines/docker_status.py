@@ -60,9 +60,9 @@ def gone_status(container_id: str) -> ContainerStatus:
 
 
 def stats_of(raw: Mapping[str, Any] | None, host_memory_bytes: int) -> ContainerStats:
-    """One sample; the engine answers null for a container that ends at this moment. Memory is without the file cache that the kernel can drop, as `docker stats` shows it.
+    """One sample; the engine answers null for a container that ends at this moment.
 
-    The engine says the host's memory where there is no limit.
+    Memory is without the file cache that the kernel can drop, as `docker stats` shows it. The engine says the host's where there is no limit.
     """
     raw = raw or {}
     memory, cpu = raw.get("memory_stats") or {}, (raw.get("cpu_stats") or {}).get("cpu_usage") or {}
