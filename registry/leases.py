@@ -99,7 +99,10 @@ def release(session: Session, job_id: str, attempt: int, *, note: str = "", stat
     row = _open_lease(session, job_id, attempt)
     if row is None or LeaseState(row.state) not in states:
         return
-    session.execute(update(GpuSlotRow).where(GpuSlotRow.lease_id == row.id).values(lease_id=None))
+    own = GpuSlotRow.lease_id == row.id
+    # In the order in which they are taken: otherwise who takes and who releases could wait for each other in a circle.
+    session.execute(select(GpuSlotRow.slot).where(own).order_by(GpuSlotRow.uuid, GpuSlotRow.slot).with_for_update()).all()
+    session.execute(update(GpuSlotRow).where(own).values(lease_id=None))
     row.state, row.updated_at, row.note = LeaseState.RELEASED.value, now(), note or row.note
     session.flush()
 

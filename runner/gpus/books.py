@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from contracts.gpu import Gpu, GpuProcess, Snapshot
+from contracts.job import GpuWish
 from registry.gpus import DeviceRecord, PoolRecord
 from registry.leases import LeaseRecord
 from runner.gpus.claims import containers_by_device
@@ -47,6 +48,8 @@ class Books:
     idle_bytes: int = IDLE_BYTES
     proc: Path = PROC
     read_at: float = field(default_factory=time.time)
+    #: What was found for a wish, whoever asks: many jobs of a queue wish the same.
+    found: dict[GpuWish, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def cards(self) -> tuple[Card, ...]:
@@ -105,7 +108,7 @@ class Books:
 
     def without(self, lease: LeaseRecord) -> Books:
         """As if there were no such lease: what is on its cards then is somebody else's."""
-        return replace(self, leases=tuple(other for other in self.leases if other.id != lease.id))
+        return replace(self, leases=tuple(other for other in self.leases if other.id != lease.id), found={})
 
 
 def _listed(gpu: Gpu) -> tuple[GpuProcess, ...]:

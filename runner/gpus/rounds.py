@@ -86,7 +86,8 @@ class Rounds:
             for uuid, kind, job_id, detail in changes.events:
                 gpus.add_event(session, books.host, uuid, kind, job_id=job_id, detail=detail)
         changed = {device.uuid: device for device in changes.devices}
-        return replace(books, devices={uuid: device for uuid, device in {**devices, **changed}.items() if uuid not in changes.removed})
+        kept = {uuid: device for uuid, device in {**devices, **changed}.items() if uuid not in changes.removed}
+        return replace(books, devices=kept, found={})
 
     def _forget(self, now: float) -> None:
         if now - self._forgot_at < _FORGET_EVERY_S:
@@ -113,7 +114,7 @@ def _changes(books: Books, devices: Mapping[str, DeviceRecord], xids: Sequence[X
     after = {**devices, **{uuid: device for uuid, device in seen.items() if device}}
     for uuid in devices.keys() - seen.keys():
         after[uuid] = _unseen(changes, books, devices[uuid], xids, now)
-    cards = replace(books, devices=after).cards
+    cards = replace(books, devices=after, found={}).cards
     for card in cards:
         if card.uuid in after:
             after[card.uuid] = _with_state(changes, after[card.uuid], card, now)
