@@ -5,7 +5,8 @@ free only when all three say so (``cards``). ``GpuPool`` is what the rest of the
 """
 
 from runner.gpus.books import IDLE_BYTES, Books
-from runner.gpus.cards import Card, CardState, classify
+from runner.gpus.cards import Card, CardState
+from runner.gpus.classification import classify
 from runner.gpus.findings import Finding, GpuLost, LeaseHolder, Orphan, Violated
 from runner.gpus.pool import GpuPool
 

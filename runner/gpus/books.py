@@ -54,13 +54,13 @@ class Books:
     @cached_property
     def cards(self) -> tuple[Card, ...]:
         """Every device with its state: cards by index, each followed by its slices; what is missing comes last."""
-        from runner.gpus.cards import classify
+        from runner.gpus.classification import classify
 
         return classify(self)
 
     def card(self, uuid: str) -> Card:
         """One device alone, so that the processes of the others are not looked for. Raises ``KeyError`` for one that is not there."""
-        from runner.gpus.cards import classify_one
+        from runner.gpus.classification import classify_one
 
         return classify_one(self, self.gpus[uuid])
 

@@ -14,7 +14,8 @@ from registry import gpus
 from registry.gpus import DeviceRecord
 from registry.leases import LeaseRecord, LeaseState
 from runner.gpus.books import Books
-from runner.gpus.cards import Card, CardState, taints_on
+from runner.gpus.cards import Card, CardState
+from runner.gpus.classification import taints_on
 from runner.gpus.findings import Finding, GpuLost, LeaseHolder, Orphan, Violated
 from runner.gpus.health import Surroundings, Xid, diagnose, weigh
 from runner.gpus.reading import Reader
