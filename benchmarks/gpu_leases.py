@@ -66,28 +66,33 @@ def _rows(measured: list[tuple[dict[str, float], dict[str, float]]]) -> list[Row
 def _contest(kind: str, world: Path, rounds: int, turn: int) -> dict[str, float]:
     """All processes at once, from the word to begin until the last has done its rounds."""
     environment = {**os.environ, FILE_VARIABLE: str(world / "cards.json")}
-    command = [sys.executable, "-m", "benchmarks.gpu_leases", kind, world, str(rounds)]
+    command: list[str | Path] = [sys.executable, "-m", "benchmarks.gpu_leases", kind, world, str(rounds)]
     workers = [
         subprocess.Popen([*command, f"{turn}{number}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         for number in range(PROCESSES)
     ]
     for worker in workers:
-        assert worker.stdout is not None
-        worker.stdout.readline()  # it is ready
+        _line_of(worker)  # it is ready
     begin = time.perf_counter()
-    answers = [json.loads(worker.communicate(b"\n")[0]) for worker in _begun(workers)]
+    for worker in workers:
+        _begin(worker)
+    answers = [json.loads(_line_of(worker)) for worker in workers]
     wall_s = time.perf_counter() - begin
+    for worker in workers:
+        worker.communicate()
     leases, overlaps = (sum(answer[name] for answer in answers) for name in ("leases", "overlaps"))
     return {"leases": leases, "overlaps": overlaps, "wall_s": wall_s, "ms_per_lease": wall_s * 1000 / max(leases, 1)}
 
 
-def _begun(workers: list[subprocess.Popen[bytes]]) -> list[subprocess.Popen[bytes]]:
-    """Each is told to begin before the first is waited for."""
-    for worker in workers:
-        assert worker.stdin is not None
-        worker.stdin.write(b"\n")
-        worker.stdin.flush()
-    return workers
+def _begin(worker: subprocess.Popen[bytes]) -> None:
+    assert worker.stdin is not None
+    worker.stdin.write(b"\n")
+    worker.stdin.flush()
+
+
+def _line_of(worker: subprocess.Popen[bytes]) -> bytes:
+    assert worker.stdout is not None
+    return worker.stdout.readline()
 
 
 # -------------------------------------------------------------------------------------------------------------- one process
@@ -182,4 +187,4 @@ def _uuids() -> list[str]:
 
 if __name__ == "__main__":
     _, _kind, _world, _rounds, _name = sys.argv
-    print(json.dumps(work(_kind, Path(_world), int(_rounds), _name)))
+    print(json.dumps(work(_kind, Path(_world), int(_rounds), _name)), flush=True)

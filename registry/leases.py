@@ -87,9 +87,7 @@ def take(
         return _same_lease(held, host, uuids)
     _ensure_slots(session, host, {uuid: share.slots[uuid] if share else 1 for uuid in uuids})
     with session.begin_nested():  # a caller that catches NoGpuError must not commit half of it
-        row = _new_lease(session, host, job_id, attempt, uuids, boot_id, runner_id)
-        row.exclusive, row.bytes = share is None, share.declared_bytes if share else None
-        session.flush()
+        row = _new_lease(session, host, job_id, attempt, uuids, boot_id, runner_id, share)
         _take_shares(session, row, share) if share else _take_slots(session, row, uuids)
     return _record(row)
 
@@ -180,15 +178,18 @@ def _ensure_slots(session: Session, host: str, slots: Mapping[str, int]) -> None
     session.execute(insert(GpuSlotRow).values(rows).on_conflict_do_nothing())
 
 
-def _new_lease(session: Session, host: str, job_id: str, attempt: int, uuids: Sequence[str], boot_id: str, runner_id: str) -> GpuLeaseRow:
+def _new_lease(
+    session: Session, host: str, job_id: str, attempt: int, uuids: Sequence[str], boot_id: str, runner_id: str, share: Share | None
+) -> GpuLeaseRow:
     """A fresh lease row; an attempt that gave its cards back before it started takes its old row again."""
     moment = now()
     row = session.scalar(select(GpuLeaseRow).where(GpuLeaseRow.job_id == job_id, GpuLeaseRow.attempt == attempt))
     if row is None:
-        row = GpuLeaseRow(job_id=job_id, attempt=attempt, exclusive=True, created_at=moment)
+        row = GpuLeaseRow(job_id=job_id, attempt=attempt)
         session.add(row)
     row.host, row.uuids, row.state, row.boot_id, row.runner_id = host, list(uuids), LeaseState.RESERVED.value, boot_id, runner_id
     row.container_id, row.note, row.created_at, row.updated_at = None, "", moment, moment
+    row.exclusive, row.bytes = share is None, share.declared_bytes if share else None
     session.flush()
     return row
 
