@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def _show(document: dict[str, Any]) -> None:
         met = {True: "yes", False: "NO", None: ""}[row["met"]]
         goal = "" if row["goal"] is None else f"≤ {row['goal']:g}"
         table.add_row(row["case"], f"{row['ours']:.4g}", f"{row['floor']:.4g}", row["unit"], f"{row['ratio']:.2f}", goal, met, *peers)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 180)  # a log file has room for whole words
     console.print(table)
     console.print("  ".join(f"{key} {value}" for key, value in document["machine"].items()), style="dim")
 
