@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from contracts.errors import UnavailableError
+from runner.locks import try_lock
 
 _NAME = "assets.lock"
 
@@ -28,12 +29,7 @@ def adding_assets(home: Path) -> Iterator[None]:
 def freeing_assets(home: Path) -> Iterator[bool]:
     """Whether assets may be freed inside: not while something adds some."""
     with _open(home) as descriptor:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+        yield try_lock(descriptor)
 
 
 @contextmanager

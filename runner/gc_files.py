@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import stat
@@ -15,6 +14,7 @@ from registry import jobs, references
 from runner.aside import aside_folder
 from runner.asset_lock import freeing_assets
 from runner.gc_work import DAY_S, Work, folders, is_old, version_folders
+from runner.locks import try_lock
 
 _ASSET = re.compile(r"([0-9a-f]{40})\.[a-z0-9]{1,16}")
 _KILLED = "left by a process that was killed"
@@ -106,11 +106,9 @@ def _free_aside(work: Work, lock: Path) -> None:
     except OSError:  # gone: its owner has just ended
         return
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        found = [path for path in (lock.with_suffix(""), lock.with_suffix(".orphan"), lock) if os.path.lexists(path)]
-        work.free("assets", found, _KILLED, shown=lock.with_suffix(""))
-    except BlockingIOError:
-        pass  # in use
+        if try_lock(descriptor):
+            found = [path for path in (lock.with_suffix(""), lock.with_suffix(".orphan"), lock) if os.path.lexists(path)]
+            work.free("assets", found, _KILLED, shown=lock.with_suffix(""))
     finally:
         os.close(descriptor)
 

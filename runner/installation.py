@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import socket
@@ -21,6 +20,7 @@ from runner.containers import ContainerBook
 from runner.gpus import GpuPool
 from runner.listeners import Dispatcher, load_listeners
 from runner.loading import load, load_all
+from runner.locks import try_lock
 from runner.recent import Recent
 from runner.run_dir import RunDir
 from runner.settings import Settings
@@ -28,8 +28,6 @@ from runner.usage_sampler import UsageSampler
 
 #: A command that ends gives the last messages to listeners this long; what is not sent then waits for the next process.
 _LAST_MESSAGES_S = 5.0
-
-
 #: Held by the service of a home for its life.
 SERVICE_LOCK = "serve.lock"
 
@@ -113,12 +111,9 @@ class Installation:
             return True
         try:
             with (self.home / SERVICE_LOCK).open() as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return not try_lock(file.fileno(), shared=True)
         except FileNotFoundError:
             return False
-        except BlockingIOError:
-            return True
-        return False
 
     def has_open_leases(self) -> bool:
         """Asked before the GPUs are: a host without any need not load their plugin."""

@@ -125,12 +125,14 @@ class Reconciler:
         self._cleaners.shutdown(wait=True)
 
     def _reclaim(self) -> None:
-        """Leases whose attempt has ended, or was never admitted while nobody drives it."""
-        with self._installation.database.reading() as session:
-            alive = {(job.id, job.attempt) for job in queued.list_admitted(session)}
-            waiting = {(job.id, job.attempt) for job in queued.list_waiting(session)} if self._installation.has_open_leases() else set()
+        """Leases of attempts that have ended or were followed by another."""
         if self._installation.has_open_leases():
-            self._installation.gpus.reclaim(lambda job_id, attempt: (job_id, attempt) in alive | waiting)
+            self._installation.gpus.reclaim(self._may_need_cards)
+
+    def _may_need_cards(self, job_id: str, attempt: int) -> bool:
+        """Asked of each lease at its turn: one that was taken meanwhile belongs to an attempt that is on record by then."""
+        with self._installation.database.reading() as session:
+            return queued.known_attempts(session, [job_id]).get(job_id) == (attempt, False)
 
     def _unclean(self) -> list[jobs.JobRecord]:
         with self._installation.database.reading() as session:

@@ -6,7 +6,6 @@ atomically, last), ``lock`` is held by the process that drives the job: whoever 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -15,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from runner.locks import try_lock
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -102,11 +103,8 @@ class RunDir:
 
 
 def _take(descriptor: int, deadline: float) -> bool:
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(0.1)
+    while not try_lock(descriptor):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.1)
+    return True

@@ -6,7 +6,6 @@ process that drives a job works as the scheduler whenever it gets the lock, so t
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -26,6 +25,7 @@ from registry import leases, queued, shares
 from registry.queued import QueuedJob
 from runner.gpus.books import Books
 from runner.installation import Installation
+from runner.locks import try_lock
 from runner.queue import Entry, Host, Offer, Queue, Running, Share, Start, use_rate
 
 log = logging.getLogger(__name__)
@@ -126,14 +126,14 @@ class Scheduler:
             yield True
             return
         with (self._installation.home / "scheduler.lock").open("a") as file:
-            yield _taken(file.fileno())
+            yield try_lock(file.fileno())
 
     def hold(self) -> bool:
         """Be the scheduler until ``close``; False when another process is. May be repeated."""
         if self._held is not None:
             return True
         file = (self._installation.home / "scheduler.lock").open("a")
-        if not _taken(file.fileno()):
+        if not try_lock(file.fileno()):
             file.close()
             return False
         self._held = file
@@ -327,11 +327,3 @@ def disk_problem(installation: Installation) -> str:
     if free >= floor:
         return ""
     return f"the disk of {installation.home} has {free / 1e9:.1f} GB free, less than the floor of {floor / 1e9:.1f} GB (`sluice gc` frees some)"
-
-
-def _taken(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

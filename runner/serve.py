@@ -6,16 +6,14 @@ with its book of containers, one driver per running job, the usage sampler, the 
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import signal
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import IO
 
 from contracts.errors import ConflictError
 from registry.jobs import JobRecord
@@ -23,6 +21,7 @@ from registry.queued import QueuedJob
 from runner.containers import ContainerBook
 from runner.drivers import Drivers
 from runner.installation import SERVICE_LOCK, Installation
+from runner.locks import try_lock
 from runner.metrics import Metrics
 from runner.reconcile import Reconciler
 from runner.rpc import RpcServer
@@ -193,31 +192,19 @@ def _queued(job: JobRecord) -> QueuedJob:
     )
 
 
-class _only_service:  # noqa: N801 - used like a function
+@contextmanager
+def _only_service(home: Path) -> Iterator[None]:
     """The lock of a home's service; its file says who holds it."""
-
-    def __init__(self, home: Path) -> None:
-        self._path = home / SERVICE_LOCK
-        self._file: IO[str] | None = None
-
-    def __enter__(self) -> None:
-        file = self._path.open("a+")
-        try:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+    with (home / SERVICE_LOCK).open("a+") as file:
+        if not try_lock(file.fileno()):
             file.seek(0)
             holder = file.read().strip() or "unknown"
-            file.close()
             raise ConflictError(
-                f"a service has the home {self._path.parent} already (process {holder})",
+                f"a service has the home {home} already (process {holder})",
                 hint="Stop that one, or choose another --home.",
                 process=holder,
-            ) from error
+            )
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        self._file = file
-
-    def __exit__(self, *exc_info: object) -> None:
-        if self._file:
-            self._file.close()
+        yield

@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import IO, Any
 
 from runner.run_dir import RunDir, write_atomically
@@ -67,13 +68,15 @@ class UsageLog:
         return self.summary()
 
     def summary(self) -> dict[str, Any]:
-        """What the job used altogether: readings, seconds, CPU, highest memory and so on, and each GPU's; {} without samples."""
-        if self._lines.exists():
+        """What the job used altogether: readings, seconds, CPU, highest memory and so on, and each GPU's; {} without samples.
+
+        May be asked while ``finish`` runs in another process: the samples go when the summary stands.
+        """
+        with suppress(FileNotFoundError):
             return summarize(self._read())
-        try:
+        with suppress(FileNotFoundError):
             return dict(json.loads(self._summary.read_bytes()))
-        except FileNotFoundError:
-            return {}
+        return {}
 
     # --------------------------------------------------------------------------------------------------------- the samples
 

@@ -83,6 +83,7 @@ class NvmlSource(GpuSource):
             self._lock.release()
 
     def _ask(self, deadline: float, timeout_s: float) -> dict[str, Any]:
+        """One answer; a probe that ended after it had answered was killed from outside, most likely, and a fresh one is asked."""
         probe = self._running_probe()
         try:
             return probe.ask(deadline)
@@ -91,6 +92,8 @@ class NvmlSource(GpuSource):
             raise _late(timeout_s) from None
         except (OSError, ValueError) as error:
             self._drop_probe()
+            if probe.has_answered:
+                return self._ask(deadline, timeout_s)
             raise _crashed(str(error)) from error
 
     def _running_probe(self) -> ProbeProcess:

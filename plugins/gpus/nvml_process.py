@@ -39,6 +39,7 @@ class ProbeProcess:
         self._on_event = on_event
         self._buffer = b""
         self._count = 0
+        self.has_answered = False
 
     def alive(self) -> bool:
         return self._process.poll() is None
@@ -52,6 +53,7 @@ class ProbeProcess:
             if isinstance(message, dict) and "event" in message:
                 self._on_event(message["event"])
             elif isinstance(message, dict) and message.get("id") == self._count:
+                self.has_answered = True
                 return message
             else:
                 raise ValueError(f"it answered {str(message)[:80]!r} to request {self._count}")

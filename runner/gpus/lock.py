@@ -5,7 +5,6 @@ Between the two, another installation on the host could look as well, and both w
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 import tempfile
@@ -15,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from contracts.errors import ConfigurationError, NoGpuError
+from runner.locks import try_lock
 
 DEFAULT_FILE = Path("/run/lock/sluice-gpu.lock")
 _LOOK_EVERY_S = 0.05
@@ -68,12 +68,9 @@ def _open_one(file: Path) -> int:
 
 def _take(descriptor: int, file: Path, patience_s: float) -> None:
     end = time.monotonic() + patience_s
-    while True:
-        try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= end:
-                raise NoGpuError(
-                    f"another program has held the lock {file} for {patience_s:.0f} s", hint=f"`lsof {file}` says which.", file=str(file)
-                ) from None
+    while not try_lock(descriptor):
+        if time.monotonic() >= end:
+            raise NoGpuError(
+                f"another program has held the lock {file} for {patience_s:.0f} s", hint=f"`lsof {file}` says which.", file=str(file)
+            )
         time.sleep(_LOOK_EVERY_S)

@@ -136,6 +136,20 @@ def test_a_probe_killed_from_outside_is_replaced(source: NvmlSource, world: Nvml
     assert probe_pid(source) != first
 
 
+def test_a_probe_killed_while_it_is_asked_is_replaced_in_the_same_call(source: NvmlSource, world: NvmlWorld) -> None:
+    first = probe_pid(source)
+    os.kill(first, signal.SIGSTOP)
+
+    def kill_when_asked() -> None:
+        while not source._lock.locked():
+            time.sleep(0.01)
+        os.kill(first, signal.SIGKILL)
+
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(kill_when_asked)
+        assert probe_pid(source) != first
+
+
 def test_a_library_that_crashes_is_an_error_and_the_next_reading_works(source: NvmlSource, world: NvmlWorld) -> None:
     world.crashing = [COUNT]
     world.write()

@@ -54,6 +54,20 @@ def test_samples_become_a_parquet_file_and_a_summary(run_dir: RunDir) -> None:
     assert {name: summary[name] for name in expected} == expected
 
 
+def test_the_summary_is_there_at_any_moment_of_the_end(run_dir: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    UsageLog(run_dir).append(sample(0))
+    read = UsageLog._read
+
+    def read_when_it_has_ended(log: UsageLog) -> list[UsageSample]:
+        monkeypatch.undo()
+        UsageLog(run_dir).finish()
+        return read(log)
+
+    monkeypatch.setattr(UsageLog, "_read", read_when_it_has_ended)
+    assert UsageLog(run_dir).summary()["samples"] == 1
+    assert files(run_dir) == ["usage.json", "usage.parquet"]
+
+
 def test_each_gpu_has_rows_of_its_own_so_that_nothing_counts_twice(run_dir: RunDir) -> None:
     log = UsageLog(run_dir)
     for at_s, busy in ((0, 0.5), (5, 1.0)):
