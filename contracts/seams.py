@@ -240,10 +240,10 @@ class Engine(ABC):
         """
 
     def hints(self, labels: Mapping[str, str], stop: Callable[[], bool]) -> Iterator[str]:
-        """Names of containers with these labels that have just started or ended, as they do so; '' now and then, at least each second.
+        """Names of containers with these labels that have just ended, as they do so; '' now and then, at least each second.
 
         Only a hint that it is time to look: some may be missing, and it may end or raise ``EngineGoneError`` at any moment. Ends soon after
-        ``stop()`` is true. An engine that cannot tell gives '' each second.
+        ``stop()`` is true. An engine that cannot tell gives '' each second; one that only sees that something changed may name others too.
         """
         del labels
         while not stop():

@@ -27,7 +27,7 @@ from runner.installation import Installation
 from runner.journal import Cancelled, Journal, LetGo, Orders
 from runner.logs import begin_anew
 from runner.models import model_input
-from runner.results import Collected, collect, store
+from runner.results import Collected, collect, prepare, store
 from runner.scheduler import Scheduler
 from runner.usage import UsageLog
 from runner.views import job_view
@@ -175,6 +175,7 @@ class Attempt:
         return False
 
     def _end(self, outcome: Outcome) -> JobRecord:
+        prepare(self._installation, self._job, outcome.collected, outcome.samples)
         with self._installation.database.writing() as session:
             result = store(session, self._installation, self._job, outcome.collected, outcome.samples)
             ended = jobs.finish_job(

@@ -71,7 +71,7 @@ class Follower:
 
     def _follow_once(self) -> ContainerStatus:
         job, container_id = self._journal.job, self._container_id
-        if job.step in (Step.CREATE, Step.START) and self._engine.status(container_id).state == "gone":
+        if self._is_lost():
             return ContainerStatus(container_id, "", "gone")
         if job.step is Step.FOLLOW:  # adopted: nobody listened meanwhile, but what was said before has a time
             self._heard_at = time.monotonic() - max(0.0, time.time() - self._last_sign())
@@ -89,6 +89,13 @@ class Follower:
         output.drain()
         self._observe_progress(self._journal.hold_back)
         return status
+
+    def _is_lost(self) -> bool:
+        """Whether the container went before its start was seen. One that was created a moment ago is not asked for."""
+        step = self._journal.job.step
+        if step not in (Step.CREATE, Step.START) or (step is Step.CREATE and not self.engine_was_away):
+            return False
+        return self._engine.status(self._container_id).state == "gone"
 
     def _start(self) -> None:
         """With GPUs under the host's lock, after a last look at the cards: another installation may have been quicker."""

@@ -1,7 +1,7 @@
 """Reads what a job left and stores it: stages become a model, predictions a Parquet file, a ranking the job's own file.
 
-Reading (``collect``) changes nothing. Storing writes files aside under names that only this job uses; they become visible together with
-the job's end, in the transaction of the caller.
+Reading (``collect``) changes nothing. ``prepare`` writes files aside under names that only this job uses, and waits for the disk; ``store`` makes
+them visible together with the job's end, in the transaction of the caller, in which nothing large is written.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from runner.installation import Installation
 from runner.run_dir import sync_to_disk
 
 _TOP_SHOWN = 10
+_RANKING = pa.schema([("rank", pa.int64()), ("asset", pa.string()), ("name", pa.string()), ("score", pa.float64())])
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,23 @@ def collect(dialect: Dialect, kind: Kind, out_dir: Path, candidates: Sequence[Sa
     return Collected(mining=mining, inference=inference)
 
 
+def prepare(installation: Installation, job: JobRecord, collected: Collected, samples: Sequence[Sample]) -> None:
+    """Writes the files of the results aside, durably. May be repeated; what a kill leaves is written anew or freed by ``sluice gc``."""
+    if collected.training:
+        _place_files(collected.training, _model_aside(installation, job))
+    if collected.mining:
+        rows = _ranking_rows(job, collected.mining, {sample.asset.id: sample.name for sample in samples})
+        aside = _aside(_ranking_file(installation, job))
+        pq.write_table(pa.Table.from_pylist(rows, _RANKING), aside)
+        sync_to_disk(aside)
+    if collected.inference:
+        write_predictions(_aside(_predictions_file(installation, job)), collected.inference.predictions)
+
+
 def store(
     session: Session, installation: Installation, job: JobRecord, collected: Collected, samples: Sequence[Sample]
 ) -> dict[str, Any] | None:
-    """Stores what was collected; returns the job's ``result`` as the doors show it, None when there is nothing."""
+    """Makes visible what was prepared; returns the job's ``result`` as the doors show it, None when there is nothing."""
     if collected.training:
         return _store_model(session, installation, job, collected.training)
     names = {sample.asset.id: sample.name for sample in samples}
@@ -79,7 +93,7 @@ def _store_model(session: Session, installation: Installation, job: JobRecord, r
     if models.find_model(session, name):
         return _model_result(name, result)
     folder = installation.home / "models" / name
-    _place_files(result, folder)
+    _show_folder(_model_aside(installation, job), folder)
     models.add_model(
         session,
         name=name,
@@ -107,9 +121,18 @@ def _free_name(session: Session, job: JobRecord) -> str:
     return name if stored is None or stored.job_id == job.id else f"{name}-{job.id}"
 
 
-def _place_files(result: TrainingResult, folder: Path) -> None:
+def _model_aside(installation: Installation, job: JobRecord) -> Path:
+    return installation.home / "models" / f".{job.id}.new"
+
+
+def _show_folder(aside: Path, folder: Path) -> None:
     """A folder with the model's name but without a row is left from a runner that was killed here; it is replaced."""
-    aside = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.rename(folder)
+    sync_to_disk(folder.parent)
+
+
+def _place_files(result: TrainingResult, aside: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
     for stage in result.stages:
         for name, file in stage.files.items():
@@ -117,9 +140,7 @@ def _place_files(result: TrainingResult, folder: Path) -> None:
     for section, files in result.attachments.items():
         for file in files:
             _place(file, aside / "attachments" / section / file.name)
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.rename(folder)
-    sync_to_disk(folder, folder.parent)
+    sync_to_disk(aside)
 
 
 def _place(file: Path, target: Path) -> None:
@@ -152,21 +173,31 @@ def _model_result(name: str, result: TrainingResult) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------- ranking and predictions
 
 
+def _ranking_file(installation: Installation, job: JobRecord) -> Path:
+    return installation.home / "predictions" / f"{job.id}.ranking.parquet"
+
+
+def _ranking_rows(job: JobRecord, result: MiningResult, names: Mapping[str, str], most: int | None = None) -> list[dict[str, Any]]:
+    kept = result.ranking[: job.spec.get("top_k") or None][:most]
+    return [{"rank": rank, "asset": asset, "name": names.get(asset, ""), "score": score} for rank, (asset, score) in enumerate(kept, 1)]
+
+
 def _store_ranking(installation: Installation, job: JobRecord, result: MiningResult, names: Mapping[str, str]) -> dict[str, Any]:
-    top_k = job.spec.get("top_k")
-    ranking = result.ranking[:top_k] if top_k else result.ranking
-    rows = [{"rank": rank, "asset": asset, "name": names.get(asset, ""), "score": score} for rank, (asset, score) in enumerate(ranking, 1)]
-    file = installation.home / "predictions" / f"{job.id}.ranking.parquet"
-    schema = pa.schema([("rank", pa.int64()), ("asset", pa.string()), ("name", pa.string()), ("score", pa.float64())])
-    _write_aside(file, lambda aside: pq.write_table(pa.Table.from_pylist(rows, schema), aside))
-    return {"ranked": len(result.ranking), "top_k": top_k, "top": rows[:_TOP_SHOWN], "ranking_file": str(file)}
+    file = _ranking_file(installation, job)
+    _show_file(file)
+    top = _ranking_rows(job, result, names, _TOP_SHOWN)
+    return {"ranked": len(result.ranking), "top_k": job.spec.get("top_k"), "top": top, "ranking_file": str(file)}
+
+
+def _predictions_file(installation: Installation, job: JobRecord) -> Path:
+    return installation.home / "predictions" / f"{job.id}.parquet"
 
 
 def _store_predictions(
     session: Session, installation: Installation, job: JobRecord, result: InferenceResult, image_count: int
 ) -> dict[str, Any]:
-    file = installation.home / "predictions" / f"{job.id}.parquet"
-    _write_aside(file, lambda aside: write_predictions(aside, result.predictions))
+    file = _predictions_file(installation, job)
+    _show_file(file)
     classes = Counter(box.class_name for boxes in result.predictions.values() for box in boxes)
     if predictions.find_prediction(session, job.id) is None:
         reference, _, split = job.plan["data"].partition(":")
@@ -192,9 +223,10 @@ def _store_predictions(
     }
 
 
-def _write_aside(file: Path, write: Callable[[Path], None]) -> None:
-    aside = file.with_name(f".{file.name}.new")
-    write(aside)
-    sync_to_disk(aside)
-    aside.replace(file)
+def _aside(file: Path) -> Path:
+    return file.with_name(f".{file.name}.new")
+
+
+def _show_file(file: Path) -> None:
+    _aside(file).replace(file)
     sync_to_disk(file.parent)

@@ -1,4 +1,4 @@
-"""The engine's events as hints that it is time to look: names of containers, as they start and end."""
+"""The engine's events as hints that it is time to look: names of containers, as they end."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from contracts.seams import HINT_INTERVAL_S
 from plugins.engines.docker_client import DockerClient
 from plugins.engines.docker_http import NoAnswer
 
-_ACTIONS = ["start", "die", "oom", "destroy"]
-
 
 def names(client: DockerClient, labels: Sequence[str], stop: Callable[[], bool]) -> Iterator[str]:
     """One stream on a connection of its own; '' each second in between. Raises ``NoAnswer`` when the engine breaks off."""
-    wanted = {"type": ["container"], "event": _ACTIONS, "label": list(labels)}
+    wanted = {"type": ["container"], "event": ["die"], "label": list(labels)}
     with client.open("GET", "/events", {"filters": wanted}) as answer:
         rest = b""
         while not stop():

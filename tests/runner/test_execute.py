@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from contracts.job import JobSpec
 from registry import queued
-from runner import execute
+from runner import execute, results
 from runner.results import Collected
 from runner.service import Runner
 from runner.settings import load_settings
@@ -71,3 +72,20 @@ def test_without_a_service_a_job_that_nobody_drives_takes_nobodys_turn_and_no_sl
     *_, last = runner.watch(runner.submit(spec)["id"])
     assert last["state"] == "succeeded"
     assert [runner.get_job(job)["state"] for job in abandoned] == ["queued"] * 3
+
+
+def test_while_the_files_of_a_model_are_made_durable_others_write_into_the_database(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint of many gigabytes takes its time to reach the disk."""
+    place, written = results._place_files, []
+
+    def place_while_others_write(*arguments: Any) -> None:
+        with ThreadPoolExecutor(1) as other:
+            written.append(other.submit(runner.submit, JobSpec(kind="training", image="probe", train_data="pets")).result(timeout=10))
+        place(*arguments)
+
+    monkeypatch.setattr(results, "_place_files", place_while_others_write)
+    runner.run(_submit(runner))
+    assert [job["state"] for job in written] == ["queued"]
+    assert runner.get_model("kept")["best_stage"] == "epoch_2"
