@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import re
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,12 +20,14 @@ from sqlalchemy.pool import NullPool
 
 from contracts.errors import ConfigurationError, ConflictError, InternalError, RequestError, SluiceError, UnavailableError
 from registry.migrations import HEAD
+from registry.sessions import DirectSessions, ServerSessions, Sessions
 from registry.together import Together
 
 BUSY_TIMEOUT_S = 30
 # A service has a thread for each running job and each request; a connection more costs little.
 _KEPT_CONNECTIONS = 16
 _MORE_CONNECTIONS = 112
+_CALLERS_OF_DRIVERS = frozenset({"sqlalchemy.engine.base", "registry.prepared"})
 
 Value = TypeVar("Value")
 _log = logging.getLogger(__name__)
@@ -45,11 +48,9 @@ class Database:
     def __init__(self, engine: Engine, write_engine: Engine) -> None:
         """SQLite has connections of its own for each, so that none has to change between them."""
         self._engine = engine
-        self._together = Together(self.writing)
-        self._write_engine = write_engine
-        self._read_engine = (
-            engine.execution_options(postgresql_readonly=True, isolation_level="REPEATABLE READ") if _is_postgresql(engine) else engine
-        )
+        self._readers = _sessions(engine, writing=False)
+        self._writers = _sessions(write_engine, writing=True)
+        self._together = Together(self._writers.open)
 
     @classmethod
     def open(cls, url: str | Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Database:
@@ -77,7 +78,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A session on one moment of the database. A write inside is a defect and raises ``InternalError``."""
-        with _translated(self._engine.url, reading=True), Session(self._read_engine, expire_on_commit=False) as session:
+        with _translated(self._engine.url, reading=True), self._readers.open() as session:
             yield session
 
     @contextmanager
@@ -86,8 +87,7 @@ class Database:
 
         Keep the block short and wait for nothing in it: on SQLite every other writer waits.
         """
-        with _translated(self._engine.url), Session(self._write_engine, expire_on_commit=False) as session, session.begin():
-            session.connection()  # BEGIN IMMEDIATE now: what the block reads is still true when it writes
+        with _translated(self._engine.url), self._writers.open() as session:
             yield session
 
     def write(self, action: Callable[[Session], Value]) -> Value:
@@ -100,8 +100,8 @@ class Database:
 
     def close(self) -> None:
         """Let go of every connection. May be repeated."""
-        self._engine.dispose()
-        self._write_engine.dispose()
+        self._readers.close()
+        self._writers.close()
 
     def __enter__(self) -> Database:
         return self
@@ -129,6 +129,14 @@ def _parse_url(url: str | Path) -> URL:
 
 def _is_postgresql(engine: Engine) -> bool:
     return engine.dialect.name == "postgresql"
+
+
+def _sessions(engine: Engine, *, writing: bool) -> Sessions:
+    if engine.dialect.name == "sqlite":
+        return DirectSessions(engine, writing=writing, kept=_KEPT_CONNECTIONS)
+    if _is_postgresql(engine) and not writing:
+        engine = engine.execution_options(postgresql_readonly=True, isolation_level="REPEATABLE READ")
+    return ServerSessions(engine, writing=writing)
 
 
 def _create_engine(url: URL, busy_timeout_s: float = BUSY_TIMEOUT_S, *, for_migration: bool = False, writing: bool = False) -> Engine:
@@ -166,7 +174,9 @@ def _set_up_sqlite(engine: Engine, *, foreign_keys: bool, writing: bool) -> None
 
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing or connection.get_execution_options().get("sluice_writing") else "BEGIN")
+        driver: Any = connection.connection.driver_connection
+        if not driver.in_transaction:  # a session joins the transaction that ``DirectSessions`` began
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("sluice_writing") else "BEGIN")
 
 
 # -------------------------------------------------------------------------------------------------------------- migrating
@@ -279,15 +289,16 @@ def _refuse_newer(connection: Connection, config: Any) -> None:
 
 @contextmanager
 def _translated(url: URL, *, reading: bool = False) -> Iterator[None]:
-    """Turns what SQLAlchemy and the driver raise into the error tree, with the cause kept."""
+    """Turns what SQLAlchemy and the drivers raise into the error tree, with the cause kept."""
     try:
         yield
     except SluiceError:
         raise
-    except StatementError as error:
-        if isinstance(error.orig, SluiceError):  # raised by one of our column types
-            raise error.orig from None
-        raise _translate(error, url, reading) from error
+    except (StatementError, sqlite3.Error) as error:
+        cause = error.orig if isinstance(error, StatementError) else error
+        if isinstance(cause, SluiceError):  # raised by one of our column types
+            raise cause from None
+        raise _translate(error, str(cause), url, reading) from error
     except PoolTimeoutError as error:
         raise UnavailableError("every connection to the database is in use", hint="Try again when fewer jobs run.") from error
     except SQLAlchemyError as error:
@@ -300,16 +311,16 @@ def _translated(url: URL, *, reading: bool = False) -> Iterator[None]:
 
 def _raised_by_the_driver(error: BaseException) -> bool:
     """Drivers let these through as they are; the same errors of a caller's own code are none of ours."""
-    return any(frame.f_globals.get("__name__") == "sqlalchemy.engine.base" for frame, _line in walk_tb(error.__traceback__))
+    return any(frame.f_globals.get("__name__") in _CALLERS_OF_DRIVERS for frame, _line in walk_tb(error.__traceback__))
 
 
-def _translate(error: StatementError, url: URL, reading: bool) -> SluiceError:
-    said = " ".join(str(error.orig).split())
-    if isinstance(error, IntegrityError):
+def _translate(error: Exception, said: str, url: URL, reading: bool) -> SluiceError:
+    said = " ".join(said.split())
+    if isinstance(error, (IntegrityError, sqlite3.IntegrityError)):
         return ConflictError(f"the registry refused the change: {said}", hint=_integrity_hint(said))
-    if isinstance(error, DataError):
+    if isinstance(error, (DataError, sqlite3.DataError)):
         return RequestError(f"a value cannot be stored: {said}", hint="Texts must be valid Unicode without NUL, numbers fit into 64 bits.")
-    if not isinstance(error, DBAPIError):
+    if not isinstance(error, (DBAPIError, sqlite3.Error)):
         return InternalError(f"the registry failed: {said}")
     shown = url.database if url.get_backend_name() == "sqlite" else url.render_as_string()
     if re.search(r"database (table )?is locked", said):
