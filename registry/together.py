@@ -14,23 +14,29 @@ _MOST = 256
 
 
 class _Write(Generic[Value]):
-    """One caller's write: what it does, and what came of it once ``done``."""
+    """One caller's write: what it does, and what came of it once ``done``. ``woken`` opens when it is done, or its caller's turn (``leads``)."""
 
     def __init__(self, action: Callable[[Session], Value]) -> None:
         self.action = action
         self.done = False
+        self.leads = False
         self.value: Value | None = None
         self.error: BaseException | None = None
+        self.woken = threading.Lock()
+        self.woken.acquire()
 
 
 class Together:
-    """The caller that gets the turn writes for everybody who waits; ``writing`` opens a transaction that commits when its block ends."""
+    """The caller that has the turn writes for everybody who waits; ``writing`` opens a transaction that commits when its block ends.
+
+    Whose write is done goes on at once; the turn passes to the first of those that came meanwhile.
+    """
 
     def __init__(self, writing: Callable[[], AbstractContextManager[Session]]) -> None:
         self._writing = writing
-        self._turn = threading.Lock()
         self._list = threading.Lock()
         self._waiting: list[_Write[Any]] = []
+        self._taken = False
 
     def write(self, action: Callable[[Session], Value]) -> Value:
         """What ``action`` returned, once it is durable. What it raises is raised here, undoes its own changes and nobody else's.
@@ -38,16 +44,40 @@ class Together:
         It may be called twice, the first time with everything undone: it is to do nothing but read and write in its session.
         """
         mine = _Write(action)
-        with self._list:
-            self._waiting.append(mine)
-        with self._turn:
-            while not mine.done:
+        try:
+            self._wait(mine)
+            if not mine.done:
                 self._write_all(self._take())
+        finally:
+            self._leave(mine)
         if mine.error is not None:
             raise mine.error
         return mine.value  # type: ignore[return-value]
 
+    def _wait(self, mine: _Write[Any]) -> None:
+        with self._list:
+            self._waiting.append(mine)
+            mine.leads, self._taken = not self._taken, True
+        if not mine.leads:
+            mine.woken.acquire()
+
+    def _leave(self, mine: _Write[Any]) -> None:
+        """Pass the turn on. Whoever was interrupted while it waited takes its write along, and the turn must not go with it."""
+        if mine.done and not mine.leads:
+            return
+        with self._list:
+            if mine in self._waiting:
+                self._waiting.remove(mine)
+            if not mine.leads:
+                return
+            if self._waiting:
+                self._waiting[0].leads = True
+                self._waiting[0].woken.release()
+            else:
+                self._taken = False
+
     def _take(self) -> list[_Write[Any]]:
+        """Whoever has the turn is the first of those that wait."""
         with self._list:
             taken, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
         return taken
@@ -65,6 +95,7 @@ class Together:
         finally:
             for write in writes:
                 write.done = True
+                write.woken.release()
 
     def _commit_quickly(self, writes: list[_Write[Any]]) -> bool:
         try:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -66,3 +69,57 @@ def test_a_commit_that_fails_is_everybodys_error(tmp_path: Path) -> None:
         for future in futures:
             with pytest.raises(UnavailableError):
                 future.result()
+
+
+class _Gate:
+    """A transaction that waits until it may end."""
+
+    def __init__(self) -> None:
+        self.begun, self.may_end = threading.Semaphore(0), threading.Semaphore(0)
+
+    def __enter__(self) -> Session:
+        self.begun.release()
+        assert self.may_end.acquire(timeout=20)
+        return Session()
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+
+def test_what_comes_while_another_writes_goes_into_one_transaction() -> None:
+    gate = _Gate()
+    together = Together(lambda: gate)
+    with ThreadPoolExecutor(9) as threads:
+        first = threads.submit(together.write, lambda _: 0)
+        assert gate.begun.acquire(timeout=20)
+        others = [threads.submit(together.write, lambda _, number=number: number) for number in range(1, 9)]
+        _wait_for(lambda: len(together._waiting) == 8)
+        gate.may_end.release(2)
+        assert [future.result(20) for future in (first, *others)] == list(range(9))
+    assert not gate.may_end.acquire(blocking=False)
+
+
+def test_a_caller_that_is_interrupted_while_it_waits_keeps_nobody() -> None:
+    gate = _Gate()
+    together = Together(lambda: gate)
+
+    def interrupt() -> None:
+        _wait_for(lambda: len(together._waiting) == 1)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(together.write, lambda _: "first")
+        assert gate.begun.acquire(timeout=20)
+        threads.submit(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            together.write(lambda _: "never")
+        gate.may_end.release(2)
+        assert first.result(20) == "first"
+        assert together.write(lambda _: "next") == "next"
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
