@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 
@@ -86,8 +86,8 @@ class Attempt:
     def _to_its_end(self) -> Outcome:
         self._await_admission()
         self._journal.at(Step.STAGE, self._stage)
-        self._journal.at(Step.PULL, self._pull)
-        self._journal.at(Step.CREATE, self._create)
+        self._journal.at(Step.PULL, lambda: self._over_silence(self._pull))
+        self._journal.at(Step.CREATE, lambda: self._over_silence(self._create))
         return replace(self._collect(self._follower.run()), told=True)
 
     # ---------------------------------------------------------------------------------------------------------- the steps
@@ -102,6 +102,21 @@ class Attempt:
                 return
             self._journal.check_requests()
             self._installation.bell.wait(self._job.id, seen, self._settings.poll_interval_s)
+
+    def _over_silence(self, action: Callable[[], None]) -> None:
+        """The action again and again while the engine is away, as the follower waits for it; a request to end is seen meanwhile."""
+        silent_since: float | None = None
+        while True:
+            try:
+                return action()
+            except EngineGoneError as error:
+                if silent_since is None:
+                    silent_since = time.monotonic()
+                    log.warning("job %s: the engine is away at step %s; waiting for it: %s", self._job.id, self._job.step, error.message)
+                if time.monotonic() - silent_since > self._settings.engine_silence_s:
+                    raise
+                self._journal.check_requests()
+                self._journal.pause(1.0)
 
     def _stage(self) -> None:
         if self._run_dir.open_attempt(self._job.attempt):

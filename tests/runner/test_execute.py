@@ -1,17 +1,22 @@
-"""What must hold when our own code fails at the end of a job: a defect is forced here, for there is none to meet."""
+"""What must hold when our own code fails at the end of a job, or the engine is away before its start: both are forced here, to meet them at will."""
 
 from __future__ import annotations
 
 import errno
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from contracts.errors import EngineGoneError
 from contracts.job import JobSpec
 from registry import queued
 from runner import execute, results
+from runner.recent import Recent
 from runner.results import Collected
 from runner.service import Runner
 from runner.settings import load_settings
@@ -89,3 +94,76 @@ def test_while_the_files_of_a_model_are_made_durable_others_write_into_the_datab
     runner.run(_submit(runner))
     assert [job["state"] for job in written] == ["queued"]
     assert runner.get_model("kept")["best_stage"] == "epoch_2"
+
+
+# ---------------------------------------------------------------------------------------------------------- an engine that is away
+
+
+def _silence(runner: Runner, monkeypatch: pytest.MonkeyPatch, verb: str, times: int) -> list[str]:
+    """The engine does not answer this verb so many times; what it was asked is noted."""
+    engine, asked = runner._installation.engine, list[str]()
+    real = getattr(engine, verb)
+
+    def answer(*arguments: Any) -> Any:
+        asked.append(verb)
+        if len(asked) <= times:
+            raise EngineGoneError("the engine does not answer", hint="Start it.")
+        return real(*arguments)
+
+    monkeypatch.setattr(engine, verb, answer)
+    return asked
+
+
+def _submit_once(runner: Runner) -> str:
+    """A job that is not tried again."""
+    return str(runner.submit(JobSpec(kind="training", image="probe", train_data="pets", retries=0))["id"])
+
+
+@pytest.mark.parametrize("verb", ["find_image", "create"])
+def test_an_engine_that_is_away_before_the_start_is_waited_for(runner: Runner, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    job_id = _submit_once(runner)
+    monkeypatch.setattr(runner._installation, "recent", Recent(lifetime_s=0.0, size=1))  # the image's presence is asked for
+    asked = _silence(runner, monkeypatch, verb, 2)
+    runner.run(job_id)
+    job = runner.get_job(job_id)
+    assert (job["state"], job["attempt"]) == ("succeeded", 1), job["evidence"]
+    assert len(asked) >= 3
+
+
+def test_an_engine_that_is_away_for_longer_than_allowed_ends_the_job(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = _submit_once(runner)
+    installation = runner._installation
+    monkeypatch.setattr(installation, "settings", replace(installation.settings, engine_silence_s=1.5))
+    asked = _silence(runner, monkeypatch, "create", 1000)
+    runner.run(job_id)
+    assert runner.get_job(job_id)["end_reason"] == "engine_gone"
+    assert 2 <= len(asked) <= 4
+
+
+def test_a_cancel_is_seen_while_an_engine_is_waited_for(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = _submit_once(runner)
+    asked = _silence(runner, monkeypatch, "create", 1000)
+    driver = threading.Thread(target=runner.run, args=(job_id,))
+    driver.start()
+    while not asked:
+        time.sleep(0.05)
+    runner.cancel_job(job_id)
+    driver.join(timeout=20.0)
+    assert not driver.is_alive()
+    assert runner.get_job(job_id)["end_reason"] == "cancelled"
+
+
+def test_who_waits_for_an_engine_lets_go_when_told_to_and_another_carries_on(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = _submit_once(runner)
+    with monkeypatch.context() as away:
+        asked = _silence(runner, away, "create", 1000)
+        driver = threading.Thread(target=runner.run, args=(job_id,))
+        driver.start()
+        while not asked:
+            time.sleep(0.05)
+        runner._drivers.let_go([job_id])
+        driver.join(timeout=20.0)
+        assert not driver.is_alive()
+    assert (runner.get_job(job_id)["state"], runner.get_job(job_id)["step"]) == ("running", "create")
+    runner.run(job_id)
+    assert runner.get_job(job_id)["state"] == "succeeded"
