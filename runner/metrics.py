@@ -13,6 +13,7 @@ import threading
 from collections import Counter as Count
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime
 from importlib.metadata import version
 from typing import Any
@@ -22,13 +23,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from contracts.errors import ConfigurationError
 from contracts.image import Kind
 from contracts.job import JobState
 from registry import deliveries, jobs
 from registry.job_counts import count_unfinished
 from registry.jobs import JobRecord
 from registry.tables import now
+from runner.addresses import cannot_listen, parse_address
 from runner.installation import Installation
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
@@ -73,16 +74,13 @@ class Metrics:
 
     def start(self, listen: str) -> str:
         """Answer at ``host:port`` and nowhere else; returns the address, with the port that port 0 became. Raises ``ConfigurationError``."""
-        host, port = _host_and_port(listen)
+        address = parse_address(listen, "metrics_listen")
         try:
-            server, thread = start_http_server(port, host, self.registry)
-        except (OSError, OverflowError) as error:
-            raise ConfigurationError(
-                f"the metrics cannot be shown at {listen}: {error}", hint="Name a free port of this host in metrics_listen.", listen=listen
-            ) from error
+            server, thread = start_http_server(address.port, address.host, self.registry)
+        except OSError as error:
+            raise cannot_listen(address, "metrics_listen", error.strerror or str(error)) from error
         self._server = server, thread
-        shown = f"[{host}]" if ":" in host else host
-        return f"{shown}:{server.server_port}"
+        return str(replace(address, port=server.server_port))
 
     def stop(self) -> None:
         """May be repeated."""
@@ -233,14 +231,3 @@ def _histogram(registry: CollectorRegistry, name: str, said: str, labels: list[s
 
 def _seconds(begin: datetime, end: datetime) -> float:
     return max((end - begin).total_seconds(), 0.0)
-
-
-def _host_and_port(listen: str) -> tuple[str, int]:
-    host, _, port = listen.rpartition(":")
-    if not host or not (port.isascii() and port.isdigit()):
-        raise ConfigurationError(
-            f"the setting metrics_listen is {listen!r}",
-            hint="Write host:port, such as 127.0.0.1:9464; 0.0.0.0 means every address.",
-            listen=listen,
-        )
-    return host.removeprefix("[").removesuffix("]"), int(port)

@@ -18,17 +18,19 @@ from types import FrameType
 from contracts.errors import ConflictError
 from registry.jobs import JobRecord
 from registry.queued import QueuedJob
+from runner.addresses import parse_address, refuse_unusable
 from runner.containers import ContainerBook
 from runner.drivers import Drivers
 from runner.installation import SERVICE_LOCK, Installation
 from runner.locks import try_lock
 from runner.metrics import Metrics
 from runner.reconcile import Reconciler
-from runner.rpc import RpcServer
+from runner.rpc import RpcServer, check_tcp
 from runner.scheduler import Scheduler
 from runner.service import Runner
 from runner.service_log import configure_service_log
 from runner.settings import Settings
+from runner.socket_file import choose_socket
 
 log = logging.getLogger(__name__)
 _LOOK_EVERY_S = 1.0
@@ -76,13 +78,14 @@ class Service:
         self._parts.close()
 
     def _start(self) -> None:
+        _refuse_wrong_doors(self._settings)
         installation = Installation(self._settings)
         self._parts.callback(installation.close)
         self._parts.enter_context(_only_service(installation.home))
+        self._claim_addresses(installation)
         book = self._watch_containers(installation)
         self._scheduler = Scheduler(installation, lambda: book.silent)
         self._parts.callback(self._scheduler.close)
-        self._metrics = Metrics(installation)
         self._drivers = Drivers(installation, None, self._on_end)
         self._parts.callback(self._drivers.let_go)
         self._reconciler = Reconciler(installation, self._drivers)
@@ -93,6 +96,16 @@ class Service:
         self._start_thread(self._reconcile_for_ever, "reconciler")
         self._start_thread(self._schedule_for_ever, "scheduler")
         self._start_doors(installation)
+
+    def _claim_addresses(self, installation: Installation) -> None:
+        """Before any job is touched: a service that cannot listen is of no use, and must not begin what the right one would do."""
+        choose_socket(self._settings)
+        if self._settings.listen_tcp:
+            refuse_unusable(parse_address(self._settings.listen_tcp, "listen_tcp"), "listen_tcp")
+        self._metrics = Metrics(installation)
+        if self._settings.metrics_listen:
+            self.addresses.append(f"metrics {self._metrics.start(self._settings.metrics_listen)}")
+            self._parts.callback(self._metrics.stop)
 
     def _watch_containers(self, installation: Installation) -> ContainerBook:
         book = ContainerBook(installation.engine, {"sluice.installation": installation.id})
@@ -110,9 +123,6 @@ class Service:
 
     def _start_doors(self, installation: Installation) -> None:
         installation.start_helpers()
-        if self._settings.metrics_listen:
-            self.addresses.append(f"metrics {self._metrics.start(self._settings.metrics_listen)}")
-            self._parts.callback(self._metrics.stop)
         server = RpcServer(self.runner, self._settings)
         self.addresses += server.start()
         self._parts.callback(server.stop, 2.0)
@@ -169,6 +179,14 @@ class Service:
         """One that waits has no driver yet: it gets one, which ends it."""
         self._scheduler.forget(job.id)
         self._drivers.ensure(job.id)
+
+
+def _refuse_wrong_doors(settings: Settings) -> None:
+    """What the settings and the files that they name tell, before even the home is opened."""
+    if settings.listen_tcp:
+        check_tcp(settings)
+    if settings.metrics_listen:
+        parse_address(settings.metrics_listen, "metrics_listen")
 
 
 def _queued(job: JobRecord) -> QueuedJob:

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -17,6 +18,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from contracts.errors import ConfigurationError
+from runner.addresses import Address, cannot_listen, parse_address, refuse_unusable
+from runner.rpc.certificate import Certificate
 from runner.rpc.doors import Door, TcpDoor, UnixDoor
 from runner.rpc.refusals import refuse_unknown
 from runner.rpc.servicer import SERVICE, Servicer, Work
@@ -30,6 +33,21 @@ log = logging.getLogger(__name__)
 _HEALTH = health.SERVICE_NAME
 #: A client that does not answer a ping is gone, and with it what it asked for; one may ping as often itself.
 _PING_S, _PING_TIMEOUT_S = 30, 10
+
+
+def check_tcp(settings: Settings) -> Address:
+    """The address of ``listen_tcp``. Raises ``ConfigurationError`` for one that is none, and when a file that it needs is not named or no use."""
+    address = parse_address(settings.listen_tcp, "listen_tcp")
+    for name in ("tls_certificate", "tls_key", "token_file"):
+        if not getattr(settings, name):
+            raise ConfigurationError(
+                f"listen_tcp is {settings.listen_tcp}, and the setting {name} is empty",
+                hint="Over TCP a service needs tls_certificate, tls_key and token_file.",
+                setting=name,
+            )
+    Certificate(settings)
+    TcpDoor(settings)
+    return address
 
 
 class RpcServer:
@@ -112,24 +130,21 @@ class _Doors:
         server = await self._make_server(UnixDoor(self._settings))
         path = choose_socket(self._settings)
         with placing(path) as bound:
-            _bind(f"unix:{path}", lambda: server.add_insecure_port(f"unix:{quote(os.fsencode(bound))}"), "listen")
+            _bind_unix(server, bound, path)
         self._socket = path
         record_socket(self._settings.home, path)
         return f"unix:{path}"
 
     async def _open_tcp(self) -> str:
         settings = self._settings
-        for name in ("tls_certificate", "tls_key", "token_file"):
-            if not getattr(settings, name):
-                raise ConfigurationError(
-                    f"listen_tcp is {settings.listen_tcp}, and the setting {name} is empty",
-                    hint="Over TCP a service needs tls_certificate, tls_key and token_file.",
-                    setting=name,
-                )
+        address = check_tcp(settings)
         server = await self._make_server(TcpDoor(settings))
-        credentials = grpc.ssl_server_credentials([(_read(settings, "tls_key"), _read(settings, "tls_certificate"))])
-        port = _bind(settings.listen_tcp, lambda: server.add_secure_port(settings.listen_tcp, credentials), "listen_tcp")
-        return f"{settings.listen_tcp.rpartition(':')[0]}:{port}"
+        refuse_unusable(address, "listen_tcp")  # it says why; gRPC does not
+        try:
+            port = server.add_secure_port(str(address), Certificate(settings).credentials())
+        except RuntimeError as error:
+            raise cannot_listen(address, "listen_tcp", str(error)) from error
+        return str(replace(address, port=port))
 
     async def _make_server(self, door: Door) -> grpc.aio.Server:
         server = grpc.aio.server(options=_options(self._settings), interceptors=[_Guard(door)])
@@ -172,23 +187,13 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
     ]
 
 
-def _bind(address: str, add_port: Callable[[], int], setting: str) -> int:
+def _bind_unix(server: grpc.aio.Server, bound: Path, path: Path) -> None:
+    """At ``bound``, which is to become ``path``."""
     try:
-        return add_port()
+        server.add_insecure_port(f"unix:{quote(os.fsencode(bound))}")
     except RuntimeError as error:
         raise ConfigurationError(
-            f"the service cannot listen at {address}: {error}",
-            hint=f"Is it in use? Choose another in the setting {setting}.",
-            setting=setting,
+            f"the service cannot listen at unix:{path}: {error}",
+            hint="Is it in use? Choose another in the setting listen.",
+            setting="listen",
         ) from error
-
-
-def _read(settings: Settings, name: str) -> bytes:
-    file = Path(getattr(settings, name)).expanduser()
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{name} {file} cannot be read: {error.strerror}", hint="Name a readable file.", setting=name) from error
-    if b"-----BEGIN " not in data:
-        raise ConfigurationError(f"{name} {file} is not in PEM form", hint="It begins with -----BEGIN.", setting=name)
-    return data

@@ -223,7 +223,7 @@ def test_it_stops_and_may_start_again(metrics: Metrics) -> None:
 def test_an_address_that_cannot_be_used_is_refused_with_its_value(metrics: Metrics, listen: str) -> None:
     with pytest.raises(ConfigurationError, match="metric") as caught:
         metrics.start(listen)
-    assert caught.value.fields["listen"] == listen
+    assert caught.value.fields == {"setting": "metrics_listen", "address": listen}
 
 
 def test_a_taken_port_is_refused(metrics: Metrics, installation: Installation) -> None:

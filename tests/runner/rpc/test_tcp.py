@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,9 +32,18 @@ ADA, BOB = "a" * 40, "b" * 40
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate of localhost that signs itself; its key lies beside it."""
+    return _make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="session")
+def renewed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another one, with another key."""
+    return _make_certificate(tmp_path_factory.mktemp("renewed"))
+
+
+def _make_certificate(folder: Path) -> Path:
     if shutil.which("openssl") is None:
         pytest.skip("needs the program openssl, to make a certificate")
-    folder = tmp_path_factory.mktemp("tls")
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
     files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "certificate.pem")]
@@ -148,7 +159,12 @@ def test_tokens_are_read_again_when_the_file_changes_and_kept_when_it_breaks(
         ({"tls_certificate": "/nowhere/c.pem"}, "/nowhere/c.pem cannot be read"),
         ({"tls_key": "/etc/hostname"}, "not in PEM form"),
         ({"token_file": "/nowhere/tokens"}, "/nowhere/tokens cannot be read"),
+        ({"token_file": "/etc/hostname"}, "/etc/hostname:1: not a user and a token"),
         ({"listen_tcp": "256.0.0.1:0"}, "cannot listen at 256.0.0.1:0"),
+        ({"listen_tcp": "192.0.2.1:0"}, "cannot listen at 192.0.2.1:0: Cannot assign requested address"),
+        ({"listen_tcp": "localhost"}, "the setting listen_tcp is 'localhost', not host:port"),
+        ({"listen_tcp": "::1:7443"}, "the setting listen_tcp is '::1:7443', not host:port"),
+        ({"listen_tcp": "localhost:99999"}, "not host:port"),
     ],
 )
 def test_a_tcp_address_that_cannot_be_safe_is_not_opened(
@@ -158,6 +174,80 @@ def test_a_tcp_address_that_cannot_be_safe_is_not_opened(
     with pytest.raises(ConfigurationError, match=words):
         RpcServer(service.runner, settings).start()
     assert not (settings.home / "second.sock").exists()
+
+
+def test_a_port_in_use_is_refused_before_a_job_is_adopted(tcp_settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        where = f"localhost:{listener.getsockname()[1]}"
+        with pytest.raises(ConfigurationError, match=f"cannot listen at {where}: Address already in use"):
+            Service(replace(tcp_settings, listen_tcp=where)).__enter__()
+    assert "adopted" not in caplog.text
+    with Service(tcp_settings):
+        assert "adopted 0 jobs" in caplog.text
+
+
+def test_a_key_of_another_certificate_is_refused(service: Service, tcp_settings: Settings, renewed: Path) -> None:
+    settings = replace(tcp_settings, listen=str(tcp_settings.home / "second.sock"), tls_key=str(renewed.with_name("key.pem")))
+    with pytest.raises(ConfigurationError, match=r"cannot be used together.*KEY_VALUES_MISMATCH"):
+        RpcServer(service.runner, settings).start()
+
+
+# ------------------------------------------------------------------------------------------------------------ a new certificate
+
+
+@pytest.fixture
+def files(tcp_settings: Settings, tmp_path: Path) -> Settings:
+    """The certificate and key are copies that a test may replace."""
+    names = {name: tmp_path / f"{name}.pem" for name in ("tls_certificate", "tls_key")}
+    for name, file in names.items():
+        shutil.copy(getattr(tcp_settings, name), file)
+    return replace(tcp_settings, **{name: str(file) for name, file in names.items()})
+
+
+def _put(settings: Settings, name: str, source: Path) -> None:
+    """As those who renew certificates do: the new file takes the place of the old one."""
+    target = Path(getattr(settings, name))
+    shutil.copy(source, target.with_suffix(".new"))
+    target.with_suffix(".new").replace(target)
+
+
+def _is_served(address: str, certificate: Path) -> bool:
+    """Whether a new connection meets this certificate."""
+    with RemoteRunner.over_tcp(address, token=ADA, certificate=certificate) as remote:
+        try:
+            return bool(remote.describe(timeout_s=5.0))
+        except UnavailableError:
+            return False
+
+
+def test_a_renewed_certificate_is_taken_up_and_connections_go_on(files: Settings, certificate: Path, renewed: Path) -> None:
+    with Service(files) as service, RemoteRunner.over_tcp(service.addresses[1], token=ADA, certificate=certificate) as former:
+        assert former.list_jobs()["total"] == 0
+        _put(files, "tls_certificate", renewed)
+        _put(files, "tls_key", renewed.with_name("key.pem"))
+        assert _is_served(service.addresses[1], renewed)
+        assert not _is_served(service.addresses[1], certificate)
+        assert former.list_jobs()["total"] == 0
+
+
+def test_a_certificate_that_is_no_use_leaves_the_former_in_use(
+    files: Settings, certificate: Path, renewed: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Service(files) as service:
+        Path(files.tls_certificate).write_text("half a certi")
+        assert [_is_served(service.addresses[1], certificate) for _ in range(2)] == [True, True]
+        assert [record.message for record in caplog.records if "former certificate" in record.message] == [
+            f"the former certificate stays in use: tls_certificate {files.tls_certificate} is not in PEM form\nIt begins with -----BEGIN."
+        ]
+        Path(files.tls_certificate).unlink()
+        assert _is_served(service.addresses[1], certificate)
+        _put(files, "tls_certificate", renewed)  # its key comes a moment later
+        assert _is_served(service.addresses[1], certificate)
+        _put(files, "tls_key", renewed.with_name("key.pem"))
+        assert _is_served(service.addresses[1], renewed)
 
 
 def _channel(address: str, certificate: Path) -> grpc.Channel:
