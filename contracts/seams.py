@@ -251,8 +251,8 @@ class Engine(ABC):
             yield ""
 
     @abstractmethod
-    def gpu_claims(self) -> dict[str, str]:
-        """GPU uuid to container name, for every running container that was given GPUs, ours or not. ``*`` as uuid: given all GPUs."""
+    def gpu_claims(self) -> dict[str, tuple[str, ...]]:
+        """GPU uuid to the names of all running containers that were given it, ours or not, sorted. ``*`` as uuid: given all GPUs."""
 
     def gpus_inside(self, image: str, gpu_uuids: Sequence[str], injection: str = "auto") -> tuple[str, ...]:  # noqa: ARG002
         """The cards that a program in a container sees that is given these: a container is started to tell, and removed.

@@ -897,7 +897,7 @@ class GpuList(_message.Message):
     def __init__(self, gpus: _Optional[_Iterable[_Union[Gpu, _Mapping]]] = ...) -> None: ...
 
 class Gpu(_message.Message):
-    __slots__ = ("uuid", "index", "name", "total_bytes", "used_bytes", "reserved_bytes", "utilization_fraction", "temperature_c", "power_w", "error_code", "kind", "parent_uuid", "profile", "gpu_instance", "compute_instance", "mig_enabled", "mig_pending", "pci", "numa_node", "compute_capability", "compute_mode", "recovery_action", "ecc_uncorrected", "remap_pending", "remap_failed", "retirement_pending", "state", "holder", "reason", "pool", "drained", "health", "health_reasons", "job", "jobs", "pids")
+    __slots__ = ("uuid", "index", "name", "total_bytes", "used_bytes", "reserved_bytes", "utilization_fraction", "temperature_c", "power_w", "error_code", "kind", "parent_uuid", "profile", "gpu_instance", "compute_instance", "mig_enabled", "mig_pending", "pci", "numa_node", "compute_capability", "compute_mode", "recovery_action", "ecc_uncorrected", "remap_pending", "remap_failed", "retirement_pending", "state", "holder", "reason", "pool", "drained", "health", "health_reasons", "job", "jobs", "pids", "containers")
     UUID_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -934,6 +934,7 @@ class Gpu(_message.Message):
     JOB_FIELD_NUMBER: _ClassVar[int]
     JOBS_FIELD_NUMBER: _ClassVar[int]
     PIDS_FIELD_NUMBER: _ClassVar[int]
+    CONTAINERS_FIELD_NUMBER: _ClassVar[int]
     uuid: str
     index: int
     name: str
@@ -970,7 +971,8 @@ class Gpu(_message.Message):
     job: str
     jobs: _containers.RepeatedScalarFieldContainer[str]
     pids: _containers.RepeatedCompositeFieldContainer[GpuProcess]
-    def __init__(self, uuid: _Optional[str] = ..., index: _Optional[int] = ..., name: _Optional[str] = ..., total_bytes: _Optional[int] = ..., used_bytes: _Optional[int] = ..., reserved_bytes: _Optional[int] = ..., utilization_fraction: _Optional[float] = ..., temperature_c: _Optional[int] = ..., power_w: _Optional[float] = ..., error_code: _Optional[str] = ..., kind: _Optional[str] = ..., parent_uuid: _Optional[str] = ..., profile: _Optional[str] = ..., gpu_instance: _Optional[int] = ..., compute_instance: _Optional[int] = ..., mig_enabled: _Optional[bool] = ..., mig_pending: _Optional[bool] = ..., pci: _Optional[str] = ..., numa_node: _Optional[int] = ..., compute_capability: _Optional[str] = ..., compute_mode: _Optional[str] = ..., recovery_action: _Optional[str] = ..., ecc_uncorrected: _Optional[int] = ..., remap_pending: _Optional[bool] = ..., remap_failed: _Optional[bool] = ..., retirement_pending: _Optional[bool] = ..., state: _Optional[str] = ..., holder: _Optional[str] = ..., reason: _Optional[str] = ..., pool: _Optional[str] = ..., drained: _Optional[bool] = ..., health: _Optional[str] = ..., health_reasons: _Optional[_Iterable[str]] = ..., job: _Optional[str] = ..., jobs: _Optional[_Iterable[str]] = ..., pids: _Optional[_Iterable[_Union[GpuProcess, _Mapping]]] = ...) -> None: ...
+    containers: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, uuid: _Optional[str] = ..., index: _Optional[int] = ..., name: _Optional[str] = ..., total_bytes: _Optional[int] = ..., used_bytes: _Optional[int] = ..., reserved_bytes: _Optional[int] = ..., utilization_fraction: _Optional[float] = ..., temperature_c: _Optional[int] = ..., power_w: _Optional[float] = ..., error_code: _Optional[str] = ..., kind: _Optional[str] = ..., parent_uuid: _Optional[str] = ..., profile: _Optional[str] = ..., gpu_instance: _Optional[int] = ..., compute_instance: _Optional[int] = ..., mig_enabled: _Optional[bool] = ..., mig_pending: _Optional[bool] = ..., pci: _Optional[str] = ..., numa_node: _Optional[int] = ..., compute_capability: _Optional[str] = ..., compute_mode: _Optional[str] = ..., recovery_action: _Optional[str] = ..., ecc_uncorrected: _Optional[int] = ..., remap_pending: _Optional[bool] = ..., remap_failed: _Optional[bool] = ..., retirement_pending: _Optional[bool] = ..., state: _Optional[str] = ..., holder: _Optional[str] = ..., reason: _Optional[str] = ..., pool: _Optional[str] = ..., drained: _Optional[bool] = ..., health: _Optional[str] = ..., health_reasons: _Optional[_Iterable[str]] = ..., job: _Optional[str] = ..., jobs: _Optional[_Iterable[str]] = ..., pids: _Optional[_Iterable[_Union[GpuProcess, _Mapping]]] = ..., containers: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GpuProcess(_message.Message):
     __slots__ = ("pid", "command", "used_bytes", "container", "job")

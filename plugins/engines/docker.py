@@ -201,12 +201,12 @@ class DockerEngine(Engine):
                 yield from super().hints(labels, stop)
             yield from docker_events.names(self._client, _label_filter(labels), stop)
 
-    def gpu_claims(self) -> dict[str, str]:
+    def gpu_claims(self) -> dict[str, tuple[str, ...]]:
         """As the seam says; a card that a container was given by index (``--gpus device=1``, or a count) stands under its index."""
         with translated("list containers"):
             rows = self._client.get("/containers/json", filters={"status": ["running", "paused", "restarting"]})
             inspections = [self._made_as(row["Id"]) for row in rows]
-        return docker_gpus.claims_of([inspected for inspected in inspections if inspected], docker_spec.SPEC_LABEL)
+        return docker_gpus.claims_of(inspected for inspected in inspections if inspected)
 
     def _made_as(self, container_id: str) -> Mapping[str, Any] | None:
         """An inspection for what a container keeps as long as it lives, such as its cards: asked for once."""

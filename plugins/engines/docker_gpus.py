@@ -59,16 +59,13 @@ def _request(uuids: Sequence[str], by_hook: bool) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------- what was given
 
 
-def claims_of(inspections: Iterable[Mapping[str, Any]], own_label: str) -> dict[str, str]:
-    """Card to the name of the container that was given it. Of several one that has our label is named: a lease lasts as long as that is seen,
-    while a foreign one shows itself by its processes.
-    """
-    ours_first = sorted(inspections, key=lambda inspected: own_label not in (inspected["Config"].get("Labels") or {}))
-    claims: dict[str, str] = {}
-    for inspected in ours_first:
+def claims_of(inspections: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """Card to the names of all containers that were given it, sorted."""
+    claims: dict[str, set[str]] = {}
+    for inspected in inspections:
         for card in given_gpus(inspected):
-            claims.setdefault(card, inspected["Name"].lstrip("/"))
-    return claims
+            claims.setdefault(card, set()).add(inspected["Name"].lstrip("/"))
+    return {card: tuple(sorted(names)) for card, names in claims.items()}
 
 
 def given_gpus(inspected: Mapping[str, Any]) -> list[str]:

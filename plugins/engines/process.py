@@ -150,8 +150,10 @@ class ProcessEngine(Engine):
                 yield from names or [""]
             seen = now
 
-    def gpu_claims(self) -> dict[str, str]:
-        return {uuid: status.name for status in self.list_containers({}) if status.state == "running" for uuid in status.gpu_uuids}
+    def gpu_claims(self) -> dict[str, tuple[str, ...]]:
+        running = [status for status in self.list_containers({}) if status.state == "running"]
+        uuids = {uuid for status in running for uuid in status.gpu_uuids}
+        return {uuid: tuple(sorted(status.name for status in running if uuid in status.gpu_uuids)) for uuid in uuids}
 
     # ----------------------------------------------------------------------------------------------- output, use, files
 

@@ -13,7 +13,7 @@ from contracts.gpu import Gpu, GpuProcess, Snapshot
 from contracts.job import GpuWish
 from registry.gpus import DeviceRecord, PoolRecord
 from registry.leases import LeaseRecord
-from runner.gpus.claims import containers_by_device
+from runner.gpus.claims import Claims, containers_by_device, names_in
 from runner.gpus.host import PROC
 from runner.gpus.owners import Process, processes_on
 
@@ -36,7 +36,7 @@ class Books:
 
     host: str
     snapshot: Snapshot
-    claims: Mapping[str, str] = field(default_factory=dict)
+    claims: Claims = field(default_factory=dict)
     leases: tuple[LeaseRecord, ...] = ()
     devices: Mapping[str, DeviceRecord] = field(default_factory=dict)
     pools: Mapping[str, PoolRecord] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class Books:
     @cached_property
     def running(self) -> frozenset[str]:
         """Names of the running containers that were given any device."""
-        return frozenset(self.claims.values())
+        return names_in(self.claims)
 
     def processes(self, gpu: Gpu) -> tuple[Process, ...]:
         """With whose they are; () also where the driver does not tell."""

@@ -63,7 +63,8 @@ class CardState(str, Enum):
 class Card:
     """A card or slice with its state.
 
-    ``holder`` is a job id, a container's name, or pid and command; ``reason`` one sentence, '' where all is well. ``drained``: by an operator.
+    ``holder`` are job ids, containers' names, or a pid and its command; ``reason`` one sentence, '' where all is well. ``containers`` are all
+    running ones that were given the device, whoever's they are. ``drained``: by an operator.
     """
 
     gpu: Gpu
@@ -71,6 +72,7 @@ class Card:
     holder: str = ""
     reason: str = ""
     leases: tuple[LeaseRecord, ...] = ()
+    containers: tuple[str, ...] = ()
     processes: tuple[Process, ...] = ()
     taints: tuple[Taint, ...] = ()
     health: str = "ok"
@@ -113,6 +115,7 @@ class Card:
             "job": self.jobs[0] if len(self.jobs) == 1 else None,
             "jobs": list(self.jobs),
             "pids": [_process_view(process) for process in self.processes],
+            "containers": list(self.containers),
         }
 
 

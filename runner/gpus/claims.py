@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 from contracts.gpu import Gpu
 
+#: As ``Engine.gpu_claims`` tells them: the containers that were given a device, by the name that it was asked for.
+Claims: TypeAlias = Mapping[str, tuple[str, ...]]
 _ALL = "*"
 _LEGACY_SLICE = re.compile(r"MIG-(?P<card>GPU-[^/]+)/(?P<gpu_instance>\d+)/(?P<compute_instance>\d+)")
 
 
-def containers_by_device(gpus: Sequence[Gpu], claims: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+def containers_by_device(gpus: Sequence[Gpu], claims: Claims) -> dict[str, tuple[str, ...]]:
     """The names of the containers that were given each device, by its uuid.
 
-    ``claims`` is ``Engine.gpu_claims``: a device stands there by uuid, by index as ``--gpus device=0`` gives it, as ``0:1`` for the second slice
-    of card 0, as ``MIG-GPU-<uuid>/1/0`` as drivers before 470 name slices, or as ``*`` for all. Who was given a card has its slices too.
+    A device stands in the claims by uuid, by index as ``--gpus device=0`` gives it, as ``0:1`` for the second slice of card 0, as
+    ``MIG-GPU-<uuid>/1/0`` as drivers before 470 name slices, or as ``*`` for all. Who was given a card has its slices too.
     """
     names = _names(gpus)
     found: dict[str, list[str]] = {}
-    for claimed, container in claims.items():
+    for claimed, containers in claims.items():
         for uuid in names.get(claimed) or _legacy(gpus, claimed):
-            found.setdefault(uuid, []).append(container)
-    return {uuid: tuple(dict.fromkeys(containers)) for uuid, containers in found.items()}
+            found.setdefault(uuid, []).extend(containers)
+    return {uuid: tuple(sorted(set(containers))) for uuid, containers in found.items()}
+
+
+def names_in(claims: Claims) -> frozenset[str]:
+    """All containers that were given any device."""
+    return frozenset(name for names in claims.values() for name in names)
 
 
 def _names(gpus: Sequence[Gpu]) -> dict[str, list[str]]:

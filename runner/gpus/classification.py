@@ -89,6 +89,7 @@ class _Look:
             holder=holder,
             reason=reason,
             leases=self.leases,
+            containers=self.claimants,
             processes=() if self.is_cut else self.processes,
             taints=self.taints,
             health=health_of(self.taints, monitored=monitored),
@@ -124,28 +125,36 @@ def _violated(look: _Look) -> _Finding:
 
 def _foreign(look: _Look) -> _Finding:
     if look.leases:
-        who = f"the process {look.strangers[0].text}" if look.strangers else ""
-        orphans = [name for name in look.stray_claimants if name in look.books.unleased]
-        who = who or next((f"the container {name}" for name in look.stray_claimants if name not in orphans), "")
-        if not who:
-            return None
-        return CardState.CONTENDED, look.holder, f"job {look.holder} shares the card with {who}, which holds no lease on it"
+        return _contended(look)
     if not look.strangers:
         return None
     first, others = look.strangers[0], len(look.strangers) - 1
-    where = f", perhaps of the container {look.claimants[0]}," if look.claimants else ""
+    where = f", perhaps of {_containers_text(look.claimants)}," if look.claimants else ""
     where = where or (f" of the container {first.containers[0][:12]}" if first.containers else "")
     return CardState.FOREIGN, first.text, f"a process{where}{f' and {others} more' if others else ''} uses the card without a lease"
 
 
+def _contended(look: _Look) -> _Finding:
+    """Processes and containers are both named: the one need not be of the other."""
+    foreign = [name for name in look.stray_claimants if name not in look.books.unleased]
+    others = f" and {len(look.strangers) - 1} more" if len(look.strangers) > 1 else ""
+    who = [f"the process {process.text}{others}" for process in look.strangers[:1]]
+    who += [_containers_text(foreign)] if foreign else []
+    if not who:
+        return None
+    hold = "hold" if len(look.strangers) + len(foreign) > 1 else "holds"
+    return CardState.CONTENDED, look.holder, f"job {look.holder} shares the card with {' and '.join(who)}, which {hold} no lease on it"
+
+
 def _orphan(look: _Look) -> _Finding:
     unleased = look.books.unleased
-    name = next((name for name in look.stray_claimants if name in unleased), "")
-    if not name and not look.orphans:
+    names = [name for name in look.stray_claimants if name in unleased]
+    if not names and not look.orphans:
         return None
-    job_id = unleased[name][0] if name else look.orphans[0].job_id
-    what = f"the container {name}" if name else f"the process {look.orphans[0].text}"
-    return CardState.ORPHAN, look.holder or job_id, f"{what} of job {job_id} has the card without a lease"
+    job_ids = list(dict.fromkeys(unleased[name][0] for name in names)) or [look.orphans[0].job_id]
+    what = _containers_text(names) if names else f"the process {look.orphans[0].text}"
+    jobs, has = ", ".join(job_ids), "have" if len(names) > 1 else "has"
+    return CardState.ORPHAN, look.holder or jobs, f"{what} of job {jobs} {has} the card without a lease"
 
 
 def _leased(look: _Look) -> _Finding:
@@ -162,7 +171,8 @@ def _leased(look: _Look) -> _Finding:
 def _claimed(look: _Look) -> _Finding:
     if not look.claimants:
         return None
-    return CardState.CLAIMED, look.claimants[0], f"the container {look.claimants[0]} was given the card without a lease"
+    were = "were" if len(look.claimants) > 1 else "was"
+    return CardState.CLAIMED, ", ".join(look.claimants), f"{_containers_text(look.claimants)} {were} given the card without a lease"
 
 
 def _zombie(look: _Look) -> _Finding:
@@ -229,6 +239,10 @@ def taints_on(books: Books, uuid: str) -> tuple[Taint, ...]:
 def _measured_bytes(processes: Sequence[Process], lease: LeaseRecord) -> int:
     """What the processes of a lease's job use on the card, as far as the driver tells."""
     return sum(process.used_bytes or 0 for process in processes if (process.job_id, process.attempt) == (lease.job_id, lease.attempt))
+
+
+def _containers_text(names: Sequence[str]) -> str:
+    return f"the container{'s' if len(names) > 1 else ''} {', '.join(names)}"
 
 
 def _overuse(look: _Look) -> str:

@@ -19,6 +19,7 @@ from runner.gpus import wishes
 from runner.gpus.books import DEFAULT_POOL, Books
 from runner.gpus.cards import Card, CardState
 from runner.gpus.choice import choose, order
+from runner.gpus.claims import names_in
 from runner.gpus.lock import host_lock
 from runner.gpus.reading import Reader
 from runner.gpus.releasing import Verdict, verdict
@@ -206,7 +207,7 @@ class Leasing:
 
     def _without_container(self, ended: list[LeaseRecord]) -> list[LeaseRecord]:
         """That the engine is silent does not mean that the containers are gone."""
-        running = set(self._reader.claims().values()) if ended else set()
+        running = names_in(self._reader.claims()) if ended else frozenset()
         return [lease for lease in ended if container_name(lease.job_id, lease.attempt) not in running]
 
     def _leaving(self, books: Books | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from contracts.seams import GpuSource
 from registry.database import Database
 from runner.gpus import wishes
 from runner.gpus.books import IDLE_BYTES, Books
+from runner.gpus.claims import Claims
 from runner.gpus.findings import Finding, GpuLost, LeaseHolder, Orphan, Violated
 from runner.gpus.host import PROC, boot_id
 from runner.gpus.leasing import Leasing, Request
@@ -42,7 +43,7 @@ class GpuPool:
         self,
         *,
         source: GpuSource,
-        claims: Callable[[], Mapping[str, str]],
+        claims: Callable[[], Claims],
         database: Database,
         host: str,
         idle_bytes: int = IDLE_BYTES,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from registry import gpus, leases
 from registry.database import Database
 from registry.leases import LeaseRecord
 from runner.gpus.books import IDLE_BYTES, Books
+from runner.gpus.claims import Claims, names_in
 from runner.gpus.host import PROC, containers_of, is_container_id
 
 #: Longer than the seam's default: without persistence mode the driver takes up to 3 s to open each card.
@@ -31,7 +32,7 @@ class Reader:
     """``claims`` is the engine's ``gpu_claims``."""
 
     source: GpuSource
-    claims: Callable[[], Mapping[str, str]]
+    claims: Callable[[], Claims]
     database: Database
     host: str
     idle_bytes: int = IDLE_BYTES
@@ -60,13 +61,11 @@ class Reader:
         """The same reading of the other books with what is on record now."""
         return self._composed(books.snapshot, books.claims, books.engine_error, books.read_at)
 
-    def _composed(self, snapshot: Snapshot, claims: Mapping[str, str], engine_error: str, read_at: float) -> Books:
+    def _composed(self, snapshot: Snapshot, claims: Claims, engine_error: str, read_at: float) -> Books:
         with self.database.reading() as session:
             return self.compose(session, snapshot, claims, engine_error, read_at)
 
-    def compose(
-        self, session: Session, snapshot: Snapshot, claims: Mapping[str, str], engine_error: str = "", read_at: float | None = None
-    ) -> Books:
+    def compose(self, session: Session, snapshot: Snapshot, claims: Claims, engine_error: str = "", read_at: float | None = None) -> Books:
         """What is on record now, beside a reading of the other two books at ``read_at``."""
         held = leases.list_open(session, self.host)
         unleased, own = self._unleased(session, claims, held)
@@ -92,11 +91,11 @@ class Reader:
             return leases.list_open(session, self.host)
 
     def _unleased(
-        self, session: Session, claims: Mapping[str, str], held: Iterable[LeaseRecord]
+        self, session: Session, claims: Claims, held: Iterable[LeaseRecord]
     ) -> tuple[dict[str, tuple[str, int]], dict[str, tuple[str, int]]]:
         """Running containers of jobs on record that have cards and no lease: by name, and as far as it is known by id."""
         leased = {container_name(lease.job_id, lease.attempt) for lease in held}
-        named = {name: found for name in set(claims.values()) - leased if (found := _attempt_of(name))}
+        named = {name: found for name in names_in(claims) - leased if (found := _attempt_of(name))}
         known = leases.containers(session, (job_id for job_id, _ in named.values()))
         by_name = {name: found for name, found in named.items() if found[0] in known}
         by_id = {known[job_id][1]: (job_id, attempt) for job_id, attempt in by_name.values() if known[job_id][0] == attempt}

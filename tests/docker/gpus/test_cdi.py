@@ -66,7 +66,7 @@ def test_whose_cards_they_are_is_read_from_the_request_though_the_environment_sa
     spec = lab.spec(uuids[:2], gpu_injection="cdi")
     container_id = lab.start(spec)
     assert lab.engine.status(container_id).gpu_uuids == tuple(uuids[:2])
-    assert lab.engine.gpu_claims() == dict.fromkeys(uuids[:2], spec.name)
+    assert lab.engine.gpu_claims() == dict.fromkeys(uuids[:2], (spec.name,))
 
 
 def test_left_to_itself_the_engine_gives_by_cdi_what_it_lists_and_by_the_hook_what_it_does_not(

@@ -97,6 +97,6 @@ def test_an_engine_that_restores_its_containers_is_restarted_without_the_job_los
     private_engine.start()
     private_engine.set_live_restore(False)
     assert host.lab.engine.status(_NAME).state == "running"
-    assert host.lab.engine.gpu_claims() == dict.fromkeys(leased, _NAME)
+    assert host.lab.engine.gpu_claims() == dict.fromkeys(leased, (_NAME,))
     assert host.end_job(JOB)
     assert set(host.states()) == {"free"}

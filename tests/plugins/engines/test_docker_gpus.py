@@ -11,7 +11,7 @@ import pytest
 from contracts.errors import ConfigurationError
 from contracts.seams import ContainerSpec
 from plugins.engines.docker_errors import gpu_fields, start_hint
-from plugins.engines.docker_gpus import cdi_cards, give_gpus, given_gpus, gpu_advice, settled
+from plugins.engines.docker_gpus import cdi_cards, claims_of, give_gpus, given_gpus, gpu_advice, settled
 from plugins.engines.docker_spec import SPEC_LABEL, container_config
 from plugins.engines.docker_status import info_of
 
@@ -112,6 +112,14 @@ def test_the_cards_of_a_container_are_read_from_every_way_to_give_them(
     host: dict[str, Any], environment: list[str], cards: list[str]
 ) -> None:
     assert given_gpus({"HostConfig": host, "Config": {"Env": environment}}) == cards
+
+
+def test_all_containers_that_were_given_a_card_are_named_under_every_name_that_it_was_asked_for() -> None:
+    by_uuid = {"DeviceRequests": [{"Driver": "nvidia", "DeviceIDs": ["GPU-a"], "Capabilities": [["gpu"]]}]}
+    by_count = {"DeviceRequests": [{"Driver": "", "Count": 1, "Capabilities": [["gpu"]]}]}
+    given = [("/web", by_uuid), ("/sluice-t0000001-1", by_uuid), ("/old", by_count), ("/none", {})]
+    found = claims_of({"Name": name, "HostConfig": host, "Config": {}} for name, host in given)
+    assert found == {"GPU-a": ("sluice-t0000001-1", "web"), "0": ("old",)}
 
 
 # -------------------------------------------------------------------------------------------------------------- advice

@@ -15,7 +15,7 @@ from contracts.image import ImageFacts
 from contracts.seams import Engine
 from plugins.engines.process import ProcessEngine
 from plugins.engines.process_record import find
-from tests.conformance.engine import PROBE, EngineConformance, Job, wait_until
+from tests.conformance.engine import INSTALLATION, PROBE, EngineConformance, Job, wait_until
 
 
 class TestProcessEngine(EngineConformance):
@@ -44,12 +44,18 @@ class TestProcessEngine(EngineConformance):
         container_id = job.ask("hang", gpu_uuids=("GPU-a", "GPU-b")).create()
         assert engine.gpu_claims() == {}
         engine.start(container_id)
-        assert engine.gpu_claims() == {"GPU-a": job.spec.name, "GPU-b": job.spec.name}
+        assert engine.gpu_claims() == {"GPU-a": (job.spec.name,), "GPU-b": (job.spec.name,)}
         job.wait_for("ready")
         environment = Path(f"/proc/{(job.out_dir / 'ready').read_text()}/environ").read_bytes().split(b"\0")
         assert {b"CUDA_VISIBLE_DEVICES=GPU-a,GPU-b", b"NVIDIA_VISIBLE_DEVICES=GPU-a,GPU-b"} <= set(environment)
         engine.stop(container_id, 0)
         assert engine.gpu_claims() == {}
+
+    def test_all_jobs_that_share_a_gpu_are_named(self, engine: Engine, job: Job, image: ImageFacts, tmp_path: Path) -> None:
+        other = Job(engine, image, tmp_path / "other", job.spec.labels[INSTALLATION])
+        for sharing in (job, other):
+            sharing.ask("hang", gpu_uuids=("GPU-a",)).start()
+        assert engine.gpu_claims() == {"GPU-a": tuple(sorted((job.spec.name, other.spec.name)))}
 
     def test_a_folder_that_changed_since_it_was_registered_is_refused(self, engine: Engine, job: Job, tmp_path: Path) -> None:
         folder = tmp_path / "image"

@@ -33,9 +33,9 @@ WHOLE = Gpu("GPU-bbbb", 1)
     ],
 )
 def test_every_name_of_a_device_is_understood(name: str, devices: set[str]) -> None:
-    assert set(containers_by_device([CUT, *SLICES, WHOLE], {name: "web"})) == devices
+    assert set(containers_by_device([CUT, *SLICES, WHOLE], {name: ("web",)})) == devices
 
 
 def test_all_who_were_given_a_device_are_known_whatever_they_called_it() -> None:
-    found = containers_by_device([WHOLE], {"1": "one", "GPU-bbbb": "two", "*": "one"})
-    assert set(found["GPU-bbbb"]) == {"one", "two"}
+    found = containers_by_device([WHOLE], {"1": ("two", "one"), "GPU-bbbb": ("three",), "*": ("one",)})
+    assert found["GPU-bbbb"] == ("one", "three", "two")

@@ -69,7 +69,7 @@ def test_too_few_free_cards_are_refused_naming_who_holds_each_other(host: Host) 
 def test_a_foreign_container_keeps_its_card_and_wide_jobs_wait_for_it(hosts: type[Host]) -> None:
     """A4, and why a job of all cards waits."""
     host = hosts(8)
-    host.claims = {"GPU-2": "web"}
+    host.give("web", "GPU-2")
     host.put("GPU-2", host.run(4711, "cd" * 32))
     with pytest.raises(NoGpuError, match="7 of 8 free: gpu2 foreign pid 4711 python"):
         host.pool.lease("t0000008", 1, 8)
@@ -84,7 +84,7 @@ def test_a_foreign_container_keeps_its_card_and_wide_jobs_wait_for_it(hosts: typ
 def test_a_card_that_a_foreign_container_was_given_is_never_chosen_though_it_is_idle(hosts: type[Host]) -> None:
     """A5."""
     host = hosts(8)
-    host.claims = {"6": "web"}
+    host.give("web", "6")
     taken = {uuid for number in range(7) for uuid in host.pool.lease(f"t{number:07}", 1, 1)}
     assert "GPU-6" not in taken
     with pytest.raises(NoGpuError, match="gpu6 claimed web"):
@@ -111,7 +111,7 @@ def test_a_card_that_this_user_may_not_read_is_left_alone(hosts: type[Host]) -> 
 
 
 def test_a_container_that_was_given_all_cards_leaves_none(host: Host) -> None:
-    host.claims = {"*": "web"}
+    host.give("web", "*")
     with pytest.raises(NoGpuError, match="gpu3 claimed web"):
         host.pool.lease("t0000001", 1, 1)
 
@@ -132,7 +132,7 @@ def test_nothing_is_leased_while_the_cards_cannot_be_read(host: Host) -> None:
 
 
 def test_a_card_taken_from_outside_between_the_two_looks_is_given_up_for_another(host: Host) -> None:
-    host.before_reading = [lambda: None, lambda: host.claims.update({"GPU-0": "web"})]
+    host.before_reading = [lambda: None, lambda: host.give("web", "GPU-0")]
     assert host.pool.lease("t0000001", 1, 1) == ("GPU-1",)
     assert host.states() == ["claimed", "leased", "free", "free"]
     assert [(event["uuid"], event["detail"]["holder"]) for event in host.events("contended")] == [("GPU-0", "web")]

@@ -245,11 +245,32 @@ def test_a_stranger_on_a_shared_card_keeps_new_jobs_away(shared: Host) -> None:
     assert shared.pool.lease("t0000002", 1, 1, share(1)) == ("GPU-3",)
 
 
+def test_every_container_on_a_shared_card_is_known(shared: Host) -> None:
+    for job_id in ("t0000001", "t0000002"):
+        shared.start(job_id, 1, wish=share(10))
+    card = shared.card("GPU-2")
+    assert (card["state"], card["holder"], card["reason"]) == ("leased", "t0000001, t0000002", "")
+    assert card["containers"] == ["sluice-t0000001-1", "sluice-t0000002-1"]
+    shared.give("web", "2")
+    assert shared.card("GPU-2")["state"] == "contended"
+    assert "with the container web, which" in shared.card("GPU-2")["reason"]
+
+
+@pytest.mark.parametrize("job_id", ["t0000001", "t0000002"])
+def test_a_share_of_a_card_is_not_given_back_while_its_container_runs(shared: Host, job_id: str) -> None:
+    for started in ("t0000001", "t0000002"):
+        shared.start(started, 1, wish=share(10))
+    assert shared.pool.reclaim(lambda *_: False) == []
+    assert not shared.pool.release(job_id, 1)
+    shared.take_back(f"sluice-{job_id}-1")
+    assert shared.pool.settle() == [job_id]
+
+
 def test_a_job_ends_on_a_shared_card_while_others_go_on(shared: Host) -> None:
     shared.start("t0000001", 1, wish=share(10))
     shared.start("t0000002", 1, wish=share(10))
     shared.put("GPU-2", {**shared.run(102, container_of("t0000002")), "used_bytes": 9 * GIB})
-    shared.claims = {"GPU-2": "sluice-t0000002-1"}
+    shared.take_back("sluice-t0000001-1")
     assert shared.pool.release("t0000001", 1)
     assert shared.card("GPU-2")["job"] == "t0000002"
 

@@ -135,7 +135,7 @@ def on(*pids: int, container: str | None = None) -> dict[str, Any]:
         (on(3), {}, ""),
         (on(1, 2), {}, "pid 1 python is still on"),
         (on(1), {"error": "fell off", "error_code": "lost"}, ""),
-        ({}, {"claims": {"GPU-0": f"sluice-{JOB}-1"}}, "its container sluice-t0000001-1 still runs"),
+        ({}, {"claims": {"GPU-0": (f"sluice-{JOB}-1", "web")}}, "its container sluice-t0000001-1 still runs"),
         ({}, {"engine_error": "no answer"}, "whether its container has ended cannot be seen: no answer"),
     ],
 )

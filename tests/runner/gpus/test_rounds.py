@@ -129,7 +129,7 @@ def test_a_job_that_uses_a_card_outside_its_lease_is_found(host: Host) -> None:
 def test_a_running_container_without_a_lease_is_found_and_its_card_not_offered(host: Host) -> None:
     """A27: the database was restored from a backup."""
     host.add_job(JOB, container_id=container_of(JOB))
-    host.claims = {"GPU-2": f"sluice-{JOB}-1"}
+    host.give(f"sluice-{JOB}-1", "GPU-2")
     host.put("GPU-2", host.run(101, container_of(JOB)))
     assert host.look() == [Orphan(f"sluice-{JOB}-1", JOB)]
     assert host.states()[2] == "orphan"
@@ -139,7 +139,7 @@ def test_a_running_container_without_a_lease_is_found_and_its_card_not_offered(h
 def test_a_foreign_container_on_leased_cards_is_told_of(host: Host) -> None:
     """A27: `docker run --gpus 2` on leased cards."""
     host.start(JOB, 2)
-    host.claims |= {"0": "web", "1": "web"}
+    host.give("web", "0", "1")
     assert host.look(JOB) == []
     told = [(event["uuid"], event["job"], event["detail"]["to"]) for event in host.events("state") if event["job"]]
     assert told == [("GPU-0", JOB, "contended"), ("GPU-1", JOB, "contended")]

@@ -263,8 +263,10 @@ class Courses(RuleBasedStateMachine):
         """Writes the world into the books."""
         host, world = self.host, self.world
         running = {job_id: job for job_id, job in self.jobs.items() if job.phase == "running" or job.left == "container"}
-        host.claims = {uuid: f"sluice-{job_id}-1" for job_id, job in running.items() for uuid in job.uuids}
-        host.claims |= {str(int(uuid[-1])): "web" for uuid in world.claimed}  # by index, as --gpus device=0 gives it
+        host.claims = {}
+        for job_id, job in running.items():
+            host.give(f"sluice-{job_id}-1", *job.uuids)
+        host.give("web", *(str(int(uuid[-1])) for uuid in world.claimed))  # by index, as --gpus device=0 gives it
         for index in range(CARDS):
             uuid = f"GPU-{index}"
             error = {"error": "GPU is lost", "error_code": "lost"} if uuid in world.lost else {}

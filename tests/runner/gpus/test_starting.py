@@ -36,7 +36,7 @@ def test_a_card_that_somebody_took_after_the_lease_is_not_started_on(host: Host,
     if who == "process":
         host.put("GPU-0", host.run(4711))
     elif who == "container":
-        host.claims = {"0": "web"}
+        host.give("web", "0")
     else:
         host.set_card(0, **({"error": "fell off", "error_code": "lost"} if who == "lost" else {"used_bytes": 2**33}))
     with pytest.raises(NoGpuError, match=r"taken before it started: gpu0 (foreign pid 4711|claimed web|lost|zombie)"):
@@ -63,7 +63,7 @@ def test_a_runner_that_was_killed_after_the_start_carries_on(host: Host) -> None
     host.start("t0000001", pid=101)
     with host.database.writing() as session:
         leases.mark(session, "t0000001", 1, LeaseState.STARTING)
-    host.claims |= {"0": "web"}  # the container runs: nothing that was there before it can be kept from it now
+    host.give("web", "0")  # the container runs: nothing that was there before it can be kept from it now
     with host.pool.confirm_start("t0000001", 1, container_of("t0000001")):
         pass
     assert host.lease_of("t0000001").state is LeaseState.ACTIVE
@@ -90,7 +90,7 @@ def test_two_installations_do_not_both_start_on_a_card(host: Host, hosts: type[H
     with ThreadPoolExecutor(1) as threads:
         with host.pool.confirm_start("t0000001", 1, container_of("t0000001")):
             second = threads.submit(other.start, "t0000002")
-            other.claims["GPU-0"] = "sluice-t0000001-1"
+            other.give("sluice-t0000001-1", "GPU-0")
         with pytest.raises(NoGpuError, match="gpu0 claimed sluice-t0000001-1"):
             second.result()
 

@@ -23,7 +23,7 @@ MOMENT = datetime(2026, 1, 1, tzinfo=timezone.utc)
 OURS, OTHER, FOREIGN = "c0ffee" * 10 + "cafe", "ab" * 32, "cd" * 32
 LEASE = LeaseRecord(1, "host", "t1234567", 1, ("GPU-0",), LeaseState.ACTIVE, "", MOMENT, container_id=OURS)
 ELSEWHERE = LeaseRecord(2, "host", "t7654321", 1, ("GPU-9",), LeaseState.ACTIVE, "", MOMENT, container_id=OTHER)
-OWN_CLAIM = {"GPU-0": "sluice-t1234567-1"}
+OWN_CLAIM = {"GPU-0": ("sluice-t1234567-1",)}
 #: pid: the container it runs in; 66 is gone.
 PIDS = {11: OURS, 22: OTHER, 33: FOREIGN, 44: None}
 
@@ -45,7 +45,7 @@ def device(**values: Any) -> DeviceRecord:
     return replace(plain, **values)
 
 
-def books(gpu: dict[str, Any], held: list[LeaseRecord], claims: dict[str, str], proc: Path, **values: Any) -> Books:
+def books(gpu: dict[str, Any], held: list[LeaseRecord], claims: dict[str, tuple[str, ...]], proc: Path, **values: Any) -> Books:
     own = {lease.container_id: (lease.job_id, lease.attempt) for lease in held if lease.container_id}
     return Books("host", Snapshot((Gpu("GPU-0", 0, **gpu),)), claims, tuple(held), own=values.pop("own", own), proc=proc, **values)
 
@@ -62,11 +62,11 @@ def books(gpu: dict[str, Any], held: list[LeaseRecord], claims: dict[str, str], 
         (on(66), [], {}, ("foreign", "pid 66 python train.py")),
         (on(44), [], {}, ("foreign", "pid 44 python train.py")),
         (on(33), [], {}, ("foreign", "pid 33 python train.py")),
-        (on(44), [], {"GPU-0": "web"}, ("foreign", "pid 44 python train.py")),
-        ({}, [], {"GPU-0": "web"}, ("claimed", "web")),
-        ({}, [], {"0": "by-index"}, ("claimed", "by-index")),
-        ({}, [], {"*": "given-all"}, ("claimed", "given-all")),
-        ({}, [], {"GPU-1": "web", "1": "web"}, ("free", "")),
+        (on(44), [], {"GPU-0": ("web",)}, ("foreign", "pid 44 python train.py")),
+        ({}, [], {"GPU-0": ("web",)}, ("claimed", "web")),
+        ({}, [], {"0": ("by-index",)}, ("claimed", "by-index")),
+        ({}, [], {"*": ("given-all",)}, ("claimed", "given-all")),
+        ({}, [], {"GPU-1": ("web",), "1": ("web",)}, ("free", "")),
         ({}, [], OWN_CLAIM, ("claimed", "sluice-t1234567-1")),
         ({"error": "fell off", "error_code": "lost"}, [], {}, ("lost", "")),
         ({"error": "fell off", "error_code": "lost"}, [LEASE], {}, ("lost", "t1234567")),
@@ -76,9 +76,9 @@ def books(gpu: dict[str, Any], held: list[LeaseRecord], claims: dict[str, str], 
         (on(66), [LEASE], OWN_CLAIM, ("leased", "t1234567")),
         (on(11, 44), [LEASE], OWN_CLAIM, ("contended", "t1234567")),
         (on(11, 33), [LEASE], OWN_CLAIM, ("contended", "t1234567")),
-        (on(11), [LEASE], {**OWN_CLAIM, "0": "web"}, ("contended", "t1234567")),
-        ({}, [LEASE], {"*": "given-all"}, ("contended", "t1234567")),
-        ({}, [LEASE], {"GPU-0": "sluice-t1234567-2"}, ("contended", "t1234567")),
+        (on(11), [LEASE], {**OWN_CLAIM, "0": ("web",)}, ("contended", "t1234567")),
+        ({}, [LEASE], {"*": ("given-all",)}, ("contended", "t1234567")),
+        ({}, [LEASE], {"GPU-0": ("sluice-t1234567-2",)}, ("contended", "t1234567")),
         (on(22), [ELSEWHERE], {}, ("violated", "t7654321")),
         (on(11, 22), [LEASE, ELSEWHERE], OWN_CLAIM, ("violated", "t1234567")),
         (on(22, 44), [ELSEWHERE], {}, ("violated", "t7654321")),
@@ -93,7 +93,7 @@ def books(gpu: dict[str, Any], held: list[LeaseRecord], claims: dict[str, str], 
     ],
 )
 def test_the_state_of_a_card(
-    gpu: dict[str, Any], held: list[LeaseRecord], claims: dict[str, str], expected: tuple[str, str], proc: Path
+    gpu: dict[str, Any], held: list[LeaseRecord], claims: dict[str, tuple[str, ...]], expected: tuple[str, str], proc: Path
 ) -> None:
     (card, *_) = classify(books(gpu, held, claims, proc))
     assert (str(card.state), card.holder) == expected
@@ -112,9 +112,22 @@ def test_a_container_of_a_job_on_record_without_a_lease_is_an_orphan(proc: Path)
 
 def test_a_foreign_container_given_leased_cards_by_index_is_named(proc: Path) -> None:
     """A27: `docker run --gpus 2` always means the first two cards, whoever holds them."""
-    (card,) = classify(books({}, [LEASE], {**OWN_CLAIM, "0": "web", "1": "web"}, proc))
+    (card,) = classify(books({}, [LEASE], {**OWN_CLAIM, "0": ("web",), "1": ("web",)}, proc))
     assert card.state is CardState.CONTENDED
     assert card.reason == "job t1234567 shares the card with the container web, which holds no lease on it"
+
+
+def test_all_who_have_no_business_on_a_leased_card_are_named(proc: Path) -> None:
+    (card,) = classify(books(on(11, 33, 44), [LEASE], {**OWN_CLAIM, "0": ("web",), "*": ("old", "web")}, proc))
+    assert card.state is CardState.CONTENDED
+    strangers = "the process pid 33 python train.py and 1 more and the containers old, web"
+    assert card.reason == f"job t1234567 shares the card with {strangers}, which hold no lease on it"
+    assert card.containers == ("old", "sluice-t1234567-1", "web")
+
+
+def test_all_containers_that_were_given_a_card_without_a_lease_are_named(proc: Path) -> None:
+    (card,) = classify(books({}, [], {"GPU-0": ("old", "web")}, proc))
+    assert (card.holder, card.reason) == ("old, web", "the containers old, web were given the card without a lease")
 
 
 @pytest.mark.parametrize(

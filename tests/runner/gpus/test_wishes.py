@@ -66,7 +66,7 @@ def test_what_the_host_can_never_give_is_refused_naming_the_limit(mixed: Host, c
 )
 def test_what_it_can_give_at_some_time_is_not_refused(mixed: Host, count: int, wish: dict[str, Any]) -> None:
     mixed.engine_away = True
-    mixed.claims = {"*": "web"}
+    mixed.give("web", "*")
     mixed.pool.refuse_impossible(GpuWish(**wish), count)
 
 

@@ -35,7 +35,7 @@ class Host:
         self.folder = folder
         self.cards: list[dict[str, Any]] = [{"uuid": f"GPU-{index}", "pci": f"{index:02}"} for index in range(count)]
         self.world: dict[str, Any] = {}
-        self.claims: dict[str, str] = {}
+        self.claims: dict[str, tuple[str, ...]] = {}
         self.engine_away = False
         self.before_reading: list[Callable[[], object]] = []
         self.later_s = 0.0
@@ -110,7 +110,7 @@ class Host:
         container = container_of(job_id)
         uuids = self.pool.lease(job_id, 1, count, **wish)
         with self.pool.confirm_start(job_id, 1, container):
-            self.claims |= dict.fromkeys(uuids, f"sluice-{job_id}-1")
+            self.give(f"sluice-{job_id}-1", *uuids)
         if pid is not None:
             self.put(uuids[0], self.run(pid, container))
         return uuids
@@ -121,10 +121,20 @@ class Host:
         used = {"used_bytes": sum(process["used_bytes"] or 0 for process in processes)}
         self.set_card(index, processes=list(processes), **{**used, **values})
 
+    def give(self, container: str, *devices: str) -> None:
+        """A running container was given these, beside whoever else was; a device by uuid, by index as ``--gpus device=0`` does, or ``*``."""
+        self.claims |= {device: (*self.claims.get(device, ()), container) for device in devices}
+
+    def take_back(self, container: str) -> set[str]:
+        """The container has ended; what it had been given."""
+        given = {device for device, names in self.claims.items() if container in names}
+        left = {device: tuple(name for name in names if name != container) for device, names in self.claims.items()}
+        self.claims = {device: names for device, names in left.items() if names}
+        return given
+
     def exit(self, job_id: str, pid: int | None = None) -> None:
         """The job's container has ended; its process too, and the memory is free."""
-        given = {uuid for uuid, name in self.claims.items() if name == f"sluice-{job_id}-1"}
-        self.claims = {uuid: name for uuid, name in self.claims.items() if uuid not in given}
+        given = self.take_back(f"sluice-{job_id}-1")
         if pid is not None:
             self.end(pid)
         for uuid in given & {card["uuid"] for card in self.cards}:
@@ -153,7 +163,7 @@ class Host:
         found = reversed(self.pool.list_events(limit=1000))
         return [event for event in found if not kinds or event["kind"] in kinds]
 
-    def _read_claims(self) -> dict[str, str]:
+    def _read_claims(self) -> dict[str, tuple[str, ...]]:
         if self.before_reading:
             self.before_reading.pop(0)()
         if self.engine_away:
