@@ -14,6 +14,7 @@ from contracts.image import Permissions
 from contracts.job import EndReason, Evidence
 from contracts.results import Progress
 from contracts.seams import ContainerStatus
+from runner.gpus.suspects import CARD_TROUBLES
 from runner.journal import Stop
 
 # First match wins, so a class stands before its parents.
@@ -34,9 +35,6 @@ _REASON_OF_ERROR: tuple[tuple[type[errors.SluiceError], EndReason], ...] = (
 # Nobody but us, `docker kill` or a stopping engine sends these, and when we did, the cases before have named it.
 _SIGNALLED = (128 + signal.SIGKILL, 128 + signal.SIGTERM)
 
-# Of what an engine says when it cannot give a container its cards: what concerns these cards only, not the host.
-_CARD_TROUBLES = ("unknown_device", "cdi_stale")
-
 # What a program says when the confined default forbids it something, and the permission that would allow it.
 _FORBIDDEN = (
     (("Read-only file system",), "writable_root", "it wrote outside /out and /tmp"),
@@ -49,7 +47,7 @@ def reason_of_error(error: BaseException) -> EndReason:
     """The end reason of something raised on the way; whatever is not in the tree is our own defect."""
     if isinstance(error, errors.StartError) and error.fields.get("gpu"):
         # A host that can give no card at all is no card's fault: the job queues again.
-        return EndReason.GPU_LOST if error.fields["gpu"] in _CARD_TROUBLES else EndReason.NO_GPU
+        return EndReason.GPU_LOST if error.fields["gpu"] in CARD_TROUBLES else EndReason.NO_GPU
     if isinstance(error, errors.StartError) and error.fields.get("engine_restarted"):
         return EndReason.ENGINE_GONE
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

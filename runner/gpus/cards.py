@@ -13,7 +13,7 @@ stuck        a job of ours that has ended; its memory or processes stay on the c
 lost         the card does not answer
 missing      the card is no longer there
 quarantined  nobody, and the card is not healthy
-drained      nobody, and an operator or the card itself wants no new job there
+drained      nobody, and an operator, the card itself or a start that failed over it keeps new jobs away
 mig          the card is cut into slices, which are leased instead
 prohibited   the card's compute mode allows no job
 unknown      nobody as far as can be seen, but not everything can be seen

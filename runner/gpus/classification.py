@@ -232,7 +232,8 @@ def taints_on(books: Books, uuid: str) -> tuple[Taint, ...]:
     gpu = books.gpus.get(uuid)
     shown = [taint for name in (uuid, gpu.parent_uuid) if name in books.gpus for taint in conditions_of(books.gpus[name])] if gpu else []
     stored = [Taint.from_dict(reason) for device in books.device_and_card(uuid) for reason in device.reasons]
-    by_reason = {taint.reason: taint for taint in (*shown, *stored)}
+    lasting = [taint for taint in stored if not taint.until or books.read_at < taint.until]  # without a service no round takes it away
+    by_reason = {taint.reason: taint for taint in (*shown, *lasting)}
     return tuple(sorted(by_reason.values(), key=lambda taint: (-taint.effect.severity, taint.since, taint.reason)))
 
 

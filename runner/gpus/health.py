@@ -103,13 +103,15 @@ def _counters(device: DeviceRecord, gpu: Gpu, around: Surroundings, *, troubled:
 
 def _heals(taint: Taint, gpu: Gpu, counters: Mapping[str, Any], around: Surroundings) -> bool:
     """Whether a taint that the card no longer shows goes. Never under a lease, but for those that only keep new jobs away."""
+    rebooted = bool(taint.boot_id) and taint.boot_id != around.boot_id
+    reloaded = bool(taint.driver) and taint.driver != around.driver
+    if taint.until:
+        return rebooted or reloaded or around.now >= taint.until
     if gpu.error or (around.leased and taint.effect is not Effect.DRAIN):
         return False
     quiet = around.now - counters["troubled_at"] >= QUIET_S
-    rebooted = bool(taint.boot_id) and taint.boot_id != around.boot_id
     if rebooted or taint.condition:
         return rebooted or quiet or taint.effect is Effect.DRAIN
     if taint.effect is Effect.LOST:
         return False  # the machine must be restarted
-    reloaded = bool(taint.driver) and taint.driver != around.driver
     return reloaded or (quiet and (taint.reason == _ECC or gpu.recovery_action == "none"))

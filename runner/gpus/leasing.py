@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from contracts.errors import ConflictError, GpuSourceError, NoGpuError, NotFoundError
+from contracts.errors import ConflictError, GpuSourceError, NoGpuError, NotFoundError, StartError, UnavailableError
 from contracts.job import GpuWish, container_name
 from registry import gpus, leases
 from registry.leases import LeaseRecord, LeaseState, Share
@@ -23,6 +23,7 @@ from runner.gpus.claims import names_in
 from runner.gpus.lock import host_lock
 from runner.gpus.reading import Reader
 from runner.gpus.releasing import Verdict, verdict
+from runner.gpus.suspects import note_failed_start
 from runner.gpus.wishes import Asker
 
 log = logging.getLogger(__name__)
@@ -143,8 +144,21 @@ class Leasing:
             if lease.state is not LeaseState.ACTIVE:
                 self._look_before_start(lease)
                 self._mark(lease, LeaseState.STARTING, container_id or self._container_of(lease))
-            yield
+            with self._suspecting(lease):
+                yield
             self._mark(lease, LeaseState.ACTIVE)
+
+    @contextmanager
+    def _suspecting(self, lease: LeaseRecord) -> Iterator[None]:
+        """A start that fails over its cards makes them suspect; what it raises stays the same."""
+        try:
+            yield
+        except StartError as error:
+            try:
+                note_failed_start(self._reader, lease, error, self._clock())
+            except UnavailableError as away:
+                log.warning("the cards of job %s could not be called suspect: %s", lease.job_id, away.message)
+            raise
 
     def _look_before_start(self, lease: LeaseRecord) -> None:
         books = self._reader.read()

@@ -19,7 +19,6 @@ from runner.gpus.classification import taints_on
 from runner.gpus.findings import Finding, GpuLost, LeaseHolder, Orphan, Violated
 from runner.gpus.health import Surroundings, Xid, diagnose, weigh
 from runner.gpus.reading import Reader
-from runner.gpus.taints import Taint
 from runner.gpus.xid import XidPolicy
 
 log = logging.getLogger(__name__)
@@ -180,7 +179,7 @@ def _examined(changes: _Changes, books: Books, device: DeviceRecord, gpu: Gpu, x
     around = Surroundings(now, snapshot.boot_id, snapshot.driver, snapshot.events_monitored, leased)
     found = diagnose(device, gpu, [xid for xid in xids if gpu.uuid in _targets(books, xid.event)], around)
     for kind, taints in (("taint", found.news), ("healed", found.healed)):
-        changes.events += [(gpu.uuid, kind, _job_on(books, gpu.uuid), _told(taint)) for taint in taints]
+        changes.events += [(gpu.uuid, kind, _job_on(books, gpu.uuid), taint.told()) for taint in taints]
     reasons = tuple(taint.to_dict() for taint in found.taints)
     return replace(device, health=found.health, reasons=reasons, counters=found.counters)
 
@@ -278,10 +277,6 @@ def _violations(books: Books) -> list[Violated]:
 def _job_on(books: Books, uuid: str) -> str | None:
     held = books.leases_on.get(uuid, ())
     return held[0].job_id if held else None
-
-
-def _told(taint: Taint) -> dict[str, Any]:
-    return {"reason": taint.reason, "effect": str(taint.effect), "text": taint.text}
 
 
 def _time(unix_s: float) -> datetime:

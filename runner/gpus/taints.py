@@ -36,7 +36,7 @@ class Effect(str, Enum):
 class Taint:
     """``reason`` tells taints apart (``xid 79``), ``text`` is for people. ``since`` is Unix seconds; boot and driver are those it arose under.
 
-    ``condition``: the card itself says so, and the taint goes with what it says.
+    ``condition``: the card itself says so, and the taint goes with what it says. ``until``: it counts no longer from then on, 0 where no time ends it.
     """
 
     reason: str
@@ -46,9 +46,14 @@ class Taint:
     boot_id: str = ""
     driver: str = ""
     condition: bool = False
+    until: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "effect": str(self.effect)}
+
+    def told(self) -> dict[str, str]:
+        """As events have it."""
+        return {"reason": self.reason, "effect": str(self.effect), "text": self.text}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Taint:

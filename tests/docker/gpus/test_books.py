@@ -61,6 +61,32 @@ def test_a_foreign_container_on_leased_cards_is_named_with_the_job_that_it_distu
     assert host.states()[:2] == ["leased", "leased"]
 
 
+def test_a_foreign_container_that_was_given_the_very_card_of_a_job_is_named_before_it_has_a_process_there(
+    host: Host, uuids: list[str]
+) -> None:
+    """A27, by uuid: the engine gives a card to whoever asks for it."""
+    (uuid,) = host.start_job("ours", 1)
+    with host.lab.foreign({"DeviceIDs": [uuid]}, used_bytes=0, name="intruder"):
+        card = host.cards()[uuid]
+        assert (card["state"], card["containers"]) == ("contended", ["intruder", "sluice-ours-1"])
+        assert [process["job"] for process in card["pids"]] == ["ours"]
+        assert card["reason"] == "job ours shares the card with the container intruder, which holds no lease on it"
+    assert host.states()[0] == "leased"
+
+
+def test_of_two_jobs_that_share_a_card_one_may_end_and_the_other_keeps_its_part(host: Host, uuids: list[str]) -> None:
+    host.pool.put_pool("shared", slots=2)
+    host.pool.assign(uuids[0], "shared")
+    wish = GpuWish(pool="shared", shared_bytes=2**30)
+    for job_id in ("one", "two"):
+        assert host.start_job(job_id, 1, wish) == (uuids[0],)
+    card = host.cards()[uuids[0]]
+    assert (card["state"], card["containers"]) == ("leased", ["sluice-one-1", "sluice-two-1"])
+    assert host.pool.reclaim(lambda *_: False) == []
+    assert host.end_job("one")
+    assert host.cards()[uuids[0]]["holder"] == "two"
+
+
 def test_a_foreign_container_that_was_given_all_cards_leaves_none_to_lease(host: Host) -> None:
     with host.lab.foreign({"Count": -1}, used_bytes=0):
         assert set(host.states()) == {"claimed"}
@@ -151,7 +177,10 @@ def test_when_a_container_without_lease_is_stopped_its_card_is_free(host: Host, 
     assert not host.pool.reconcile([])
 
 
-def test_a_start_that_fails_over_its_cards_leaves_neither_container_nor_lease(host: Host, world: World, uuids: list[str]) -> None:
+def test_a_start_that_fails_over_its_cards_leaves_neither_container_nor_lease_and_the_next_gets_another(
+    host: Host, world: World, uuids: list[str]
+) -> None:
+    """A23."""
     host.add_job("job")
     leased = host.pool.lease("job", 1, 1)
     hide_from_toolkit(world, *leased)
@@ -160,4 +189,7 @@ def test_a_start_that_fails_over_its_cards_leaves_neither_container_nor_lease(ho
     assert raised.value.fields == {**raised.value.fields, "gpu": "unknown_device", "gpu_uuids": list(leased)}
     assert host.end_job("job")
     assert not host.lab.api.containers(all=True)
-    assert set(host.states()) == {"free"}
+    assert host.states() == ["drained", *["free"] * 7]
+    assert host.cards()[leased[0]]["health"] == "suspect"
+    assert "could not start on it: the engine's toolkit does not know the card" in host.cards()[leased[0]]["reason"]
+    assert host.start_job("again", 1) == (uuids[1],)
