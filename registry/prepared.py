@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.engine import Dialect
@@ -38,27 +38,52 @@ class Prepared:
 
 
 class Rows:
-    """What a statement gave, read to its end."""
+    """What a statement gave, read to its end. Values are made into what their columns' types say when they are asked for."""
 
-    def __init__(self, rows: list[Any], rowcount: int) -> None:
-        self._rows = rows
+    def __init__(self, given: Sequence[tuple[Any, ...]], rowcount: int, columns: _Columns) -> None:
+        self._given = given
+        self._columns = columns
         self.rowcount = rowcount
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._rows)
+        return map(self._columns.row, self._given)
 
     def first(self) -> Any:
-        return self._rows[0] if self._rows else None
+        return next(iter(self), None)
 
     def one(self) -> Any:
-        (row,) = self._rows
+        (row,) = self
         return row
 
     def scalar(self) -> Any:
-        return self._rows[0][0] if self._rows else None
+        return next(self.scalars(), None)
 
     def scalars(self) -> Iterator[Any]:
-        return (row[0] for row in self._rows)
+        return map(self._columns.value, self._given)
+
+
+class _Columns:
+    """Of a statement's rows: their names, and what their types do to the values that the driver gives."""
+
+    def __init__(self, statement: Any, dialect: Dialect) -> None:
+        columns = () if statement.is_dml else tuple(statement.selected_columns)
+        readers = [_result_processor(column.type, dialect) for column in columns]
+        self._readers = [(place, read) for place, read in enumerate(readers) if read]
+        self._first = readers[0] if readers else None
+        self._row_type = _row_type([str(column.key) for column in columns])
+
+    def row(self, given: tuple[Any, ...]) -> Any:
+        values = list(given)
+        for place, read in self._readers:
+            values[place] = read(values[place])
+        return self._row_type._make(values)
+
+    def value(self, given: tuple[Any, ...]) -> Any:
+        return self._first(given[0]) if self._first else given[0]
+
+
+def _row_type(names: list[str]) -> Any:
+    return namedtuple("Row", names, rename=True)
 
 
 class _Compiled:
@@ -72,8 +97,7 @@ class _Compiled:
         writers = {name: _bind_processor(compiled.binds[name].type, dialect) for name in self._order}
         self._writers = [(name, write) for name, write in writers.items() if write and name in names]
         self._fixed = {name: _apply(writers[name], compiled.params[name]) for name in self._order if name not in names}
-        columns = () if statement.is_dml else tuple(statement.selected_columns)
-        self._row = _row_maker([column.key for column in columns], [_result_processor(column.type, dialect) for column in columns])
+        self._columns = _Columns(statement, dialect)
 
     def run(self, session: DirectSession, values: Mapping[str, Any]) -> Any:
         if self._by_sqlalchemy is not None:
@@ -82,25 +106,7 @@ class _Compiled:
         for name, write in self._writers:
             given[name] = write(given[name])
         cursor = session.driver.execute(self._text, [given[name] for name in self._order])
-        return Rows([self._row(row) for row in cursor.fetchall()], cursor.rowcount)
-
-
-def _row_maker(names: Iterable[str | None], readers: Iterable[_Processor | None]) -> _Processor:
-    """Makes what the driver gives into a row with the columns' names, its values as their types read them."""
-    row_type = _row_type(tuple(map(str, names)))
-    needed = [(place, read) for place, read in enumerate(readers) if read]
-
-    def make(given: tuple[Any, ...]) -> Any:
-        values = list(given)
-        for place, read in needed:
-            values[place] = read(values[place])
-        return row_type._make(values)
-
-    return make
-
-
-def _row_type(names: tuple[str, ...]) -> Any:
-    return namedtuple("Row", names, rename=True)
+        return Rows(cursor.fetchall(), cursor.rowcount, self._columns)
 
 
 def _bind_processor(kind: TypeEngine[Any], dialect: Dialect) -> _Processor | None:

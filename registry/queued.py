@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -59,7 +59,10 @@ _UNFINISHED = JobRow.end_reason.is_(None)
 _WAITING = and_(_UNFINISHED, JobRow.admitted_at.is_(None))
 _IN_ORDER = select(*_COLUMNS).where(_WAITING).order_by(JobRow.created_at, JobRow.id)
 _ALL_WAITING = Prepared(_IN_ORDER)
-_NEW_WAITING = Prepared(_IN_ORDER.where(JobRow.created_at >= bindparam("since")))
+_NEW_WAITING = Prepared(select(JobRow.id).where(_WAITING, JobRow.created_at >= bindparam("since")))
+_SOME_WAITING = Prepared(_IN_ORDER.where(JobRow.id.in_(bindparam("job_ids", expanding=True))))
+#: Values of one statement: a database takes only so many at once.
+_AT_ONCE = 500
 _ADMITTED = Prepared(select(*_COLUMNS).where(_UNFINISHED, JobRow.admitted_at.is_not(None)))
 _CANCELLED = Prepared(select(JobRow.id).where(_WAITING, JobRow.cancel_requested_at.is_not(None)))
 _JOBS: Any = JobRow.__table__
@@ -71,10 +74,16 @@ _ADMIT = Prepared(
 )
 
 
-def list_waiting(session: Session, since: datetime | None = None) -> list[QueuedJob]:
-    """Jobs that are not admitted, oldest first; with ``since`` only those that were submitted after it."""
-    rows = _ALL_WAITING.run(session) if since is None else _NEW_WAITING.run(session, since=since)
-    return [_queued(row) for row in rows]
+def list_waiting(session: Session) -> list[QueuedJob]:
+    """Jobs that are not admitted, oldest first."""
+    return [_queued(row) for row in _ALL_WAITING.run(session)]
+
+
+def list_new_waiting(session: Session, since: datetime, known: Callable[[str], bool]) -> list[QueuedJob]:
+    """Those of ``list_waiting`` that were submitted after ``since``, but for the ``known``, whose rows are not read."""
+    new = [job_id for job_id in _NEW_WAITING.run(session, since=since).scalars() if not known(job_id)]
+    parts = [new[place : place + _AT_ONCE] for place in range(0, len(new), _AT_ONCE)]
+    return [_queued(row) for part in parts for row in _SOME_WAITING.run(session, job_ids=part)]
 
 
 def list_admitted(session: Session) -> list[QueuedJob]:

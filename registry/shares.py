@@ -17,6 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from contracts.errors import RequestError
+from registry.prepared import Prepared
 from registry.tables import ShareRow, now
 
 USER, PROJECT = "user", "project"
@@ -24,6 +25,8 @@ USER, PROJECT = "user", "project"
 NO_LIMIT = -1
 #: Rows of one statement: a database takes only so many values at once.
 _AT_ONCE = 500
+_SHARES: Any = ShareRow.__table__
+_ALL = Prepared(select(_SHARES).order_by(_SHARES.c.kind, _SHARES.c.name))
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ def decay(usage_gpu_s: float, from_s: float, to_s: float, half_life_s: float) ->
 
 def list_shares(session: Session) -> list[ShareRecord]:
     """Everybody with settings or use, projects first, by name."""
-    return [_record(row) for row in session.scalars(select(ShareRow).order_by(ShareRow.kind, ShareRow.name))]
+    return [_record(row) for row in _ALL.run(session)]
 
 
 def find_share(session: Session, kind: str, name: str) -> ShareRecord | None:

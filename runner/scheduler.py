@@ -12,6 +12,7 @@ import os
 import shutil
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
@@ -54,6 +55,7 @@ class Scheduler:
         self._newest: datetime | None = None
         self._charged_at = time.time()
         self._attempts: dict[str, int] = {}
+        self._arrived: deque[QueuedJob] = deque()
         self._with_gpus: set[str] = set()
         self._held: IO[str] | None = None
 
@@ -71,11 +73,14 @@ class Scheduler:
         if not len(self._queue) and not charging:
             return []
         self._release_unadmitted()
+        host = self._host()
+        if host.blocked and not charging:
+            return []
         running, standing = self._read_running(now)
         if charging:
             self._charge(running, now)
         offers = _Offers(self._installation)
-        decision = self._queue.decide(self._host(), running, offers, standing, now)
+        decision = self._queue.decide(host, running, offers, standing, now)
         return [start.job_id for start in decision.starts if self._admit(start, offers)]
 
     def _admit(self, start: Start, offers: _Offers) -> bool:
@@ -159,31 +164,40 @@ class Scheduler:
         return {job_id: (place.position, place.reason) for job_id, place in found.items()}
 
     def submitted(self, job: QueuedJob) -> None:
-        """A job was queued in this process, for the first time or again."""
-        with self._lock:
-            self._add(job)
+        """A job was queued in this process, for the first time or again. Waits for no tick: the next one lines it up."""
+        self._arrived.append(job)
 
     def forget(self, job_id: str) -> None:
         """A waiting job was cancelled in this process."""
         with self._lock:
+            self._line_up()
             self._queue.remove(job_id)
 
     # ---------------------------------------------------------------------------------------------------------- the books
 
     def _read_queue(self, now: float) -> None:
         """What this process queued is known; for the others a look each second is enough."""
+        self._line_up()
         if self._held is not None and now - self._looked_at < _LOOK_EVERY_S:
             return
         self._looked_at = now
         whole = len(self._queue) <= _READ_ALL_UP_TO or now - self._read_all_at > _READ_ALL_EVERY_S
         since = None if whole or self._newest is None else self._newest - _LATE_COMMIT
         with self._installation.database.reading() as session:
-            waiting = [job for job in queued.list_waiting(session, since) if self._is_looked_after(job)]
+            found = queued.list_waiting(session) if since is None else queued.list_new_waiting(session, since, self._queue.__contains__)
+        waiting = [job for job in found if self._is_looked_after(job)]
         if since is None:
             self._read_all_at = now
             self._replace(waiting)
         else:
             for job in waiting:
+                self._add(job)
+
+    def _line_up(self) -> None:
+        """What arrived, but for what a look into the database found, and perhaps admitted, before."""
+        while self._arrived:
+            job = self._arrived.popleft()
+            if self._attempts.get(job.id) != job.attempt:
                 self._add(job)
 
     def _is_looked_after(self, job: QueuedJob) -> bool:

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -140,12 +141,16 @@ class Service:
         thread.join(timeout=10.0)
 
     def _schedule_for_ever(self) -> None:
-        """At once when a job came or ended, else each second, so that what other processes did is seen too."""
+        """At once when a job came or ended, else each second, so that what other processes did is seen too.
+
+        Looks take half of the time at most: while thousands wait, each is long, and those who submit more of them need the processor too.
+        """
         while not self._closing.is_set():
             self._due.wait(_LOOK_EVERY_S)
             self._due.clear()
             if self._closing.is_set():
                 return
+            begin = time.monotonic()
             try:
                 with self._metrics.time_tick():
                     admitted = self._scheduler.tick() if self._scheduler.hold() else []
@@ -154,6 +159,7 @@ class Service:
             except Exception:
                 log.exception("the queue could not be worked on")
                 self._closing.wait(_LOOK_EVERY_S)
+            self._closing.wait(min(time.monotonic() - begin, _LOOK_EVERY_S))
 
     def _reconcile_for_ever(self) -> None:
         while not self._closing.wait(_LOOK_EVERY_S):
