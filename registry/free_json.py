@@ -15,12 +15,17 @@ from typing import Any
 
 from contracts.errors import RequestError
 
+#: Most values by far: told by their own type, so that a large document costs one look at each.
+_PLAIN = frozenset({type(None), bool, int, str})
+
 
 def encode(value: Any) -> Any:
     """The value as strict JSON types. Raises ``RequestError`` naming the type that cannot be kept."""
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, Enum):
         return encode(value.value)
-    if value is None or isinstance(value, (bool, int, str)):
+    if isinstance(value, (int, str)):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else {"$float": repr(value)}
@@ -33,6 +38,8 @@ def encode(value: Any) -> Any:
 
 def decode(value: Any) -> Any:
     """The value that ``encode`` was given."""
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, list):
         return [decode(item) for item in value]
     if not isinstance(value, dict):
@@ -45,9 +52,12 @@ def decode(value: Any) -> Any:
 
 
 def _encode_mapping(value: Mapping[Any, Any]) -> dict[str, Any]:
-    if all(isinstance(key, str) and not key.startswith("$") for key in value):
-        return {key: encode(item) for key, item in value.items()}
-    return {"$map": [[encode(key), encode(item)] for key, item in value.items()]}
+    encoded = {}
+    for key, item in value.items():
+        if not isinstance(key, str) or key.startswith("$"):
+            return {"$map": [[encode(key), encode(item)] for key, item in value.items()]}
+        encoded[key] = item if type(item) in _PLAIN else encode(item)
+    return encoded
 
 
 def _encode_scalar(value: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ _JOBS: Any = JobRow.__table__
 _EVENTS: Any = JobEventRow.__table__
 _FIND = Prepared(select(_JOBS).where(_JOBS.c.id == bindparam("job_id")))
 _FIND_MANY = Prepared(select(_JOBS).where(_JOBS.c.id.in_(bindparam("job_ids", expanding=True))))
+_TAKEN = Prepared(select(_JOBS.c.id).where(_JOBS.c.id == bindparam("job_id")))
 _ADD = Prepared(_JOBS.insert())
 _NOTE = Prepared(_EVENTS.insert())
 _CANCEL_TIME = Prepared(select(_JOBS.c.cancel_requested_at).where(_JOBS.c.id == bindparam("job_id")))
@@ -139,7 +140,7 @@ def add_job(
     runtime_s: float | None = None,
 ) -> JobRecord:
     """Store a queued job. Raises ``ConflictError`` when the id or the idempotency key is taken; names need not differ."""
-    if _FIND.run(session, job_id=id).first() is not None:
+    if _TAKEN.run(session, job_id=id).scalar() is not None:
         raise ConflictError(f"the job id {id} is taken", hint="Make another id.", id=id)
     values: dict[str, Any] = dict.fromkeys(_JOBS.columns.keys())
     values |= {

@@ -95,7 +95,7 @@ class _Compiled:
         self._text = str(compiled)
         self._order = tuple(compiled.positiontup or ())
         writers = {name: _bind_processor(compiled.binds[name].type, dialect) for name in self._order}
-        self._writers = [(name, write) for name, write in writers.items() if write and name in names]
+        self._writers = [(name, write, write(None) is None) for name, write in writers.items() if write and name in names]
         self._fixed = {name: _apply(writers[name], compiled.params[name]) for name in self._order if name not in names}
         self._columns = _Columns(statement, dialect)
 
@@ -103,8 +103,9 @@ class _Compiled:
         if self._by_sqlalchemy is not None:
             return session.connection().execute(self._by_sqlalchemy, values)
         given = {**self._fixed, **values}
-        for name, write in self._writers:
-            given[name] = write(given[name])
+        for name, write, keeps_none in self._writers:
+            if given[name] is not None or not keeps_none:
+                given[name] = write(given[name])
         cursor = session.driver.execute(self._text, [given[name] for name in self._order])
         return Rows(cursor.fetchall(), cursor.rowcount, self._columns)
 

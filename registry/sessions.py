@@ -71,8 +71,9 @@ class DirectSession(Session):
         self.driver.commit()  # also when the session took no part, or had nothing to say
 
     def undo_all(self) -> None:
-        """What was not committed, and every object that the session knows."""
-        self.close()
+        """What was not committed, and every object that the session knows; most have none, and closing a session for it costs more than a read."""
+        if self.in_transaction() or len(self.identity_map):
+            self.close()
         self.driver.rollback()
 
 

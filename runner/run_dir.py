@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,30 @@ class RunDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.in_dir = path / "in"
-        self.out_dir = path / "out"
-        self.log_file = path / "container.log"
-        self.job_file = path / "job.json"
-        self._attempt_file = path / "attempt"
-        self._lock_file = path / "lock"
+
+    @cached_property
+    def in_dir(self) -> Path:
+        return self.path / "in"
+
+    @cached_property
+    def out_dir(self) -> Path:
+        return self.path / "out"
+
+    @cached_property
+    def log_file(self) -> Path:
+        return self.path / "container.log"
+
+    @cached_property
+    def job_file(self) -> Path:
+        return self.path / "job.json"
+
+    @cached_property
+    def _attempt_file(self) -> Path:
+        return self.path / "attempt"
+
+    @cached_property
+    def _lock_file(self) -> Path:
+        return self.path / "lock"
 
     def open_attempt(self, attempt: int) -> bool:
         """Puts aside what a former attempt left in ``out/``, as ``out-<its number>/``. True when it did; may be repeated."""

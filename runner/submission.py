@@ -35,7 +35,7 @@ from runner.scheduler import cpu_count, wish_text
 STOP_GRACE_LABEL = "sluice.stop_grace_s"
 _MAX_GRACE_S = 3600.0
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
-_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"  # without what is easily misread
+_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"  # without what is easily misread; 32, so that a byte picks fairly
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _prepared(installation: Installation, spec: JobSpec, user: str) -> Prepared:
     with installation.database.reading() as session:
         _refuse_taken_name(session, spec)
         stamp = catalogue_stamp(session, spec.model.partition("@")[0] if spec.model else None)
-    key = (user, spec.model_copy(update={"name": None, "priority": 0}).model_dump_json())
+    key = (user, spec.model_dump_json(exclude={"name", "priority"}))
     found: Prepared | None = installation.recent.get((key, stamp))
     if found is None:
         found = _prepare(installation, spec, user)
@@ -326,7 +326,7 @@ def _refuse_impossible(installation: Installation, spec: JobSpec, user: str) -> 
 
 
 def _columns(installation: Installation, spec: JobSpec, prepared: Prepared) -> dict[str, Any]:
-    job_id = str(spec.kind)[0] + "".join(secrets.choice(_ALPHABET) for _ in range(7))
+    job_id = str(spec.kind)[0] + "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in secrets.token_bytes(7))
     image = prepared.image
     return {
         "id": job_id,
