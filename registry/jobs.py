@@ -23,6 +23,10 @@ _JOBS: Any = JobRow.__table__
 _EVENTS: Any = JobEventRow.__table__
 _FIND = Prepared(select(_JOBS).where(_JOBS.c.id == bindparam("job_id")))
 _FIND_MANY = Prepared(select(_JOBS).where(_JOBS.c.id.in_(bindparam("job_ids", expanding=True))))
+_NAMED = Prepared(select(_JOBS).where(_JOBS.c.name == bindparam("name")).order_by(_JOBS.c.created_at.desc()))
+_SUBMITTED = Prepared(select(_JOBS).where(_JOBS.c.idempotency_key == bindparam("key")))
+_UNCLEAN = Prepared(select(_JOBS).where(_JOBS.c.end_reason.is_not(None), _JOBS.c.cleaned_at.is_(None)).order_by(_JOBS.c.created_at))
+_JOURNAL = Prepared(select(_EVENTS).where(_EVENTS.c.job_id == bindparam("job_id")).order_by(_EVENTS.c.id))
 _TAKEN = Prepared(select(_JOBS.c.id).where(_JOBS.c.id == bindparam("job_id")))
 _ADD = Prepared(_JOBS.insert())
 _NOTE = Prepared(_EVENTS.insert())
@@ -234,7 +238,7 @@ def count_jobs(session: Session, wanted: Filter = Filter()) -> int:
 
 def find_submitted(session: Session, idempotency_key: str) -> JobRecord | None:
     """The job that was submitted with this idempotency key, or None."""
-    row = session.scalar(select(JobRow).where(JobRow.idempotency_key == idempotency_key))
+    row = _SUBMITTED.run(session, key=idempotency_key).first()
     return _record(row) if row else None
 
 
@@ -245,8 +249,7 @@ def list_unfinished(session: Session) -> list[JobRecord]:
 
 def list_unclean(session: Session) -> list[JobRecord]:
     """Jobs that ended but whose container or lease may still be there, oldest first."""
-    query = select(JobRow).where(JobRow.end_reason.is_not(None), JobRow.cleaned_at.is_(None)).order_by(JobRow.created_at)
-    return [_record(row) for row in session.scalars(query)]
+    return [_record(row) for row in _UNCLEAN.run(session)]
 
 
 def update_job(session: Session, id: str, **columns: Any) -> JobRecord:  # noqa: A002 - the word of the domain
@@ -366,7 +369,7 @@ def add_event(session: Session, job_id: str, step: Step, detail: Mapping[str, An
 
 def list_events(session: Session, job_id: str) -> list[EventRecord]:
     """The job's journal, oldest first."""
-    return [_event(row) for row in session.scalars(select(JobEventRow).where(JobEventRow.job_id == job_id).order_by(JobEventRow.id))]
+    return [_event(row) for row in _JOURNAL.run(session, job_id=job_id)]
 
 
 # ------------------------------------------------------------------------------------------------------------ finding rows
@@ -392,8 +395,8 @@ def _setting(columns: tuple[str, ...], *, unfinished: bool = False) -> Prepared:
     return _SET[key]
 
 
-def _rows_named(session: Session, name: str) -> Sequence[JobRow]:
-    return session.scalars(select(JobRow).where(JobRow.name == name).order_by(JobRow.created_at.desc())).all()
+def _rows_named(session: Session, name: str) -> Sequence[Any]:
+    return list(_NAMED.run(session, name=name))
 
 
 def _rows_beginning(session: Session, prefix: str) -> Sequence[JobRow]:
@@ -403,7 +406,7 @@ def _rows_beginning(session: Session, prefix: str) -> Sequence[JobRow]:
     return session.scalars(query).all()
 
 
-def _ambiguous(reference: str, rows: Sequence[JobRow]) -> RequestError:
+def _ambiguous(reference: str, rows: Sequence[Any]) -> RequestError:
     ids = [row.id for row in rows]
     shown = ", ".join(f"{row.id} ({row.kind}, {row.created_at:%Y-%m-%d %H:%M})" for row in rows[:8])
     more = f" and {len(rows) - 8} more" if len(rows) > 8 else ""
@@ -504,5 +507,6 @@ def _record(row: Any) -> JobRecord:
     )
 
 
-def _event(row: JobEventRow) -> EventRecord:
+def _event(row: Any) -> EventRecord:
+    """Of a row with the columns of ``JobEventRow``, however it was read."""
     return EventRecord(row.id, row.job_id, row.attempt, Step(row.step), dict(row.detail), row.created_at)

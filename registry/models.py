@@ -7,12 +7,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session, selectinload
 
 from contracts.errors import ConflictError, NotFoundError, RequestError
 from registry.lookup import check_folder_name, not_found
+from registry.prepared import Prepared
 from registry.tables import JobRow, ModelRow, StageRow, now
+
+_MODELS: Any = ModelRow.__table__
+_STAGE_ROWS: Any = StageRow.__table__
+_FIND = Prepared(select(_MODELS).where(_MODELS.c.name == bindparam("name")))
+_STAGES = Prepared(select(_STAGE_ROWS).where(_STAGE_ROWS.c.model_id == bindparam("model_id")).order_by(_STAGE_ROWS.c.position))
 
 
 @dataclass(frozen=True)
@@ -116,12 +122,15 @@ def add_model(
 
 def get_model(session: Session, name: str) -> ModelRecord:
     """The model of that name. Raises ``NotFoundError``."""
-    return _record(_model_row(session, name))
+    found = find_model(session, name)
+    if found is None:
+        raise _unknown(session, name)
+    return found
 
 
 def find_model(session: Session, name: str) -> ModelRecord | None:
-    row = session.scalar(select(ModelRow).where(ModelRow.name == name))
-    return _record(row) if row else None
+    row = _FIND.run(session, name=name).first()
+    return _record(row, _STAGES.run(session, model_id=row.id)) if row else None
 
 
 def find_model_of_job(session: Session, job_id: str) -> ModelRecord | None:
@@ -191,11 +200,16 @@ def _stage_row(position: int, stage: StageRecord) -> StageRow:
 def _model_row(session: Session, name: str) -> ModelRow:
     row = session.scalar(select(ModelRow).where(ModelRow.name == name))
     if row is None:
-        raise not_found("model", name, session.scalars(select(ModelRow.name)), "sluice model list")
+        raise _unknown(session, name)
     return row
 
 
-def _record(row: ModelRow) -> ModelRecord:
+def _unknown(session: Session, name: str) -> NotFoundError:
+    return not_found("model", name, session.scalars(select(ModelRow.name)), "sluice model list")
+
+
+def _record(row: Any, stages: Iterable[Any] | None = None) -> ModelRecord:
+    """Of a row with the columns of ``ModelRow``, and its stages in their order where the row does not have them."""
     return ModelRecord(
         id=row.id,
         name=row.name,
@@ -212,6 +226,9 @@ def _record(row: ModelRow) -> ModelRecord:
         train_data=row.train_data,
         val_data=row.val_data,
         created_at=row.created_at,
-        stages=tuple(StageRecord(s.name, dict(s.metrics), s.timestamp, tuple(s.files), s.size_bytes) for s in row.stages),
+        stages=tuple(
+            StageRecord(s.name, dict(s.metrics), s.timestamp, tuple(s.files), s.size_bytes)
+            for s in (row.stages if stages is None else stages)
+        ),
         recommended=row.recommended,
     )
