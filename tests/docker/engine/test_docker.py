@@ -7,6 +7,7 @@ import subprocess
 import tarfile
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,6 +41,21 @@ class TestDockerEngine(EngineConformance):
     @pytest.fixture
     def image(self, probe_image: ImageFacts) -> ImageFacts:
         return probe_image
+
+    # ------------------------------------------------------------------------------------------------------------ stats
+
+    def test_the_kernels_files_and_the_engine_say_the_same_of_what_it_uses(
+        self, engine: Engine, job: Job, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        container_id = job.ask("hang", memory_bytes=128 * MIB).start()
+        job.wait_for("ready")
+        read = engine.stats(container_id)
+        monkeypatch.setattr("plugins.engines.docker.find_folders", lambda *_: None)  # as when the engine is on another machine
+        with closing(DockerEngine()) as elsewhere:
+            told = elsewhere.stats(container_id)
+        assert (read.pids, read.memory_limit_bytes) == (told.pids, told.memory_limit_bytes) == (told.pids, 128 * MIB)
+        assert read.memory_bytes == pytest.approx(told.memory_bytes, abs=2 * MIB)
+        assert read.cpu_seconds == pytest.approx(told.cpu_seconds, abs=2.0)
 
     # ----------------------------------------------------------------------------------------------------------- create
 
