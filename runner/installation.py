@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import threading
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -48,6 +49,7 @@ class Installation:
         self.containers: ContainerBook | None = None
         self._engines: dict[str, Engine] = {}
         self._dialects: dict[str, Dialect] = {}
+        self._making = threading.RLock()  # many drivers begin at once, and each part is to be made by one of them
         self._make_home()
 
     def _make_home(self) -> None:
@@ -78,9 +80,10 @@ class Installation:
 
     def engine_named(self, name: str) -> Engine:
         """The engine an image was registered with, and so its jobs run on; made once."""
-        if name not in self._engines:
-            self._engines[name] = load("engine", name, Engine)(self.home / name)  # type: ignore[type-abstract]
-        return self._engines[name]
+        with self._making:
+            if name not in self._engines:
+                self._engines[name] = load("engine", name, Engine)(self.home / name)  # type: ignore[type-abstract]
+            return self._engines[name]
 
     @cached_property
     def gpu_source(self) -> GpuSource:
@@ -127,10 +130,11 @@ class Installation:
 
     def start_helpers(self) -> None:
         """What goes on beside running jobs: samples of what they use, messages to listeners. May be repeated."""
-        if "usage" not in self.__dict__:
-            self.usage.start()
-            if self.settings.listeners:
-                self.dispatcher.start()
+        with self._making:
+            if "usage" not in self.__dict__:
+                self.usage.start()
+                if self.settings.listeners:
+                    self.dispatcher.start()
 
     def kick_listeners(self) -> None:
         """There may be something to tell."""
@@ -162,9 +166,10 @@ class Installation:
 
     def dialect(self, name: str) -> Dialect:
         """Pure functions, so one is enough for all."""
-        if name not in self._dialects:
-            self._dialects[name] = load("dialect", name, Dialect)()  # type: ignore[type-abstract]
-        return self._dialects[name]
+        with self._making:
+            if name not in self._dialects:
+                self._dialects[name] = load("dialect", name, Dialect)()  # type: ignore[type-abstract]
+            return self._dialects[name]
 
     @cached_property
     def host(self) -> str:
