@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from contracts.seams import Engine
@@ -28,16 +29,22 @@ _DURABLE_EVERY_S = 30.0
 
 
 class LogCopy:
-    """The copy for one container. Only the process that drives the job may have one. Holds no file open."""
+    """The copy for one container. Only the process that drives the job may have one.
+
+    Holds no file open, and touches no disk before the first copy.
+    """
 
     def __init__(self, engine: Engine, container_id: str, file: Path) -> None:
         self._engine = engine
         self._container_id = container_id
         self._file = file
         self._cursor_file = _cursor_file(file)
-        self._places = _read_places(file)
         self._is_cut = False
         self._durable_at = time.monotonic()
+
+    @cached_property
+    def _places(self) -> _Places:
+        return _read_places(self._file)
 
     def copy(self) -> int:
         """Copy what is new, at most about 32 MiB; returns its size in bytes. Where there is nothing new it costs the engine's look only."""

@@ -92,8 +92,10 @@ class UsageSampler:
         watched = _Watched(engine, container_id, tuple(gpu_uuids), UsageLog(run_dir), FolderSize(run_dir.out_dir), due_at)
         self.unregister(job_id)
         with self._changed:
+            is_next = all(due_at < other.due_at for other in self._jobs.values())
             self._jobs[job_id] = watched
-            self._changed.notify_all()
+            if is_next:  # the thread waits for a later moment
+                self._changed.notify_all()
 
     def unregister(self, job_id: str) -> None:
         """No sample of this job is written any more when this returns; it waits for no engine. May be repeated."""
