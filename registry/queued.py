@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, select
+from sqlalchemy import and_, bindparam, or_, select
 from sqlalchemy.orm import Session
 
 from contracts.job import Step
@@ -64,7 +64,7 @@ _SOME_WAITING = Prepared(_IN_ORDER.where(JobRow.id.in_(bindparam("job_ids", expa
 #: Values of one statement: a database takes only so many at once.
 _AT_ONCE = 500
 _ADMITTED = Prepared(select(*_COLUMNS).where(_UNFINISHED, JobRow.admitted_at.is_not(None)))
-_CANCELLED = Prepared(select(JobRow.id).where(_WAITING, JobRow.cancel_requested_at.is_not(None)))
+_TO_DRIVE = Prepared(select(JobRow.id).where(_UNFINISHED, or_(JobRow.admitted_at.is_not(None), JobRow.cancel_requested_at.is_not(None))))
 _JOBS: Any = JobRow.__table__
 _ADMIT = Prepared(
     _JOBS.update()
@@ -91,9 +91,9 @@ def list_admitted(session: Session) -> list[QueuedJob]:
     return [_queued(row) for row in _ADMITTED.run(session)]
 
 
-def list_cancelled(session: Session) -> list[str]:
-    """Ids of jobs that wait although they were asked to end."""
-    return list(_CANCELLED.run(session).scalars())
+def list_to_drive(session: Session) -> list[str]:
+    """Ids of unfinished jobs that somebody must drive: they hold what they need, or were asked to end while they waited for it."""
+    return list(_TO_DRIVE.run(session).scalars())
 
 
 def admit(session: Session, job_id: str, attempt: int, gpu_uuids: Sequence[str] = ()) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from typing import IO
 
 from contracts.errors import UnavailableError
 from contracts.job import EndReason
@@ -19,29 +21,70 @@ from runner.service_log import log_context
 log = logging.getLogger(__name__)
 
 
-class Driver(threading.Thread):
-    """Drives one job to its end. A daemon: when the process ends, the container goes on. ``error``: why it stopped before the job's end."""
+class Driver:
+    """Drives one job to its end in a thread of its own. When the process ends, the container goes on.
 
-    def __init__(self, drivers: Drivers, job_id: str, wait_for_lock_s: float) -> None:
-        super().__init__(name=f"job {job_id}", daemon=True)
+    ``lock`` and ``job``: what was taken and read before the thread starts; without them it does so itself. ``error``: why it stopped before
+    the job's end.
+    """
+
+    def __init__(self, drivers: Drivers, job_id: str, wait_for_lock_s: float = 0.0) -> None:
         self._drivers = drivers
+        self._over = threading.Event()
+        self._thread_id = 0
         self.job_id = job_id
-        self._wait_for_lock_s = wait_for_lock_s
+        self.wait_for_lock_s = wait_for_lock_s
+        self.lock: IO[str] | None = None
+        self.job: JobRecord | None = None
         self.orders = Orders()
         self.error: BaseException | None = None
 
-    def run(self) -> None:
+    def start(self) -> None:
+        """Does not wait until the thread runs, as ``threading.Thread`` does: on a busy machine a hundred such waits take most of a second."""
+        _thread.start_new_thread(self._run, ())
+
+    def is_alive(self) -> bool:
+        return not self._over.is_set()
+
+    def join(self, timeout_s: float | None = None) -> None:
+        """Until it has stopped; at once in its own thread."""
+        if self._thread_id != threading.get_ident():
+            self._over.wait(timeout_s)
+
+    def _run(self) -> None:
+        self._thread_id = threading.get_ident()
         try:
             with log_context(job=self.job_id):
-                self._drivers.drive(self.job_id, self.orders, self._wait_for_lock_s)
-        except BaseException as error:
-            self.error = error
-            if isinstance(error, (UnavailableError, OSError)):  # a full disk, a database that is away: it is carried on when that is over
-                log.warning("the driver of job %s stopped: %s", self.job_id, error)
-            else:
-                log.exception("the driver of job %s stopped", self.job_id)
+                self._drive()
+            self._drivers.ended(self)
         finally:
-            self._drivers.ended(self.job_id)
+            self.let_go()
+
+    def _drive(self) -> None:
+        try:
+            self._drivers.drive(self)
+        except BaseException as error:
+            self.stopped(error)
+        finally:
+            self.unlock()
+
+    def stopped(self, error: BaseException) -> None:
+        """By an error: the job is carried on later, by another driver."""
+        self.error = error
+        if isinstance(error, (UnavailableError, OSError)):  # a full disk, a database that is away: it is carried on when that is over
+            log.warning("the driver of job %s stopped: %s", self.job_id, error)
+        else:
+            log.exception("the driver of job %s stopped", self.job_id)
+
+    def unlock(self) -> None:
+        """Another driver may carry the job on."""
+        if self.lock is not None:
+            self.lock.close()
+
+    def let_go(self) -> None:
+        """It has stopped, or will never start."""
+        self.unlock()
+        self._over.set()
 
 
 class Drivers:
@@ -57,18 +100,35 @@ class Drivers:
         self._on_end = on_end
         self._lock = threading.Lock()
         self._by_job: dict[str, Driver] = {}
-        self._reading = threading.Lock()
-        self._wanted: set[str] = set()
-        self._read: dict[str, JobRecord] = {}
 
     def ensure(self, job_id: str, wait_for_lock_s: float = 0.0) -> Driver:
         """The driver of the job; a new one when this process has none."""
         with self._lock:
             driver = self._by_job.get(job_id)
             if driver is None:
-                driver = self._by_job[job_id] = Driver(self, job_id, wait_for_lock_s)
+                driver = Driver(self, job_id, wait_for_lock_s)
                 driver.start()
+                self._by_job[job_id] = driver
             return driver
+
+    def adopt(self, job_ids: Iterable[str]) -> int:
+        """Drives those of these jobs that nobody drives; how many.
+
+        Their locks are taken and their rows read by this thread, before any of theirs starts: a hundred threads that do so side by side
+        wait for each other most of the time.
+        """
+        new = self._reserve(job_ids)
+        waiting = dict(new)
+        try:
+            taken = {job_id: driver for job_id, driver in new.items() if self._take_lock(driver)}
+            for job in self._read(taken) if taken else ():
+                taken[job.id].job = job
+                taken[job.id].start()
+                del waiting[job.id]
+        finally:
+            for driver in waiting.values():
+                self._forget(driver)
+        return len(new) - len(waiting)
 
     def find(self, job_id: str) -> Driver | None:
         with self._lock:
@@ -95,41 +155,54 @@ class Drivers:
             driver.orders.let_go.set()
             self._installation.bell.ring(driver.job_id)
         for driver in chosen:
-            if driver is not threading.current_thread():
-                driver.join(timeout_s)
+            driver.join(timeout_s)
+
+    # How jobs are adopted.
+
+    def _reserve(self, job_ids: Iterable[str]) -> dict[str, Driver]:
+        """New drivers of the jobs that have none in this process: from now on they have one."""
+        with self._lock:
+            new = {job_id: Driver(self, job_id) for job_id in job_ids if job_id not in self._by_job}
+            self._by_job |= new
+        return new
+
+    def _take_lock(self, driver: Driver) -> bool:
+        try:
+            driver.lock = self._installation.run_dir(driver.job_id).take()
+        except OSError as error:
+            driver.stopped(error)
+        return driver.lock is not None
+
+    def _read(self, job_ids: Iterable[str]) -> list[JobRecord]:
+        """As they stand now."""
+        with self._installation.database.reading() as session:
+            return jobs.find_jobs(session, job_ids)
+
+    def _forget(self, driver: Driver) -> None:
+        with self._lock:
+            self._by_job.pop(driver.job_id, None)
+        driver.let_go()
 
     # What a driver does.
 
-    def drive(self, job_id: str, orders: Orders, wait_for_lock_s: float) -> None:
+    def drive(self, driver: Driver) -> None:
         """To the job's end, or until it waits for another admission that is not ours to give; at once when another process drives it."""
-        with self._installation.run_dir(job_id).driving(wait_for_lock_s) as taken:
-            again = taken
-            while again and not orders.let_go.is_set():
-                job = self._reload(job_id)
-                if job.state.ended or not (self._scheduler or job.admitted_at or job.cancel_requested_at):
-                    return
-                again = Attempt(self._installation, job, orders, self._scheduler).run()
-
-    def ended(self, job_id: str) -> None:
-        with self._lock:
-            self._by_job.pop(job_id, None)
-        self._installation.live.pop(job_id, None)
-        self._installation.bell.forget(job_id)
-        self._on_end(job_id)
+        if driver.lock is None:
+            driver.lock = self._installation.run_dir(driver.job_id).take(driver.wait_for_lock_s)
+        again, job = driver.lock is not None, driver.job
+        while again and not driver.orders.let_go.is_set():
+            job = job or self._reload(driver.job_id)
+            if job.state.ended or not (self._scheduler or job.admitted_at or job.cancel_requested_at):
+                return
+            again, job = Attempt(self._installation, job, driver.orders, self._scheduler).run(), None
 
     def _reload(self, job_id: str) -> JobRecord:
-        """As it stands now. Of many drivers that start at once, the one that gets the turn reads for all who asked before it began."""
-        with self._lock:
-            self._wanted.add(job_id)
-        with self._reading:
-            if job_id not in self._read:
-                self._read_wanted(job_id)
-            return self._read.pop(job_id)
-
-    def _read_wanted(self, job_id: str) -> None:
-        with self._lock:
-            wanted, self._wanted = self._wanted, set()
         with self._installation.database.reading() as session:
-            self._read |= {job.id: job for job in jobs.find_jobs(session, wanted)}
-            if job_id not in self._read:
-                self._read[job_id] = jobs.get_job(session, job_id)
+            return jobs.get_job(session, job_id)
+
+    def ended(self, driver: Driver) -> None:
+        with self._lock:
+            self._by_job.pop(driver.job_id, None)
+        self._installation.live.pop(driver.job_id, None)
+        self._installation.bell.forget(driver.job_id)
+        self._on_end(driver.job_id)

@@ -40,13 +40,10 @@ class Reconciler:
     # ----------------------------------------------------------------------------------------------------- in the service
 
     def adopt(self) -> int:
-        """Drives every admitted (or cancelled) unfinished job that this process does not drive yet; how many there were."""
+        """Drives every admitted (or cancelled) unfinished job that nobody drives yet; how many there were."""
         with self._installation.database.reading() as session:
-            wanted = {job.id for job in queued.list_admitted(session)} | set(queued.list_cancelled(session))
-        missing = wanted - self._drivers.driven()
-        for job_id in sorted(missing):
-            self._drivers.ensure(job_id)
-        return len(missing)
+            wanted = queued.list_to_drive(session)
+        return self._drivers.adopt(wanted)
 
     def look(self, containers: Sequence[ContainerStatus]) -> None:
         """One look: ended jobs that are not cleaned up, containers without a cause, now and then the cards."""

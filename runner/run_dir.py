@@ -12,9 +12,8 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from runner.locks import try_lock
 
@@ -44,27 +43,27 @@ class RunDir:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    @cached_property
+    @property
     def in_dir(self) -> Path:
         return self.path / "in"
 
-    @cached_property
+    @property
     def out_dir(self) -> Path:
         return self.path / "out"
 
-    @cached_property
+    @property
     def log_file(self) -> Path:
         return self.path / "container.log"
 
-    @cached_property
+    @property
     def job_file(self) -> Path:
         return self.path / "job.json"
 
-    @cached_property
+    @property
     def _attempt_file(self) -> Path:
         return self.path / "attempt"
 
-    @cached_property
+    @property
     def _lock_file(self) -> Path:
         return self.path / "lock"
 
@@ -108,10 +107,31 @@ class RunDir:
     @contextmanager
     def driving(self, wait_s: float = 0.0) -> Iterator[bool]:
         """Whether this process may drive the job: True inside exactly one process at a time, released even by kill -9."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with self._lock_file.open("a") as file:
-            taken = _take(file.fileno(), time.monotonic() + wait_s)
-            yield taken
+        lock = self.take(wait_s)
+        try:
+            yield lock is not None
+        finally:
+            if lock is not None:
+                lock.close()
+
+    def take(self, wait_s: float = 0.0) -> IO[str] | None:
+        """As ``driving`` for whoever lets go elsewhere: the lock is held until the file is closed. None when another process drives the job."""
+        file = self._open_lock()
+        try:
+            if _take(file.fileno(), time.monotonic() + wait_s):
+                return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+        return None
+
+    def _open_lock(self) -> IO[str]:
+        try:
+            return self._lock_file.open("a")
+        except FileNotFoundError:
+            self.path.mkdir(parents=True, exist_ok=True)
+            return self._lock_file.open("a")
 
     def is_driven(self) -> bool:
         """Whether some process drives the job now."""

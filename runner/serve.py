@@ -92,6 +92,7 @@ class Service:
         self._reconciler = Reconciler(installation, self._drivers)
         self._parts.callback(self._reconciler.close)
         log.info("adopted %d jobs", self._reconciler.adopt())
+        book.start()
         self._book = book
         self.runner = self._make_runner(installation)
         self._start_thread(self._reconcile_for_ever, "reconciler")
@@ -111,7 +112,6 @@ class Service:
     def _watch_containers(self, installation: Installation) -> ContainerBook:
         book = ContainerBook(installation.engine, {"sluice.installation": installation.id})
         book.look()
-        book.start()
         self._parts.callback(book.close)
         installation.containers = book
         return book
@@ -154,8 +154,7 @@ class Service:
             try:
                 with self._metrics.time_tick():
                     admitted = self._scheduler.tick() if self._scheduler.hold() else []
-                for job_id in admitted:
-                    self._drivers.ensure(job_id)
+                self._drivers.adopt(admitted)
             except Exception:
                 log.exception("the queue could not be worked on")
                 self._closing.wait(_LOOK_EVERY_S)
