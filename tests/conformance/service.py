@@ -263,6 +263,18 @@ class ServiceConformance(ServiceTools):
         assert second.returncode == 2
         assert f"process {first.pid}" in second.stderr
 
+    def test_silence_from_before_a_kill_counts(self, runner: Runner, serve: Callable[..., Any]) -> None:
+        service = serve()
+        job = self._submit(runner, parameters={"sleep_s": 60.0}, silence_timeout_s=3600.0)
+        self._until(lambda: b"behaviour=ok" in runner.read_job_log(job)[0])
+        service.kill()
+        service.wait()
+        run_dir, two_hours_ago = Path(runner.get_job(job)["run_dir"]), time.time() - 7200.0
+        for file in [run_dir / "container.log", *(run_dir / "out").glob("*")]:
+            os.utime(file, (two_hours_ago, two_hours_ago))
+        serve()
+        assert self._wait(runner, job)["end_reason"] == "silent"
+
     def test_a_service_that_is_told_to_end_leaves_its_jobs_running(self, runner: Runner, serve: Callable[..., Any]) -> None:
         job = self._submit(runner, parameters={"sleep_s": 3.0})
         process = serve()
