@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from contracts.errors import EngineError, SluiceError
-from contracts.job import EndReason, container_name
+from contracts.job import EndReason, JobSpec, container_name
 from contracts.seams import ContainerStatus
 from registry import jobs, queued
 from runner.drivers import Drivers
 from runner.execute import clean_up
-from runner.gpus import GpuLost, LeaseHolder
+from runner.gpus import GpuLost, LeaseHolder, Orphan
 from runner.installation import Installation
 
 log = logging.getLogger(__name__)
@@ -95,7 +95,26 @@ class Reconciler:
             log.warning("GPUs: %s", finding)
             if isinstance(finding, GpuLost):
                 self._drivers.order_end(finding.job_id, EndReason.GPU_LOST, finding.why)
+            elif isinstance(finding, Orphan):
+                self._resolve(finding, containers)
         gpus.settle()
+
+    def _resolve(self, orphan: Orphan, containers: Sequence[ContainerStatus]) -> None:
+        """A job that goes on gets its lease again; what belongs to none is stopped. Another installation's container is left alone."""
+        container = next((container for container in containers if container.name == orphan.container), None)
+        if container is None or container.name in self._cleaning:
+            return
+        attempt = int(container.labels["sluice.attempt"])
+        if self._may_need_cards(orphan.job_id, attempt):
+            _guarded(f"the container {container.name}", lambda: self._adopt_cards(orphan.job_id, attempt, container.id))
+        else:
+            self._cleaning.add(container.name)
+            self._cleaners.submit(self._remove_one, container.name)
+
+    def _adopt_cards(self, job_id: str, attempt: int, container_id: str) -> None:
+        with self._installation.database.reading() as session:
+            wish = JobSpec.model_validate(jobs.get_job(session, job_id).spec).gpu
+        self._installation.gpus.adopt(job_id, attempt, container_id, wish)
 
     def _lease_holders(self, containers: Sequence[ContainerStatus]) -> list[LeaseHolder]:
         with self._installation.database.reading() as session:

@@ -23,6 +23,7 @@ from contracts.errors import EngineError, GpuSourceError, NoGpuError, Unavailabl
 from contracts.image import Kind
 from contracts.job import GpuWish
 from registry import leases, queued, shares
+from registry.leases import LeaseState
 from registry.queued import QueuedJob
 from runner.gpus.books import Books
 from runner.installation import Installation
@@ -72,7 +73,7 @@ class Scheduler:
         charging = now - self._charged_at >= _CHARGE_EVERY_S
         if not len(self._queue) and not charging:
             return []
-        self._release_unadmitted()
+        self._settle_unadmitted()
         host = self._host()
         if host.blocked and not charging:
             return []
@@ -92,22 +93,34 @@ class Scheduler:
         except (NoGpuError, GpuSourceError, EngineError) as busy:
             log.info("job %s waits: %s", start.job_id, busy.message)
             return False
-        self._queue.remove(start.job_id)
-        admitted = self._installation.database.write(lambda session: queued.admit(session, start.job_id, attempt, uuids))
+        admitted = self._note_admitted(start.job_id, attempt, uuids)
         if not admitted and uuids:
             self._installation.gpus.release(start.job_id, attempt)
-        self._installation.bell.ring(start.job_id)
         return admitted
 
-    def _release_unadmitted(self) -> None:
-        """A scheduler that was killed between lease and admission left cards with a job that still waits: it would wait for itself."""
+    def _note_admitted(self, job_id: str, attempt: int, uuids: Sequence[str]) -> bool:
+        """False when the attempt is no longer to run."""
+        self._queue.remove(job_id)
+        admitted = self._installation.database.write(lambda session: queued.admit(session, job_id, attempt, uuids))
+        self._installation.bell.ring(job_id)
+        return admitted
+
+    def _settle_unadmitted(self) -> None:
+        """Of jobs that still wait though they have cards, and would wait for themselves.
+
+        A scheduler that was killed between lease and admission left them; or the container was found running, and is the job's own.
+        """
         self._with_gpus = {job_id for job_id in self._with_gpus if job_id in self._queue}
         if not self._with_gpus:
             return
         with self._installation.database.reading() as session:
             held = leases.list_open(session, self._installation.host)
         for lease in held:
-            if self._attempts.get(lease.job_id) == lease.attempt and lease.job_id in self._queue:
+            if self._attempts.get(lease.job_id) != lease.attempt or lease.job_id not in self._queue:
+                continue
+            if lease.state is LeaseState.ACTIVE:
+                self._note_admitted(lease.job_id, lease.attempt, lease.uuids)
+            else:
                 self._installation.gpus.release(lease.job_id, lease.attempt)
 
     def _lease(self, entry: Entry, attempt: int, candidates: Sequence[str], offers: _Offers) -> tuple[str, ...]:

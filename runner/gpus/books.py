@@ -87,6 +87,11 @@ class Books:
         """Names of the running containers that were given any device."""
         return names_in(self.claims)
 
+    def given_to(self, container: str) -> tuple[str, ...]:
+        """The uuids that a running container was given by uuid, as ours always are; also those that are no longer there."""
+        known = {*self.gpus, *self.devices}
+        return tuple(sorted(uuid for uuid, names in self.claims.items() if container in names and uuid in known))
+
     def processes(self, gpu: Gpu) -> tuple[Process, ...]:
         """With whose they are; () also where the driver does not tell."""
         return processes_on(_listed(gpu), self.own, self.snapshot.taken_at, self.proc)

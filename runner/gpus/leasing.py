@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -102,6 +103,9 @@ class Leasing:
         for _ in range(_RACES):
             if books is None or time.time() - books.read_at > _FRESH_S:
                 books = self.read()
+            running = self.adopt(request.job_id, request.attempt, wish=request.wish, books=books)
+            if running:
+                return running
             uuids = _chosen(books, request)
             with self._database.writing() as session:
                 if request.wish.pool:
@@ -117,6 +121,24 @@ class Leasing:
             slots = {uuid: books.pool_of(uuid).slots for uuid in uuids}
             share = Share(declared, slots, {uuid: wishes.room_bytes(books.card(uuid)) for uuid in uuids})
         return leases.take(session, self._host, request.job_id, request.attempt, uuids, boot_id=self._boot(), share=share)
+
+    def adopt(
+        self, job_id: str, attempt: int, container_id: str = "", wish: GpuWish = wishes.ANY, books: Books | None = None
+    ) -> LeaseRecord | None:
+        """As ``GpuPool.adopt``, by these books where they are given; the lease that there is now."""
+        books, name = books or self._reader.read(), container_name(job_id, attempt)
+        uuids = books.given_to(name) if name in books.unleased else ()
+        if not uuids:
+            return None
+        with self._database.writing() as session:
+            leases.take(session, self._host, job_id, attempt, uuids, boot_id=self._boot(), share=_present_share(books, uuids, wish))
+            for uuid in uuids:
+                gpus.add_event(session, self._host, uuid, "adopted", job_id=job_id, detail={"container": name})
+            lease = leases.mark(
+                session, job_id, attempt, LeaseState.ACTIVE, container_id=container_id, note="its container ran without a lease"
+            )
+        log.warning("job %s: its container %s runs on %s without a lease and gets one", job_id, name, ", ".join(uuids))
+        return lease
 
     def _confirm(self, lease: LeaseRecord) -> bool:
         """A second look after the commit: somebody outside may have started between the first look and now. If so the lease is given up."""
@@ -138,15 +160,15 @@ class Leasing:
     def confirm_start(self, job_id: str, attempt: int, container_id: str | None = None) -> Iterator[None]:
         """As ``GpuPool.confirm_start``."""
         with host_lock(self._lock_file):
-            lease = self._find(job_id, attempt)
+            lease = self._find(job_id, attempt) or self.adopt(job_id, attempt, container_id or "")
             if lease is None or lease.state in _LEAVING:
                 raise NoGpuError(f"attempt {attempt} of job {job_id} holds no GPUs any more", hint="It has to queue again.")
             if lease.state is not LeaseState.ACTIVE:
                 self._look_before_start(lease)
-                self._mark(lease, LeaseState.STARTING, container_id or self._container_of(lease))
+                lease = self._mark(lease, LeaseState.STARTING, container_id or self._container_of(lease))
             with self._suspecting(lease):
                 yield
-            self._mark(lease, LeaseState.ACTIVE)
+            self._mark(lease, LeaseState.ACTIVE, None if lease.container_id else container_id or self._container_of(lease))
 
     @contextmanager
     def _suspecting(self, lease: LeaseRecord) -> Iterator[None]:
@@ -285,6 +307,13 @@ def _chosen(books: Books, request: Request) -> tuple[str, ...]:
     if len(uuids) < count:
         raise _too_few_free(count, len(free), found, [card for card in found if card not in free])
     return uuids
+
+
+def _present_share(books: Books, uuids: Sequence[str], wish: GpuWish) -> Share | None:
+    """Of cards that the job is on already: what it declared counts, and that there is room for it is past deciding."""
+    if not wish.shared_bytes:
+        return None
+    return Share(wish.shared_bytes, {uuid: books.pool_of(uuid).slots for uuid in uuids}, dict.fromkeys(uuids, sys.maxsize))
 
 
 def _are_free(books: Books, uuids: Sequence[str], request: Request) -> bool:

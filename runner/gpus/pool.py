@@ -131,6 +131,15 @@ class GpuPool:
         """
         return self._leasing.confirm_start(job_id, attempt, container_id)
 
+    def adopt(self, job_id: str, attempt: int, container_id: str = "", wish: GpuWish = ANY) -> tuple[str, ...]:
+        """Lease again what the attempt's running container was given while it has no lease, as after a restore of the database; () for nothing.
+
+        Whether the container is this installation's is the caller's to know. Raises ``NoGpuError`` when another job has a lease on its cards,
+        ``EngineError`` and ``GpuSourceError``.
+        """
+        lease = self._leasing.adopt(job_id, attempt, container_id, wish)
+        return lease.uuids if lease else ()
+
     def release(self, job_id: str, attempt: int, *, note: str = "") -> bool:
         """Give the attempt's cards back, when the end of its container was seen; may be repeated.
 

@@ -171,6 +171,15 @@ def test_a_container_without_its_lease_keeps_its_card_and_is_told(host: Host, or
         host.pool.lease("other", 1, 8)
 
 
+def test_a_container_without_its_lease_gets_it_again_with_the_cards_that_it_has(host: Host, orphan: str, uuids: list[str]) -> None:
+    assert host.pool.adopt("restored", 1, orphan) == (uuids[0],)
+    card = host.cards()[uuids[0]]
+    assert (card["state"], card["holder"], [process["job"] for process in card["pids"]]) == ("leased", "restored", ["restored"])
+    assert not host.pool.reconcile([LeaseHolder("restored", 1, container="sluice-restored-1")])
+    assert host.end_job("restored")
+    assert set(host.states()) == {"free"}
+
+
 def test_when_a_container_without_lease_is_stopped_its_card_is_free(host: Host, orphan: str) -> None:
     host.lab.engine.stop(orphan, 1)
     until(lambda: set(host.states()) == {"free"}, "free cards")

@@ -78,6 +78,7 @@ class Courses(RuleBasedStateMachine):
         number = next(self.numbers)
         self.host.pool.settle()  # as leasing does, so that what is free is known before
         job_id, free = f"t{number:07d}", self._free()
+        self.host.add_job(job_id)
         try:
             uuids = self.host.pool.lease(job_id, 1, count)
         except NoGpuError:
@@ -134,6 +135,16 @@ class Courses(RuleBasedStateMachine):
     def _release(self, job_id: str, job: Job) -> None:
         gone = self.host.pool.release(job_id, 1)
         assert gone == (not job.left) or self.host.engine_away or job.uuids[0] in self.world.lost | self.world.foreign
+
+    @precondition(lambda self: self._any("running") and not self.host.engine_away)
+    @rule(data=st.data())
+    def restore(self, data: Any) -> None:
+        """The database forgets the lease of a job that runs: its cards are nobody else's meanwhile, and it gets them again."""
+        job_id, job = self._pick(data, "running")
+        self.host.forget_lease(job_id)
+        assert self._free().isdisjoint(job.uuids)
+        assert set(self.host.pool.adopt(job_id, 1, container_of(job_id))) == set(job.uuids)
+        job.uuids = self._open_leases()[job_id].uuids
 
     @precondition(lambda self: any(job.left for job in self.jobs.values()))
     @rule()

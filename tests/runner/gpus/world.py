@@ -10,12 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import delete
+
 from contracts.errors import EngineGoneError
 from contracts.image import Kind
 from plugins.gpus.fake import FakeSource
 from registry import jobs, leases
 from registry.database import Database
 from registry.leases import LeaseRecord
+from registry.tables import GpuLeaseRow
 from runner.gpus import Finding, GpuPool, LeaseHolder
 
 _numbers = itertools.count()
@@ -114,6 +117,12 @@ class Host:
         if pid is not None:
             self.put(uuids[0], self.run(pid, container))
         return uuids
+
+    def forget_lease(self, job_id: str) -> None:
+        """As a database has it that was restored from a backup which is older than the lease."""
+        with self.database.writing() as session:
+            leases.release(session, job_id, 1)
+            session.execute(delete(GpuLeaseRow).where(GpuLeaseRow.job_id == job_id))
 
     def put(self, uuid: str, *processes: dict[str, Any], **values: Any) -> None:
         """Processes on a card, which use memory as they do."""

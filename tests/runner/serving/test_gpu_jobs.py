@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from contracts.errors import NoGpuError
+from contracts.job import EndReason
+from registry import jobs, leases
 from runner.service import Runner
 from tests.conformance.service import ServiceTools
 
 CARDS = ("GPU-a", "GPU-b")
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    with closing(sqlite3.connect(source)) as read, closing(sqlite3.connect(target)) as written:
+        read.backup(written)
 
 
 class TestGpuJobs(ServiceTools):
@@ -63,6 +73,57 @@ class TestGpuJobs(ServiceTools):
         assert (again["attempts"][0]["end_reason"], again["attempts"][0]["gpus"]) == ("gpu_lost", lost)
         assert again["gpus"] != lost
         runner.cancel_job(job)
+
+    def test_a_backup_from_before_the_admission_finds_the_job_that_runs(self, runner: Runner, serve: Callable[..., Any]) -> None:
+        """A27: the container has its card, the database that was restored knows neither of lease nor start."""
+        job = self._submit(runner, gpu_count=1, parameters={"sleep_s": 8.0})
+        before = self._killed_while_it_runs(runner, serve, job)
+        started_at = runner._installation.engine.status(f"sluice-{job}-1").started_at
+        serve()
+        self._until(lambda: runner.get_job(job)["step"] == "follow")
+        assert [gpu["state"] for gpu in runner.list_gpus()] == ["leased", "free"]
+        assert (runner.get_job(job)["gpus"], runner.get_job(job)["attempt"]) == (before["gpus"], 1)
+        assert runner._installation.engine.status(f"sluice-{job}-1").started_at == started_at
+        assert self._wait(runner, job)["state"] == "succeeded"
+        self._until(lambda: self._leftovers(runner) == ([], []))
+
+    def test_a_running_job_whose_lease_is_forgotten_gets_it_again(self, runner: Runner, serve: Callable[..., Any]) -> None:
+        job = self._submit(runner, gpu_count=2, parameters={"sleep_s": 8.0})
+        service = serve()
+        self._until(lambda: runner.get_job(job)["step"] == "follow")
+        service.kill()
+        service.wait()
+        with runner._installation.database.writing() as session:
+            leases.release(session, job, 1)
+        assert {gpu["state"] for gpu in runner.list_gpus()} == {"orphan"}
+        serve()
+        self._until(lambda: {gpu["state"] for gpu in runner.list_gpus()} == {"leased"})
+        assert self._wait(runner, job)["state"] == "succeeded"
+        self._until(lambda: self._leftovers(runner) == ([], []))
+
+    def test_a_container_of_a_job_that_has_ended_does_not_keep_its_card(self, runner: Runner, serve: Callable[..., Any]) -> None:
+        """A27: what no job of the database explains is stopped."""
+        job = self._submit(runner, gpu_count=1, parameters={"sleep_s": 60.0})
+        self._killed_while_it_runs(runner, serve, job)
+        with runner._installation.database.writing() as session:
+            jobs.finish_job(session, job, EndReason.CANCELLED)
+            jobs.set_columns(session, job, cleaned_at=datetime.now(timezone.utc))
+        assert runner.list_gpus()[0]["state"] == "orphan"
+        serve()
+        self._until(lambda: self._leftovers(runner) == ([], []))
+        assert {gpu["state"] for gpu in runner.list_gpus()} == {"free"}
+
+    def _killed_while_it_runs(self, runner: Runner, serve: Callable[..., Any], job: str) -> dict[str, Any]:
+        """The job as it ran when the service was killed; the database is then as it was before the service began."""
+        file = runner._installation.home / "sluice.db"
+        _copy_database(file, file.with_suffix(".backup"))
+        service = serve()
+        self._until(lambda: runner.get_job(job)["step"] == "follow")
+        running = runner.get_job(job)
+        service.kill()
+        service.wait()
+        _copy_database(file.with_suffix(".backup"), file)
+        return running
 
     @pytest.mark.parametrize("point", ["admitted", "stage", "created", "started", "ended", "removed"])
     def test_a_kill_leaks_no_card(self, runner: Runner, serve: Callable[..., Any], point: str) -> None:
