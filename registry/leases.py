@@ -147,6 +147,12 @@ def containers(session: Session, job_ids: Iterable[str]) -> dict[str, tuple[int,
     return {job_id: (attempt, container_id or "") for job_id, attempt, container_id in rows}
 
 
+def engines(session: Session, host: str) -> set[str]:
+    """Where the containers are of jobs that hold cards of the host."""
+    held = (GpuLeaseRow.host == host, GpuLeaseRow.state != LeaseState.RELEASED.value)
+    return set(session.scalars(select(JobRow.engine).distinct().join(GpuLeaseRow, GpuLeaseRow.job_id == JobRow.id).where(*held)))
+
+
 def _check_uuids(uuids: Sequence[str]) -> None:
     if not uuids or len(set(uuids)) != len(uuids) or "" in uuids:
         raise RequestError(

@@ -109,6 +109,11 @@ def known_attempts(session: Session, job_ids: Iterable[str]) -> dict[str, tuple[
     return {row.id: (row.attempt, row.end_reason is not None) for row in session.execute(query)} if wanted else {}
 
 
+def engines_in_use(session: Session) -> set[str]:
+    """The engines of jobs that have not ended, or have and whose container may still be there."""
+    return set(session.scalars(select(JobRow.engine).distinct().where(JobRow.cleaned_at.is_(None))))
+
+
 def _queued(row: Sequence[Any]) -> QueuedJob:
     *columns, gpu_uuids, cancel_requested_at = tuple(row)
     return QueuedJob(*columns, tuple(gpu_uuids), cancel_requested_at is not None)  # type: ignore[call-arg]  # as in _COLUMNS

@@ -19,6 +19,7 @@ from registry.jobs import JobRecord
 from runner.bell import Bell
 from runner.containers import ContainerBook
 from runner.gpus import GpuPool
+from runner.gpus.claims import Claims, merged
 from runner.listeners import Dispatcher, load_listeners
 from runner.loading import load, load_all
 from runner.locks import try_lock
@@ -94,13 +95,19 @@ class Installation:
         settings = self.settings
         return GpuPool(
             source=self.gpu_source,
-            claims=self.engine.gpu_claims,
+            claims=self._gpu_claims,
             database=self.database,
             host=self.host,
             idle_bytes=settings.gpu_idle_bytes,
             lock_file=Path(settings.gpu_lock),
             xid_policy=Path(settings.xid_policy).expanduser() if settings.xid_policy else None,
         )
+
+    def _gpu_claims(self) -> Claims:
+        """Of the home's engine, and of others that jobs with leases are on. Raises ``EngineError`` when one of them does not answer."""
+        with self.database.reading() as session:
+            names = leases.engines(session, self.host) - {self.settings.engine}
+        return merged([self.engine.gpu_claims(), *(self.engine_named(name).gpu_claims() for name in sorted(names))])
 
     def watch(self, engine: Engine, name: str, container_id: str) -> ExitWatch:
         """A wait for the end of a container: by the book where there is one, else a question to the engine of its own."""

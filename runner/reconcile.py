@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from contracts.errors import EngineError, SluiceError
 from contracts.job import EndReason, JobSpec, container_name
-from contracts.seams import ContainerStatus
+from contracts.seams import ContainerStatus, Engine
 from registry import jobs, queued
 from runner.drivers import Drivers
 from runner.execute import clean_up
@@ -20,7 +20,8 @@ from runner.gpus import GpuLost, LeaseHolder, Orphan
 from runner.installation import Installation
 
 log = logging.getLogger(__name__)
-_GPUS_EVERY_S = 10.0
+#: How often the cards and the engines beside the home's are looked at.
+_ROUND_EVERY_S = 10.0
 _CLEANERS = 4
 
 
@@ -31,8 +32,9 @@ class Reconciler:
         self._installation = installation
         self._drivers = drivers
         self._cleaning: set[str] = set()
+        self._asked: set[str] = set()
         self._cleaners = ThreadPoolExecutor(_CLEANERS, thread_name_prefix="cleaner")
-        self._gpus_at = 0.0
+        self._round_at = 0.0
 
     def close(self) -> None:
         self._cleaners.shutdown(wait=False, cancel_futures=True)
@@ -48,9 +50,10 @@ class Reconciler:
     def look(self, containers: Sequence[ContainerStatus]) -> None:
         """One look: ended jobs that are not cleaned up, containers without a cause, now and then the cards."""
         self._clean_in_background()
-        self._remove_causeless(containers)
-        if time.monotonic() - self._gpus_at >= _GPUS_EVERY_S:
-            self._gpus_at = time.monotonic()
+        self._remove_causeless(self._installation.engine, containers)
+        if time.monotonic() - self._round_at >= _ROUND_EVERY_S:
+            self._round_at = time.monotonic()
+            self._look_elsewhere()
             _guarded("the cards", lambda: self._reconcile_gpus(containers))
 
     def _clean_in_background(self) -> None:
@@ -66,24 +69,48 @@ class Reconciler:
         finally:
             self._cleaning.discard(job.id)
 
-    def _remove_causeless(self, containers: Sequence[ContainerStatus]) -> None:
+    def _look_elsewhere(self) -> None:
+        """Beside the look: an engine that hangs must not keep others waiting."""
+        for name in self._other_engines():
+            if name not in self._asked:
+                self._asked.add(name)
+                self._cleaners.submit(self._look_at, name)
+
+    def _other_engines(self) -> list[str]:
+        """Beside the home's, those that jobs are on which are not done with; no other is asked."""
+        with self._installation.database.reading() as session:
+            return sorted(queued.engines_in_use(session) - {self._installation.settings.engine})
+
+    def _look_at(self, name: str) -> None:
+        try:
+            _guarded(f"what is on the engine {name}", lambda: self._remove_listed(name))
+        finally:
+            self._asked.discard(name)
+
+    def _remove_listed(self, name: str) -> None:
+        engine = self._installation.engine_named(name)
+        self._remove_causeless(engine, engine.list_containers({"sluice.installation": self._installation.id}))
+
+    def _remove_causeless(self, engine: Engine, containers: Sequence[ContainerStatus]) -> None:
         """Containers of former attempts and of jobs that are not on record."""
         with self._installation.database.reading() as session:
             known = queued.known_attempts(session, {c.labels.get("sluice.job", "") for c in containers})
         for container in containers:
             if not _has_cause(container, known) and container.name not in self._cleaning:
-                self._cleaning.add(container.name)
-                self._cleaners.submit(self._remove_one, container.name)
+                self._remove_soon(engine, container.name)
 
-    def _remove_one(self, name: str) -> None:
+    def _remove_soon(self, engine: Engine, name: str) -> None:
+        self._cleaning.add(name)
+        self._cleaners.submit(self._remove_one, engine, name)
+
+    def _remove_one(self, engine: Engine, name: str) -> None:
         try:
             log.info("the container %s belongs to no present attempt: it is stopped and removed", name)
-            _guarded(f"the container {name}", lambda: self._remove(name))
+            _guarded(f"the container {name}", lambda: self._remove(engine, name))
         finally:
             self._cleaning.discard(name)
 
-    def _remove(self, name: str) -> None:
-        engine = self._installation.engine
+    def _remove(self, engine: Engine, name: str) -> None:
         engine.stop(name, self._installation.settings.stop_grace_s)
         engine.remove(name)
 
@@ -108,8 +135,7 @@ class Reconciler:
         if self._may_need_cards(orphan.job_id, attempt):
             _guarded(f"the container {container.name}", lambda: self._adopt_cards(orphan.job_id, attempt, container.id))
         else:
-            self._cleaning.add(container.name)
-            self._cleaners.submit(self._remove_one, container.name)
+            self._remove_soon(self._installation.engine, container.name)
 
     def _adopt_cards(self, job_id: str, attempt: int, container_id: str) -> None:
         with self._installation.database.reading() as session:
@@ -136,8 +162,8 @@ class Reconciler:
         with self._installation.database.reading() as session:
             if not jobs.any_retried(session):
                 return
-        engine = self._installation.engine
-        self._remove_causeless(engine.list_containers({"sluice.installation": self._installation.id}))
+        for name in (self._installation.settings.engine, *self._other_engines()):
+            self._look_at(name)
         self._cleaners.shutdown(wait=True)
 
     def _reclaim(self) -> None:

@@ -33,6 +33,12 @@ def names_in(claims: Claims) -> frozenset[str]:
     return frozenset(name for names in claims.values() for name in names)
 
 
+def merged(claims: Sequence[Claims]) -> dict[str, tuple[str, ...]]:
+    """Those of several engines as one."""
+    devices = dict.fromkeys(device for told in claims for device in told)
+    return {device: tuple(name for told in claims for name in told.get(device, ())) for device in devices}
+
+
 def _names(gpus: Sequence[Gpu]) -> dict[str, list[str]]:
     """The devices that each name means."""
     slices: dict[str, list[str]] = {}

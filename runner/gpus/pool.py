@@ -35,8 +35,8 @@ __all__ = ["GpuLost", "GpuPool", "LeaseHolder", "Orphan", "Violated"]
 class GpuPool:
     """Safe to share between threads; several processes may each have one over the same database.
 
-    ``claims`` is the engine's ``gpu_claims``. ``lock_file`` is one for all installations on the host. ``xid_policy`` is a file of the site's that
-    overrides what single Xid errors do. ``boot``, ``proc`` and ``clock`` (Unix seconds) are the system's.
+    ``claims`` is what the engines' ``gpu_claims`` tell. ``lock_file`` is one for all installations on the host. ``xid_policy`` is a file of the
+    site's that overrides what single Xid errors do. ``boot``, ``proc`` and ``clock`` (Unix seconds) are the system's.
     """
 
     def __init__(
