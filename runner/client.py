@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from contracts.errors import ConfigurationError, UnavailableError
+from contracts.errors import ConfigurationError, RequestError, UnavailableError
 from contracts.job import JobSpec, JobState
 from contracts.rpc import sluice_pb2 as pb
 from contracts.rpc.documents import to_document
 from contracts.rpc.speech import spoken
+from runner.addresses import parse_address
 from runner.connection import Connection
 from runner.settings import Settings
 from runner.socket_file import find_socket
@@ -40,7 +41,7 @@ def find_server(settings: Settings) -> RemoteRunner | None:
     runner = RemoteRunner.over_unix(path)
     try:
         described = runner.describe(timeout_s=_HELLO_S)
-        _refuse_other_version(described, runner.address)
+        _refuse_other_version(described, runner)
     except UnavailableError as error:
         log.warning("the service at %s does not answer, so this command works on its own: %s", path, error.message)
     except BaseException:
@@ -53,14 +54,58 @@ def find_server(settings: Settings) -> RemoteRunner | None:
     return None
 
 
-def _refuse_other_version(described: dict[str, Any], address: str) -> None:
+def open_server(settings: Settings, engine: str | None = None) -> RemoteRunner:
+    """The service at ``settings.server``. Raises when it cannot be had: what it was to do is never done here instead.
+
+    ``engine``: one that was asked for; a service with another is refused.
+    """
+    address = parse_address(settings.server, "server")
+    certificate = Path(settings.server_certificate).expanduser() if settings.server_certificate else None
+    runner = RemoteRunner.over_tcp(str(address), token=_token(settings), certificate=certificate)
+    try:
+        described = _describe_elsewhere(runner)
+        _refuse_other_version(described, runner)
+        if engine not in (None, described["engine"]):
+            raise ConfigurationError(
+                f"the service at {address} runs its jobs on the engine {described['engine']}, not on {engine}", hint="Leave --engine out."
+            )
+    except BaseException:
+        runner.close()
+        raise
+    return runner
+
+
+def _token(settings: Settings) -> str:
+    """gRPC's metadata are printable ASCII."""
+    token = settings.server_token.strip()
+    if not token or not token.isascii() or not token.isprintable():
+        raise ConfigurationError(
+            f"the service at {settings.server} asks for a token, and the setting server_token {'is no such thing' if token else 'is empty'}",
+            hint="Put the token that its operator gave you into SLUICE_SERVER_TOKEN.",
+            setting="server_token",
+        )
+    return token
+
+
+def _describe_elsewhere(runner: RemoteRunner) -> dict[str, Any]:
+    try:
+        return runner.describe(timeout_s=_HELLO_S)
+    except RequestError as error:
+        raise ConfigurationError(
+            f"the service at {runner.address} refuses this command: {error.message}",
+            hint="Put the token that its operator gave you into SLUICE_SERVER_TOKEN.",
+            setting="server_token",
+        ) from error
+
+
+def _refuse_other_version(described: dict[str, Any], runner: RemoteRunner) -> None:
     ours = spoken()
     theirs = {name: described[name] for name in ours}
     if theirs != ours:
         raise ConfigurationError(
-            f"the service at {address} is Sluice {theirs['version']} (messages {theirs['messages']}), this is "
+            f"the service at {runner.address} is Sluice {theirs['version']} (messages {theirs['messages']}), this is "
             f"{ours['version']} (messages {ours['messages']})",
-            hint="Start the service again with this version, or work without it: --embed.",
+            hint=runner.hints.other_version,
         )
 
 
@@ -92,7 +137,7 @@ class RemoteRunner(Connection):
         pull: bool = True,
         on_progress: Say = lambda _: None,
     ) -> dict[str, Any]:
-        if Path(reference).is_dir():  # an image folder, for the process engine: it is seen from here
+        if not self.elsewhere and Path(reference).is_dir():  # an image folder, for the process engine: it is seen from here
             reference = str(Path(reference).absolute())
         request = pb.AddImageRequest
         return self._long("AddImage", request, on_progress, reference=reference, name=name, profile=profile, allow=allow, pull=pull)

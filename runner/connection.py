@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -38,16 +39,51 @@ _OPTIONS = [
 ]
 
 
+@dataclass(frozen=True)
+class Hints:
+    """What a person can do about a service that does not answer as it should."""
+
+    gone: str
+    unreachable: str
+    late: str
+    other_version: str
+
+
+_HERE = Hints(
+    gone="Running jobs go on. Start it again with `sluice serve`, or ask without it: --embed.",
+    unreachable="Does `sluice serve` run?",
+    late="Ask again, or allow it more time.",
+    other_version="Start the service again with this version, or work without it: --embed.",
+)
+_ELSEWHERE = Hints(
+    gone="Running jobs go on. `sluice serve --tcp` must be started again there.",
+    unreachable="Is the address right, does `sluice serve --tcp` run there, and does nothing in between block the port?",
+    late="Ask again. Is the address right, and does nothing in between block the port?",
+    other_version="Use the service's version here, or have the service started again with this one.",
+)
+_DISTRUST = "It must be vouched for under this name: name a file with its authority (PEM) in the setting server_certificate."
+
+
 class Connection:
     """One service. Safe to share between threads; close it, or use it as a context manager.
 
+    ``elsewhere``: its files may be another machine's, so that a path must be named from the root there.
     ``timeout_s`` limits each call but the streams; None waits as long as it takes. ``patience_s``: how long a service that went away is waited for.
     """
 
     def __init__(
-        self, channel: grpc.Channel, address: str, *, token: str = "", timeout_s: float | None = None, patience_s: float = PATIENCE_S
+        self,
+        channel: grpc.Channel,
+        address: str,
+        *,
+        token: str = "",
+        elsewhere: bool = False,
+        timeout_s: float | None = None,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self.address = address
+        self.elsewhere = elsewhere
+        self.hints = _ELSEWHERE if elsewhere else _HERE
         self._channel = channel
         self._stub: Any = SluiceStub(channel)  # type: ignore[no-untyped-call]
         who = ("authorization", f"Bearer {token}") if token else ("sluice-user", _os_user())
@@ -63,9 +99,9 @@ class Connection:
     @classmethod
     def over_tcp(cls: type[C], address: str, *, token: str, certificate: Path | None = None, **options: Any) -> C:
         """By ``host:port``, as the token's user. ``certificate``: the authority (PEM) that the service's is checked against; None: the public ones."""
-        roots = certificate.read_bytes() if certificate else None
+        roots = _read_authority(certificate) if certificate else None
         channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(roots), _OPTIONS)
-        return cls(channel, address, token=token, **options)
+        return cls(channel, address, token=token, elsewhere=True, **options)
 
     def close(self) -> None:
         self._channel.close()
@@ -134,25 +170,43 @@ class Connection:
 
     def _message(self, request_type: Callable[[], Any], **given: Any) -> Any:
         try:
-            return to_message({name: _plain(value) for name, value in given.items()}, request_type)
+            return to_message({name: self._plain(value) for name, value in given.items()}, request_type)
         except ValueError as error:
             raise RequestError(str(error), hint="Correct it.") from error
 
     def _patience(self) -> Patience:
-        return Patience(self.address, self._patience_s)
+        return Patience(self.address, self._patience_s, self.hints.gone)
 
     def _error(self, error: grpc.RpcError) -> SluiceError:
         """The error of the tree that the service raised, or what its silence means."""
         packed = find_metadata(error.trailing_metadata(), ERROR_KEY)
         known = unpack_error(packed) if packed else None
-        return known or _error_of_status(error.code(), error.details() or "", self.address)
+        return known or _error_of_status(error.code(), error.details() or "", self.address, self.hints)
+
+    def _plain(self, value: Any) -> Any:
+        if isinstance(value, JobSpec):
+            return value.model_dump(mode="json")
+        if isinstance(value, Path):
+            return _host_path(self._located(value))
+        return value
+
+    def _located(self, path: Path) -> Path:
+        """The service has another working folder, and perhaps other files."""
+        if self.elsewhere and not path.is_absolute():
+            raise RequestError(
+                f"{str(path)!r} is looked for on the machine of the service at {self.address}, where a relative path means nothing",
+                hint="Name it from the root of that machine, below a folder of its allowed_roots.",
+                path=str(path),
+            )
+        return path.absolute()
 
 
 class Patience:
     """How long a service that went away is waited for. ``lost``: the last stream did not end by itself."""
 
-    def __init__(self, address: str, patience_s: float) -> None:
+    def __init__(self, address: str, patience_s: float, hint: str) -> None:
         self._address = address
+        self._hint = hint
         self._patience_s = patience_s
         self._until: float | None = None
         self.lost = False
@@ -172,23 +226,24 @@ class Patience:
         if time.monotonic() >= self._until:
             raise UnavailableError(
                 f"the service at {self._address} went away and did not come back within {self._patience_s:g} s",
-                hint="Running jobs go on. Start it again with `sluice serve`, or ask without it: --embed.",
+                hint=self._hint,
                 cause=error.message,
             ) from cause
         time.sleep(_PAUSE_S)
 
 
-def _error_of_status(code: grpc.StatusCode, details: str, address: str) -> SluiceError:
+def _error_of_status(code: grpc.StatusCode, details: str, address: str, hints: Hints) -> SluiceError:
     """For a status that no Runner chose: it is gRPC's own."""
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         return RequestError(f"the service takes no request of this size: {details}", hint="Its setting max_request_bytes is the limit.")
     if code is grpc.StatusCode.UNIMPLEMENTED:
-        hint = "Start the service again with this version, or work without it: --embed."
-        return ConfigurationError(f"the service at {address} is of another version: {details}", hint=hint)
+        return ConfigurationError(f"the service at {address} is of another version: {details}", hint=hints.other_version)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return UnavailableError(f"the service at {address} did not answer in time", hint="Ask again, or allow it more time.")
+        return UnavailableError(f"the service at {address} did not answer in time", hint=hints.late)
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
-        return UnavailableError(f"the service at {address} cannot be reached: {details}", hint="Does `sluice serve` run?", lost=True)
+        reason = details.rpartition("last error: UNKNOWN: ")[2]  # of what gRPC says before it, each word is the same
+        hint = _DISTRUST if "CERTIFICATE_VERIFY_FAILED" in details or "Hostname Verification" in details else hints.unreachable
+        return UnavailableError(f"the service at {address} cannot be reached: {reason}", hint=hint, lost=True)
     return InternalError(f"the service at {address} failed: {code.name}: {details}", hint="Its log says why.")
 
 
@@ -199,22 +254,24 @@ def _doubtful(error: SluiceError, method: str) -> SluiceError:
     return UnavailableError(f"{error.message}; whether {method} was done is not known", hint="Look first, then ask again.", method=method)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, JobSpec):
-        return value.model_dump(mode="json")
-    if isinstance(value, Path):
-        return _host_path(value)
-    return value
-
-
 def _host_path(path: Path) -> str:
-    """The service has another working folder, and the messages have no other bytes than Unicode's."""
-    text = str(path.absolute())
+    """The messages have no other bytes than Unicode's."""
+    text = str(path)
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise RequestError(f"{text!r} has a name that is not Unicode", hint="Rename it, or work without the service: --embed.") from error
     return text
+
+
+def _read_authority(file: Path) -> bytes:
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"the certificate {file} cannot be read: {error.strerror}", hint="Name a readable file.") from error
+    if b"-----BEGIN CERTIFICATE-----" not in data:
+        raise ConfigurationError(f"{file} holds no certificate in PEM form", hint="It has a line -----BEGIN CERTIFICATE-----.")
+    return data
 
 
 def _os_user() -> str:

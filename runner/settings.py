@@ -48,6 +48,9 @@ class Settings:
     gpu_injection: str
     gpu_lock: str
     xid_policy: str
+    server: str
+    server_token: str = field(repr=False)
+    server_certificate: str
     listen: str
     listen_tcp: str
     tls_certificate: str

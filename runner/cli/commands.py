@@ -13,14 +13,15 @@ from runner.cli.session import Session
 #: Section title to command name to (``module:attribute``, one-line help).
 Listing = Mapping[str, Mapping[str, tuple[str, str]]]
 
-SHARED_NAMES = ("home", "engine", "as_json", "embed", "verbose")
+SHARED_NAMES = ("home", "engine", "as_json", "embed", "server", "verbose")
 
 
 def shared_options() -> list[click.Parameter]:
     """The options that every command takes, before and after the sub-command; each sets its field of the Session."""
 
     def option(name: str, *declarations: str, **settings: Any) -> click.Option:
-        return click.Option([*declarations, name], expose_value=False, callback=_remember, **settings)
+        # Eager: where the work is done is known before a path is looked for.
+        return click.Option([*declarations, name], expose_value=False, is_eager=True, callback=_remember, **settings)
 
     return [
         option("as_json", "--json", is_flag=True, help="Answer with one JSON document on stdout, errors too."),
@@ -32,6 +33,12 @@ def shared_options() -> list[click.Parameter]:
             is_flag=True,
             envvar="SLUICE_EMBED",
             help="Work here, also where a service of the home runs (SLUICE_EMBED=1).",
+        ),
+        option(
+            "server",
+            "--server",
+            metavar="HOST:PORT",
+            help="Ask the service there, on another machine, and do nothing here (SLUICE_SERVER, with SLUICE_SERVER_TOKEN).",
         ),
         option("verbose", "--verbose", is_flag=True, help="Log records and tracebacks on stderr."),
     ]

@@ -40,6 +40,7 @@ def import_(session: Session, name: str, path: Path, format_: str | None, split:
     """
     from runner.cli.following import ImportDisplay
 
+    session.say_place(path, "read")
     with session.open_runner() as runner, ImportDisplay() as display:
         report = runner.import_dataset(name, path, format=format_, split=split, on_progress=display)
     _answer_report(session, report)

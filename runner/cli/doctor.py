@@ -23,12 +23,14 @@ def doctor(session: Session) -> None:
     """
     with session.open_runner() as runner:
         findings = runner.doctor()
-    session.answer(findings, finding_blocks)
+    address = session.elsewhere()
+    machine = f"The machine of the service at {address}" if address else "This machine"
+    session.answer(findings, lambda document: finding_blocks(document, machine))
     if any(finding["status"] == "failed" for finding in findings):
         raise click.exceptions.Exit(1)
 
 
-def finding_blocks(findings: list[Mapping[str, Any]]) -> list[Block]:
+def finding_blocks(findings: list[Mapping[str, Any]], machine: str = "This machine") -> list[Block]:
     """A line per check, its remedy below it, and a sentence for the whole."""
     blocks: list[Block] = []
     for finding in findings:
@@ -36,4 +38,4 @@ def finding_blocks(findings: list[Mapping[str, Any]]) -> list[Block]:
         if finding["remedy"] and finding["status"] != "ok":
             blocks.append(Line(finding["remedy"], indent=8))
     failed = sum(finding["status"] == "failed" for finding in findings)
-    return [*blocks, Line("This machine can run jobs." if not failed else f"{failed} of {len(findings)} checks failed.")]
+    return [*blocks, Line(f"{machine} can run jobs." if not failed else f"{failed} of {len(findings)} checks failed.")]

@@ -43,6 +43,7 @@ def build(session: Session, folder: Path, name: str | None, profile: str, allow:
 
     A name that exists gets the new digest; its links stay.
     """
+    session.say_place(folder, "read")
     with session.open_runner() as runner:
         built = runner.build_image(folder, name=name, profile=profile, allow=allow, base=base, on_output=session.say)
     _answer_registered(session, built)

@@ -122,6 +122,7 @@ def rerun(session: Session, reference: str, detach: bool) -> None:
 @pass_session
 def sheet(session: Session, reference: str, file: Path, limit: int, columns: int) -> None:
     """Draw a job's pictures with its predicted boxes, or its ranking, into one PNG file."""
+    session.say_place(file, "written")
     with session.open_runner() as runner:
         drawn = runner.contact_sheet(reference, file, limit=limit, columns=columns)
     session.answer(drawn, lambda document: [Line(f"{document['file']}: {count_text(document['images'], 'picture')}")])

@@ -50,6 +50,7 @@ def show(session: Session, name: str) -> None:
 @pass_session
 def export(session: Session, name: str, file: Path, overwrite: bool) -> None:
     """Write a model, with all its stages, into one archive: a YMIR model package."""
+    session.say_place(file, "written")
     with session.open_runner() as runner:
         exported = runner.export_model(name, file, overwrite=overwrite)
     session.answer(exported, export_blocks)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from runner.cli.session import Session
 from runner.cli.units import parse_duration, parse_size
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -78,9 +79,18 @@ def parts(text: str) -> tuple[str, ...]:
     return chosen
 
 
-EXISTING_PATH = click.Path(exists=True, path_type=Path)
-EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-NEW_FILE = click.Path(dir_okay=False, path_type=Path)
+class PlacePath(click.Path):
+    """A path on the machine that does the work: looked at here when that is this one."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        if context and context.ensure_object(Session).elsewhere():
+            return Path(value)
+        return super().convert(value, parameter, context)
+
+
+EXISTING_PATH = PlacePath(exists=True, path_type=Path)
+EXISTING_FOLDER = PlacePath(exists=True, file_okay=False, path_type=Path)
+NEW_FILE = PlacePath(dir_okay=False, path_type=Path)
 
 
 def stack(*decorators: Callable[[F], F]) -> Callable[[F], F]:

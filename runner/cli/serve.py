@@ -25,10 +25,10 @@ def serve(session: Session, listen_tcp: str | None, metrics_listen: str | None) 
       sluice serve --metrics 127.0.0.1:9464
     """
     from runner.serve import serve as run_service
-    from runner.settings import load_settings
 
-    given = {"home": session.home, "engine": session.engine, "listen_tcp": listen_tcp, "metrics_listen": metrics_listen}
-    settings = load_settings({name: value for name, value in given.items() if value is not None})
+    if session.server:
+        raise click.UsageError("A service runs on this machine: --server is for the commands that ask it. Did you mean --tcp?")
+    settings = session.load_settings(listen_tcp=listen_tcp, metrics_listen=metrics_listen)
 
     def on_ready(addresses: list[str]) -> None:
         session.say("\n".join(["Ready. Listening on", *(f"  {address}" for address in addresses)]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from runner.cli.blocks import Block
     from runner.client import RemoteRunner
     from runner.service import Runner
@@ -29,17 +32,40 @@ class Session:
     as_json: bool = False
     verbose: bool = False
     embed: bool = False
+    server: str | None = None
 
     @contextmanager
     def open_runner(self) -> Iterator[AnyRunner]:
-        """The Runner of the home and engine that the options, the environment and the settings file name: its service's where one runs."""
+        """The Runner of the home and engine that the options, the environment and the settings file name: its service's where one runs.
+
+        With ``server`` the service there, or an error: never another one instead.
+        """
+        configure_logging(self.verbose)
+        with self._find_runner(self.load_settings()) as runner:
+            yield runner
+
+    def load_settings(self, **more: str | None) -> Settings:
+        """As the options of every command say, and ``more`` of this one."""
         from runner.settings import load_settings
 
-        configure_logging(self.verbose)
-        given = {"home": self.home, "engine": self.engine}
-        settings = load_settings({name: value for name, value in given.items() if value is not None})
-        with (None if self.embed else _find_server(settings)) or _embed(settings) as runner:
-            yield runner
+        if self.embed and self.server:
+            raise click.UsageError("--embed (or SLUICE_EMBED) means here and --server elsewhere: leave one of them out.")
+        given = {"home": self.home, "engine": self.engine, "server": self.server, **more}
+        return load_settings({name: value for name, value in given.items() if value is not None})
+
+    def elsewhere(self) -> str:
+        """The address of the service on another machine that does the work; '' when it is done on this one."""
+        return "" if self.embed else self.load_settings().server
+
+    def _find_runner(self, settings: Settings) -> AnyRunner:
+        if self.embed:
+            return _embed(settings)
+        if settings.server:
+            os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what fails is told in our words, once
+            from runner.client import open_server
+
+            return open_server(settings, self.engine)
+        return _find_server(settings) or _embed(settings)
 
     def answer(self, document: Any, render: Callable[[Any], list[Block]]) -> None:
         """Print the answer on stdout: the document as JSON, or what ``render`` makes of it."""
@@ -53,6 +79,12 @@ class Session:
     def say(self, text: str = "") -> None:
         """Talk to the person, on stderr."""
         click.echo(plain(text, keep="\n"), err=True)
+
+    def say_place(self, path: Path, what_happens: str) -> None:
+        """On which machine a path is meant, when that is not this one."""
+        address = self.elsewhere()
+        if address and path.is_absolute():  # another one is refused
+            self.say(f"{path} is {what_happens} on the machine of the service at {address}, not on this one.")
 
     def hint(self, *lines: str) -> None:
         """Commands to try next, on stderr; nobody reads them beside a JSON document."""

@@ -105,7 +105,10 @@ def probe(session: Session, values: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("arguments", [["--json", "--home", "h"], ["--home", "h", "--json"]])
 def test_shared_options_fill_the_session(arguments: list[str]) -> None:
-    assert "Session(home='h', engine=None, as_json=True, verbose=False, embed=False)" in CliRunner().invoke(probe, arguments).output
+    assert (
+        "Session(home='h', engine=None, as_json=True, verbose=False, embed=False, server=None)"
+        in CliRunner().invoke(probe, arguments).output
+    )
 
 
 def test_a_shared_option_before_the_sub_command_is_kept_and_one_after_it_wins(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

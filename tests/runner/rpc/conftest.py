@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Iterator
-from dataclasses import replace
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from runner.cli import main
 from runner.client import RemoteRunner, find_server
 from runner.serve import Service
 from runner.service import Runner
-from runner.settings import Settings, load_settings
+from runner.settings import Settings, environment_of, load_settings
 from tests.conformance.main_job import PROBE, voc_folder
 
 #: Of a job that runs until it is told otherwise.
 HANGING = {"kind": "training", "image": "probe", "train_data": "pets", "parameters": {"behaviour": "hang"}}
+#: Tokens.
+ADA, BOB = "a" * 40, "b" * 40
 
 
 @pytest.fixture(scope="session")
@@ -71,3 +76,81 @@ def busy(prepared_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def end_all_jobs(runner: Runner) -> None:
     for job in runner.list_jobs(states=("queued", "running"))["jobs"]:
         runner.cancel_job(job["id"])
+
+
+# ---------------------------------------------------------------------------------------------------------------- over TCP
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of localhost that signs itself; its key lies beside it."""
+    return _make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="session")
+def renewed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another one, with another key."""
+    return _make_certificate(tmp_path_factory.mktemp("renewed"))
+
+
+def _make_certificate(folder: Path) -> Path:
+    if shutil.which("openssl") is None:
+        pytest.skip("needs the program openssl, to make a certificate")
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "certificate.pem")]
+    subprocess.run([*command, *names, *files], check=True, capture_output=True)
+    return folder / "certificate.pem"
+
+
+@pytest.fixture
+def tcp_settings(settings: Settings, certificate: Path, tmp_path: Path) -> Settings:
+    (tmp_path / "tokens").write_text(f"# who may\nada {ADA}\n\nbob {BOB}\n")
+    return replace(
+        settings,
+        listen_tcp="localhost:0",
+        tls_certificate=str(certificate),
+        tls_key=str(certificate.with_name("key.pem")),
+        token_file=str(tmp_path / "tokens"),
+    )
+
+
+# ----------------------------------------------------------------------------------------------------------- command lines
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command printed."""
+
+    stdout: str
+    stderr: str
+
+
+Sluice = Callable[..., Answer]
+
+
+@pytest.fixture
+def sluice(settings: Settings, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], logging_put_back: None) -> Sluice:
+    """Runs a command on the home of the test, in this process."""
+    for name, value in environment_of(settings).items():
+        monkeypatch.setenv(name, value)
+
+    def run(*arguments: str, code: int = 0) -> Answer:
+        capfd.readouterr()
+        status = main(arguments)
+        answer = Answer(*capfd.readouterr())
+        assert status == code, answer
+        return answer
+
+    return run
+
+
+@pytest.fixture
+def logging_put_back() -> Iterator[None]:
+    """A command configures logging for its whole process."""
+    loggers = [logging.getLogger(name) for name in ("", "contracts", "registry", "plugins", "runner")]
+    levels, handlers = [logger.level for logger in loggers], list(loggers[0].handlers)
+    yield
+    loggers[0].handlers[:] = handlers
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)

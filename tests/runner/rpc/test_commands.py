@@ -3,62 +3,20 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from contracts.job import JobSpec
-from runner.cli import main
 from runner.serve import Service
 from runner.settings import Settings, environment_of
-from tests.runner.rpc.conftest import HANGING
+from tests.runner.rpc.conftest import HANGING, Sluice
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command printed."""
-
-    stdout: str
-    stderr: str
-
-
-Sluice = Callable[..., Answer]
-
-
-@pytest.fixture
-def sluice(settings: Settings, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], logging_put_back: None) -> Sluice:
-    """Runs a command on the home of the test, in this process."""
-    for name, value in environment_of(settings).items():
-        monkeypatch.setenv(name, value)
-
-    def run(*arguments: str, code: int = 0) -> Answer:
-        capfd.readouterr()
-        status = main(arguments)
-        answer = Answer(*capfd.readouterr())
-        assert status == code, answer
-        return answer
-
-    return run
-
-
-@pytest.fixture
-def logging_put_back() -> Iterator[None]:
-    """A command configures logging for its whole process."""
-    loggers = [logging.getLogger(name) for name in ("", "contracts", "registry", "plugins", "runner")]
-    levels, handlers = [logger.level for logger in loggers], list(loggers[0].handlers)
-    yield
-    loggers[0].handlers[:] = handlers
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shutil
 import socket
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,43 +23,7 @@ from runner.client import RemoteRunner
 from runner.rpc import RpcServer
 from runner.serve import Service
 from runner.settings import Settings
-from tests.runner.rpc.conftest import HANGING
-
-ADA, BOB = "a" * 40, "b" * 40
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate of localhost that signs itself; its key lies beside it."""
-    return _make_certificate(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(scope="session")
-def renewed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Another one, with another key."""
-    return _make_certificate(tmp_path_factory.mktemp("renewed"))
-
-
-def _make_certificate(folder: Path) -> Path:
-    if shutil.which("openssl") is None:
-        pytest.skip("needs the program openssl, to make a certificate")
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "certificate.pem")]
-    subprocess.run([*command, *names, *files], check=True, capture_output=True)
-    return folder / "certificate.pem"
-
-
-@pytest.fixture
-def tcp_settings(settings: Settings, certificate: Path, tmp_path: Path) -> Settings:
-    (tmp_path / "tokens").write_text(f"# who may\nada {ADA}\n\nbob {BOB}\n")
-    return replace(
-        settings,
-        listen_tcp="localhost:0",
-        tls_certificate=str(certificate),
-        tls_key=str(certificate.with_name("key.pem")),
-        token_file=str(tmp_path / "tokens"),
-    )
+from tests.runner.rpc.conftest import ADA, BOB, HANGING
 
 
 @pytest.fixture
