@@ -190,8 +190,8 @@ def get_job(session: Session, reference: str) -> JobRecord:
         if len(rows) > 1 and rows[0].name != reference:
             raise _ambiguous(reference, rows)
         return _record(rows[0])
-    known = [word for pair in session.execute(select(JobRow.id, JobRow.name)) for word in pair if word]
-    raise not_found("job", reference, known, "sluice job list")
+    pairs = session.execute(select(JobRow.id, JobRow.name)).all()
+    raise not_found("job", reference, [word for pair in pairs for word in pair if word], "sluice job list", len(pairs))
 
 
 def find_job(session: Session, id: str) -> JobRecord | None:  # noqa: A002 - the word of the domain

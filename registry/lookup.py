@@ -31,14 +31,15 @@ def check_image_name(name: str) -> None:
         )
 
 
-def not_found(noun: str, name: str, known: Iterable[str], list_command: str) -> NotFoundError:
-    """The error for an unknown name: the closest known ones, and how to list them all."""
+def not_found(noun: str, name: str, known: Iterable[str], list_command: str, count: int | None = None) -> NotFoundError:
+    """The error for an unknown name: the closest known ones, and how to list them all. ``count``: of the things, where they have several names."""
     names = sorted(known)
+    count = len(names) if count is None else count
     close = get_close_matches(name, names, n=3, cutoff=0.5)
     if close:
         hint = f"Did you mean {' or '.join(close)}? `{list_command}` shows all."
     elif names:
-        hint = f"`{list_command}` shows the {len(names)} there are." if len(names) > 1 else f"There is only {names[0]}."
+        hint = f"`{list_command}` shows the {count} there are." if count > 1 else f"There is only {names[0]}."
     else:
         hint = f"There is no {noun} yet; `{list_command}` shows them once there is."
     return NotFoundError(f"there is no {noun} {name!r}", hint=hint, noun=noun, name=name, close=close)

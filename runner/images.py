@@ -36,11 +36,10 @@ def find_or_pull(installation: Installation, reference: str, *, pull: bool, on_p
     facts = installation.engine.find_image(reference)
     if facts:
         return facts
-    if not pull or "pull" not in installation.engine.capabilities:
-        raise ImageMissingError(
-            f"the {installation.engine.name} engine has no image {reference!r}",
-            hint="Check the name, build the image, or let it be pulled.",
-        )
+    pulls = "pull" in installation.engine.capabilities
+    if not pull or not pulls:
+        hint = "Check the name, build the image, or let it be pulled." if pulls else "It pulls none: name an image folder, or another --engine."
+        raise ImageMissingError(f"the {installation.engine.name} engine has no image {reference!r}", hint=hint)
     timeout_s = installation.settings.pull_timeout_s
     return installation.engine.pull_image(reference, lambda progress: on_progress(progress.message), timeout_s)
 

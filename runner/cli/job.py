@@ -45,6 +45,8 @@ def list_(session: Session, /, limit: int, page: int, **chosen: tuple[str, ...])
     with session.open_runner() as runner:
         jobs = runner.list_jobs(**chosen, limit=limit, offset=(page - 1) * limit)
     session.answer(jobs, list_blocks)
+    if not jobs["total"] and not any(chosen.values()):
+        session.hint("sluice train IMAGE --data DATASET")
 
 
 @job.command()
@@ -74,8 +76,8 @@ def logs(session: Session, reference: str, follow: bool) -> None:
         chunks = _chunks(runner, reference, follow)
         if session.as_json:
             _print_json(chunks, follow)
-        else:
-            _print_bytes(chunks)
+        elif not _print_bytes(chunks):
+            session.say("There is no output.")
 
 
 @job.command()
@@ -157,11 +159,15 @@ def _chunks(runner: AnyRunner, reference: str, follow: bool) -> Iterator[bytes]:
             time.sleep(_FOLLOW_INTERVAL_S)
 
 
-def _print_bytes(chunks: Iterator[bytes]) -> None:
+def _print_bytes(chunks: Iterator[bytes]) -> bool:
+    """Whether there were any."""
     sys.stdout.flush()
+    printed = False
     for data in chunks:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
+        printed = True
+    return printed
 
 
 def _print_json(chunks: Iterator[bytes], follow: bool) -> None:
