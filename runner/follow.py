@@ -35,18 +35,18 @@ class Follower:
         self.engine_was_away = False
         #: None for an adopted container that was not looked at yet: its files tell.
         self._heard_at: float | None = time.monotonic()
+        self._silent_since: float | None = None
         self.warnings: list[JobWarning] = []
 
     def run(self) -> ContainerStatus:
         """To the end of the container, over an engine that is away for a while: that it is silent does not mean that the job is gone."""
-        silent_since: float | None = None
         while True:
             try:
                 return self._follow_once()
             except EngineGoneError:
                 self._note_absence()
-                silent_since = silent_since or time.monotonic()
-                if time.monotonic() - silent_since > self._silence_allowed_s:
+                self._silent_since = self._silent_since or time.monotonic()
+                if time.monotonic() - self._silent_since > self._silence_allowed_s:
                     raise
                 self._journal.pause(1.0)
             except EngineError:  # a container that somebody removes can be missed by any question about it
@@ -123,6 +123,7 @@ class Follower:
             raise LetGo
         self._journal.reload_when_due()
         self._stop_if_due()
+        self._silent_since = None  # the engine answered everything: its next silence is another one
 
     def _observe_progress(self, keep: Callable[..., None]) -> None:
         progress = self._dialect.read_progress(self._run_dir.out_dir)

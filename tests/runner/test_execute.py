@@ -140,6 +140,24 @@ def test_an_engine_that_is_away_for_longer_than_allowed_ends_the_job(runner: Run
     assert 2 <= len(asked) <= 4
 
 
+def test_silences_of_the_engine_are_not_added_up(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    installation = runner._installation
+    monkeypatch.setattr(installation, "settings", replace(installation.settings, engine_silence_s=2.5))
+    spec = JobSpec(kind="training", image="probe", train_data="pets", retries=0, parameters={"sleep_s": 7.0})
+    job_id = str(runner.submit(spec)["id"])
+    read_log, begin = installation.engine.read_log, time.monotonic()
+
+    def read_or_be_silent(*arguments: Any) -> Any:
+        """Silent for a second after one, and again after five."""
+        if int(time.monotonic() - begin) in (1, 5):
+            raise EngineGoneError("the engine does not answer", hint="Start it.")
+        return read_log(*arguments)
+
+    monkeypatch.setattr(installation.engine, "read_log", read_or_be_silent)
+    runner.run(job_id)
+    assert runner.get_job(job_id)["state"] == "succeeded"
+
+
 def test_a_cancel_is_seen_while_an_engine_is_waited_for(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = _submit_once(runner)
     asked = _silence(runner, monkeypatch, "create", 1000)
