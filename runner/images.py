@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from contracts.errors import ConflictError, EngineError, ImageMissingError, RequestError
@@ -38,8 +38,14 @@ def find_or_pull(installation: Installation, reference: str, *, pull: bool, on_p
         return facts
     pulls = "pull" in installation.engine.capabilities
     if not pull or not pulls:
-        hint = "Check the name, build the image, or let it be pulled." if pulls else "It pulls none: name an image folder, or another --engine."
+        hint = (
+            "Check the name, build the image, or let it be pulled."
+            if pulls
+            else "It pulls none: name an image folder, or another --engine."
+        )
         raise ImageMissingError(f"the {installation.engine.name} engine has no image {reference!r}", hint=hint)
+    if Path(reference).is_absolute():  # a folder that was seen from where it was named; no name of an image begins with /
+        raise RequestError(f"{reference} is no image", hint=f"To make one of a folder: sluice image build {reference}", reference=reference)
     timeout_s = installation.settings.pull_timeout_s
     return installation.engine.pull_image(reference, lambda progress: on_progress(progress.message), timeout_s)
 

@@ -43,9 +43,14 @@ def build(session: Session, folder: Path, name: str | None, profile: str, allow:
 
     A name that exists gets the new digest; its links stay.
     """
+
+    def say_line(line: str) -> None:
+        if said := click.unstyle(line).rstrip():  # builders colour their words for a terminal that this may not be
+            session.say(said)
+
     session.say_place(folder, "read")
     with session.open_runner() as runner:
-        built = runner.build_image(folder, name=name, profile=profile, allow=allow, base=base, on_output=session.say)
+        built = runner.build_image(folder, name=name, profile=profile, allow=allow, base=base, on_output=say_line)
     _answer_registered(session, built)
 
 
