@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from contracts.errors import UnavailableError
+from runner.client import RemoteRunner
 from runner.serve import Service
 from runner.settings import Settings
 from tests.conformance.main_job import voc_folder
@@ -204,3 +206,12 @@ def test_what_contradicts_a_server_is_refused(desk: Sluice, elsewhere: Service) 
 
 def test_a_token_is_not_shown_with_the_settings(settings: Settings) -> None:
     assert ADA not in repr(replace(settings, server_token=ADA))
+
+
+def test_a_service_that_went_away_is_waited_for_and_then_nobody_is_told_to_work_here(tcp_settings: Settings, certificate: Path) -> None:
+    with Service(tcp_settings) as service:
+        remote = RemoteRunner.over_tcp(service.addresses[1], token=ADA, certificate=certificate, patience_s=0.5)
+        assert remote.list_jobs()["total"] == 0
+    with remote, pytest.raises(UnavailableError, match=f"{service.addresses[1]} went away and did not come back") as caught:
+        remote.list_jobs()
+    assert "--embed" not in caught.value.hint
