@@ -25,6 +25,7 @@ from tests.fake_nvml.world import GIB, World
 
 CARDS = 8
 SLICES = 7
+#: A33 of the design, for the median of 200 snapshots.
 GOAL_MS = 5.0
 
 

@@ -63,6 +63,7 @@ def test_cards_come_by_cdi_and_the_hook_gives_no_further_ones(lab: Lab, uuids: l
 def test_whose_cards_they_are_is_read_from_the_request_though_the_environment_says_void(
     lab: Lab, uuids: list[str], cdi: Callable[[Sequence[str]], None]
 ) -> None:
+    """A24."""
     spec = lab.spec(uuids[:2], gpu_injection="cdi")
     container_id = lab.start(spec)
     assert lab.engine.status(container_id).gpu_uuids == tuple(uuids[:2])

@@ -79,6 +79,7 @@ def test_an_engine_without_the_toolkit_says_what_to_install(bare_host: Host) -> 
 
 
 def test_after_it_neither_container_nor_lease_is_left(bare_host: Host) -> None:
+    """A22."""
     with pytest.raises(StartError):
         bare_host.start_job(JOB, 1)
     assert bare_host.lab.engine.status(_NAME).state == "created"

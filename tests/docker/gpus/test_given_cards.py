@@ -36,6 +36,7 @@ def test_a_container_sees_the_cards_of_its_lease_and_no_other(lab: Lab, uuids: l
 
 
 def test_the_engine_gets_one_request_for_all_cards(lab: Lab, uuids: list[str]) -> None:
+    """A19."""
     container_id = lab.start(lab.spec(uuids[:2]))
     inspected = lab.api.inspect_container(container_id)
     assert [request["DeviceIDs"] for request in inspected["HostConfig"]["DeviceRequests"]] == [uuids[:2]]
@@ -56,6 +57,7 @@ def test_a_job_without_cards_sees_none(lab: Lab, uuids: list[str], image: str) -
 
 
 def test_a_greedy_image_gets_no_card_even_where_nvidia_is_the_default_runtime(lab: Lab, uuids: list[str], nvidia_by_default: None) -> None:
+    """A20."""
     with lab.foreign(image=GREEDY_IMAGE) as greedy:  # the trap is real: without our word it gets every card
         assert lab.engine.gpu_claims() == {"*": ("foreign",)}
         assert seen(lab.run_in(greedy, "nvidia-smi", "-L")) == uuids

@@ -27,6 +27,7 @@ def run_until(step: str, folder: Path) -> None:
 
 @pytest.mark.parametrize("step", ["leased", "created", "looked", "started"])
 def test_the_next_runner_carries_a_job_on_with_its_cards_and_its_container(host: Host, tmp_path: Path, step: str) -> None:
+    """A2: killed before or after the create, or the start."""
     host.add_job(JOB)
     run_until(step, tmp_path)
     held = [uuid for uuid, card in host.cards().items() if card["state"] == "leased"]
@@ -42,6 +43,7 @@ def test_the_next_runner_carries_a_job_on_with_its_cards_and_its_container(host:
 
 @pytest.mark.parametrize("step", ["leased", "created", "active", "removed", "released"])
 def test_the_next_runner_gives_back_what_an_ended_job_held_once(host: Host, tmp_path: Path, step: str) -> None:
+    """A2: killed at the end or during the release."""
     host.add_job(JOB)
     run_until(step, tmp_path)
     host.lab.engine.stop(_NAME, 1)
@@ -77,6 +79,7 @@ def test_while_the_engine_is_away_leases_stay_and_no_new_one_is_given(host: Host
 
 
 def test_a_restarted_engine_ends_a_job_whose_cards_are_then_given_back(host: Host, private_engine: PrivateEngine) -> None:
+    """A3, without live-restore."""
     host.start_job(JOB, 2, script="exec sleep 600")
     private_engine.kill()
     private_engine.start()
@@ -91,6 +94,7 @@ def test_a_restarted_engine_ends_a_job_whose_cards_are_then_given_back(host: Hos
 def test_an_engine_that_restores_its_containers_is_restarted_without_the_job_losing_its_cards(
     host: Host, private_engine: PrivateEngine
 ) -> None:
+    """A3, with live-restore."""
     private_engine.set_live_restore(True)
     leased = host.start_job(JOB, 2)
     private_engine.kill()
