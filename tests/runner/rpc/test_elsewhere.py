@@ -178,10 +178,13 @@ def test_a_certificate_that_nobody_vouches_for_is_told_with_the_setting(
     assert "server_certificate" in lines[1]
 
 
-def test_a_name_that_the_certificate_does_not_have_is_told(desk: Sluice, elsewhere: Service) -> None:
-    port = elsewhere.addresses[1].rpartition(":")[2]
-    answer = desk("job", "list", "--server", f"127.0.0.2:{port}", code=5)
-    assert f"the service at 127.0.0.2:{port} cannot be reached" in answer.stderr
+def test_a_name_that_the_certificate_does_not_have_is_told(desk: Sluice, tcp_settings: Settings, tmp_path: Path) -> None:
+    everywhere = replace(tcp_settings, listen_tcp="0.0.0.0:0")
+    with Service(replace(everywhere, home=tmp_path / "another")) as service:
+        where = f"127.0.0.2:{service.addresses[1].rpartition(':')[2]}"
+        answer = desk("job", "list", "--server", where, code=5)
+    assert f"the service at {where} cannot be reached" in answer.stderr
+    assert "server_certificate" in answer.stderr
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def test_a_tcp_address_that_cannot_be_safe_is_not_opened(
 
 
 def test_a_port_in_use_is_refused_before_a_job_is_adopted(tcp_settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "runner")
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()

@@ -46,7 +46,7 @@ def test_what_is_no_address_is_refused_before_the_home_is_made(tmp_path: Path, n
 def test_an_address_where_nobody_can_listen_is_refused_before_a_job_is_adopted(
     settings: Settings, taken: str, tmp_path: Path, address: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "runner")
     with Runner.open(settings) as runner:
         runner.import_dataset("pets", voc_folder(tmp_path / "pets", {"train": 4, "val": 2}))
         runner.build_image(PROBE, name="probe")
