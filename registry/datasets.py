@@ -7,13 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from contracts.errors import ConflictError, NotFoundError
 from contracts.image import ObjectType
 from registry.lookup import check_folder_name, not_found
+from registry.prepared import Prepared
 from registry.tables import DatasetRow, JobRow, VersionRow, now
+
+_VERSIONS: Any = VersionRow.__table__
+_DATASETS: Any = DatasetRow.__table__
+_NAMED = select(_VERSIONS).join(_DATASETS, _VERSIONS.c.dataset_id == _DATASETS.c.id).where(_DATASETS.c.name == bindparam("name"))
+_LATEST = Prepared(_NAMED.order_by(_VERSIONS.c.number.desc()).limit(1))
+_FIND = Prepared(_NAMED.where(_VERSIONS.c.number == bindparam("number")))
 
 
 @dataclass(frozen=True)
@@ -120,9 +127,8 @@ def get_version(session: Session, name: str, number: int | None = None) -> Versi
 
 def find_version(session: Session, name: str, number: int | None = None) -> VersionRecord | None:
     """As ``get_version``, or None."""
-    query = select(VersionRow).join(DatasetRow, VersionRow.dataset_id == DatasetRow.id).where(DatasetRow.name == name)
-    query = query.order_by(VersionRow.number.desc()).limit(1) if number is None else query.where(VersionRow.number == number)
-    row = session.scalar(query)
+    found = _LATEST.run(session, name=name) if number is None else _FIND.run(session, name=name, number=number)
+    row = found.first()
     return _record(name, row) if row else None
 
 
@@ -196,7 +202,8 @@ def _range(versions: list[str]) -> str:
     return versions[0] if len(versions) == 1 else f"{versions[0]} to {versions[-1]}"
 
 
-def _record(dataset: str, row: VersionRow) -> VersionRecord:
+def _record(dataset: str, row: Any) -> VersionRecord:
+    """Of a row with the columns of ``VersionRow``, however it was read."""
     return VersionRecord(
         dataset=dataset,
         number=row.number,

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from contracts.errors import ConflictError, NotFoundError
+from registry.prepared import Prepared
 from registry.tables import PredictionRow, now
+
+_PREDICTIONS: Any = PredictionRow.__table__
+_FIND = Prepared(select(_PREDICTIONS).where(_PREDICTIONS.c.job_id == bindparam("job_id")))
+_ADD = Prepared(_PREDICTIONS.insert())
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,8 @@ def add_prediction(
         raise ConflictError(
             f"job {job_id} has a prediction already", hint="A job leaves one prediction; run it again for another.", job_id=job_id
         )
-    row = PredictionRow(
+    _ADD.run(
+        session,
         job_id=job_id,
         model_name=model_name,
         stage_name=stage_name,
@@ -65,9 +72,7 @@ def add_prediction(
         annotation_count=annotation_count,
         created_at=created_at or now(),
     )
-    session.add(row)
-    session.flush()
-    return _record(row)
+    return get_prediction(session, job_id)
 
 
 def get_prediction(session: Session, job_id: str) -> PredictionRecord:
@@ -79,7 +84,7 @@ def get_prediction(session: Session, job_id: str) -> PredictionRecord:
 
 
 def find_prediction(session: Session, job_id: str) -> PredictionRecord | None:
-    row = session.scalar(select(PredictionRow).where(PredictionRow.job_id == job_id))
+    row = _FIND.run(session, job_id=job_id).first()
     return _record(row) if row else None
 
 
@@ -105,7 +110,8 @@ def remove_prediction(session: Session, job_id: str) -> PredictionRecord:
     return record
 
 
-def _record(row: PredictionRow) -> PredictionRecord:
+def _record(row: Any) -> PredictionRecord:
+    """Of a row with the columns of ``PredictionRow``, however it was read."""
     return PredictionRecord(
         id=row.id,
         job_id=row.job_id,

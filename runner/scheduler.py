@@ -22,7 +22,7 @@ from typing import IO
 from contracts.errors import EngineError, GpuSourceError, NoGpuError, UnavailableError
 from contracts.image import Kind
 from contracts.job import GpuWish
-from registry import leases, queued, shares
+from registry import jobs, leases, queued, shares
 from registry.leases import LeaseState
 from registry.queued import QueuedJob
 from runner.gpus.books import Books
@@ -94,9 +94,15 @@ class Scheduler:
             log.info("job %s waits: %s", start.job_id, busy.message)
             return False
         admitted = self._note_admitted(start.job_id, attempt, uuids)
-        if not admitted and uuids:
+        if not admitted and uuids and not self._is_admitted(start.job_id, attempt):
             self._installation.gpus.release(start.job_id, attempt)
         return admitted
+
+    def _is_admitted(self, job_id: str, attempt: int) -> bool:
+        """By an earlier look: the cards are its own then, and in use."""
+        with self._installation.database.reading() as session:
+            job = jobs.find_job(session, job_id)
+        return job is not None and job.attempt == attempt and job.admitted_at is not None and not job.state.ended
 
     def _note_admitted(self, job_id: str, attempt: int, uuids: Sequence[str]) -> bool:
         """False when the attempt is no longer to run."""
@@ -118,7 +124,9 @@ class Scheduler:
         for lease in held:
             if self._attempts.get(lease.job_id) != lease.attempt or lease.job_id not in self._queue:
                 continue
-            if lease.state is LeaseState.ACTIVE:
+            if self._is_admitted(lease.job_id, lease.attempt):
+                self._queue.remove(lease.job_id)
+            elif lease.state is LeaseState.ACTIVE:
                 self._note_admitted(lease.job_id, lease.attempt, lease.uuids)
             else:
                 self._installation.gpus.release(lease.job_id, lease.attempt)

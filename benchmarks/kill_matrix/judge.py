@@ -86,15 +86,11 @@ def accepted_ends(load: Load, touched: Iterable[str]) -> set[str]:
       ``engine_gone`` and tries again, which a job without retries cannot; one that did not see it away can only say ``killed``.
     - the disk full: what the image or Sluice could not write ends the job as ``disk_full``, or as the image's own failure (exit code 1).
 
-    - the engine away in any way while a container is to be created or started: ``engine_gone``, where the job may not be tried again.
-
-    A killed service excuses no other end. An attempt that was tried again for ``engine_gone`` is accepted during every trouble of the engine.
+    An engine that is away for a while excuses nothing, for it is waited for at every step, nor does a killed service. An attempt that was tried
+    again for ``engine_gone`` is accepted during every trouble of the engine.
     """
-    away = {"engine_gone"} if "retries" in load.spec else set[str]()
     more = {
         "dockerd killed": {"engine_gone", "killed"},
-        "dockerd killed, live-restore": away,
-        "socket cut": away,
         "disk full": {"disk_full", "exit_code"},
     }
     return {load.reason}.union(*(more.get(trouble, set()) for trouble in touched))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from contracts.image import Kind
-from registry import jobs, queued
+from registry import jobs, leases, queued
 from registry.queued import QueuedJob
 from runner import scheduler as scheduler_module
 from runner.installation import Installation
@@ -20,10 +21,18 @@ from runner.settings import load_settings
 
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Installation]:
-    settings = replace(load_settings({"home": str(tmp_path)}, {}), engine="process", disk_floor_bytes=0, job_slots=50)
+    settings = replace(load_settings({"home": str(tmp_path)}, {}), engine="process", gpus="fake", disk_floor_bytes=0, job_slots=50)
+    settings = replace(settings, gpu_lock=str(tmp_path / "gpu.lock"))
     installation = Installation(settings)
     yield installation
     installation.close()
+
+
+@pytest.fixture
+def fake_cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "cards.json"
+    file.write_text(json.dumps([{"uuid": "GPU-a"}, {"uuid": "GPU-b"}]), encoding="utf-8")
+    monkeypatch.setenv("SLUICE_FAKE_GPUS", str(file))
 
 
 @pytest.fixture
@@ -36,14 +45,14 @@ def scheduler(installation: Installation) -> Iterator[Scheduler]:
 
 
 @pytest.fixture
-def queue_job(installation: Installation) -> Callable[[str], QueuedJob]:
+def queue_job(installation: Installation) -> Callable[..., QueuedJob]:
     """Writes a job into the database, as any process may."""
 
-    def write(job_id: str) -> QueuedJob:
+    def write(job_id: str, gpu_count: int = 0) -> QueuedJob:
         with installation.database.writing() as session:
             jobs.add_job(
                 session, id=job_id, kind=Kind.TRAINING, spec={}, plan={}, image_name="i", image_reference="i:1", image_digest="d",
-                engine="process", run_dir=f"runs/{job_id}",
+                engine="process", run_dir=f"runs/{job_id}", gpu_count=gpu_count,
             )  # fmt: skip
             return next(job for job in queued.list_waiting(session) if job.id == job_id)
 
@@ -79,6 +88,19 @@ def test_a_job_that_was_admitted_before_its_submit_was_told_is_not_admitted_agai
     scheduler.submitted(job)
     scheduler._line_up()
     assert job.id not in scheduler._queue
+
+
+def test_a_job_that_is_lined_up_once_more_after_its_admission_keeps_its_cards(
+    installation: Installation, scheduler: Scheduler, queue_job: Callable, fake_cards: None
+) -> None:
+    job = queue_job("t1", gpu_count=1)
+    scheduler.submitted(job)
+    assert scheduler.tick() == ["t1"]
+    scheduler._add(job)  # as by a thread that stalled between its commit and telling the scheduler
+    assert scheduler.tick() == []
+    with installation.database.reading() as session:
+        (lease,) = leases.list_open(session, installation.host)
+        assert (lease.job_id, jobs.get_job(session, "t1").gpu_uuids) == ("t1", lease.uuids)
 
 
 def test_a_job_that_was_cancelled_at_once_does_not_wait(scheduler: Scheduler, queue_job: Callable) -> None:
