@@ -104,7 +104,7 @@ class Attempt:
             self._installation.bell.wait(self._job.id, seen, self._settings.poll_interval_s)
 
     def _over_silence(self, action: Callable[[], None]) -> None:
-        """The action again and again while the engine is away, as the follower waits for it; a request to end is seen meanwhile."""
+        """The action again while the engine is away, as long as a start may take; watchers are told, a request to end is seen meanwhile."""
         silent_since: float | None = None
         while True:
             try:
@@ -113,7 +113,8 @@ class Attempt:
                 if silent_since is None:
                     silent_since = time.monotonic()
                     log.warning("job %s: the engine is away at step %s; waiting for it: %s", self._job.id, self._job.step, error.message)
-                if time.monotonic() - silent_since > self._settings.engine_silence_s:
+                    self._show_waiting(f"waiting for the engine: {error.message}")
+                if time.monotonic() - silent_since > self._settings.start_timeout_s:
                     raise
                 self._journal.check_requests()
                 self._journal.pause(1.0)
@@ -141,8 +142,12 @@ class Attempt:
     def _show_pull(self, progress: PullProgress) -> None:
         if time.monotonic() - self._shown_at >= 1.0:
             self._shown_at = time.monotonic()
-            self._journal.update(progress={"fraction": 0.0, "state": "pending", "message": f"pulling: {progress.message}"})
+            self._show_waiting(f"pulling: {progress.message}")
             self._journal.check_requests()
+
+    def _show_waiting(self, message: str) -> None:
+        """Until the image reports progress of its own."""
+        self._journal.update(progress={"fraction": 0.0, "state": "pending", "message": message})
 
     def _create(self) -> None:
         self._run_dir.log_file.touch()

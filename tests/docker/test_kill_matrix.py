@@ -44,7 +44,7 @@ def test_a_service_killed_while_it_notes_that_the_engine_was_away_tries_the_job_
     proxy = SocketProxy(tmp_path / "proxy.sock", Path("/var/run/docker.sock"))
     proxy.start()
     monkeypatch.setenv("DOCKER_HOST", proxy.host)
-    with Runner.open(load_settings({**OVERRIDES, "home": str(tmp_path / "home"), "engine_silence_s": "1"})) as runner:
+    with Runner.open(load_settings({**OVERRIDES, "home": str(tmp_path / "home"), "start_timeout_s": "1"})) as runner:
         furnish(runner, tmp_path)
         job = runner.submit(JobSpec(kind=Kind.TRAINING, image="probe", train_data="pets"))["id"]
         killer = Killer(runner._installation.settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,8 @@ class TestMainJobOnDocker(MainJobConformance):
     def test_an_engine_that_is_gone_before_the_start_is_named(self, runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
         job = runner.submit(JobSpec(kind="training", image="probe", train_data="pets"))
         monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
-        with Runner.open(runner._installation.settings) as elsewhere:
-            *_, job = elsewhere.watch(job["id"])
-        assert (job["state"], job["end_reason"]) == ("failed", "engine_gone")
-        assert "sluice doctor" in job["next_step"]
+        with Runner.open(replace(runner._installation.settings, start_timeout_s=2.0)) as elsewhere:
+            seen = list(elsewhere.watch(job["id"]))
+        assert [update for update in seen if update["progress"] and "waiting for the engine" in update["progress"]["message"]]
+        assert (seen[-1]["state"], seen[-1]["end_reason"]) == ("failed", "engine_gone")
+        assert "sluice doctor" in seen[-1]["next_step"]

@@ -133,7 +133,7 @@ def test_an_engine_that_is_away_before_the_start_is_waited_for(runner: Runner, m
 def test_an_engine_that_is_away_for_longer_than_allowed_ends_the_job(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = _submit_once(runner)
     installation = runner._installation
-    monkeypatch.setattr(installation, "settings", replace(installation.settings, engine_silence_s=1.5))
+    monkeypatch.setattr(installation, "settings", replace(installation.settings, start_timeout_s=1.5))
     asked = _silence(runner, monkeypatch, "create", 1000)
     runner.run(job_id)
     assert runner.get_job(job_id)["end_reason"] == "engine_gone"
@@ -163,8 +163,9 @@ def test_a_cancel_is_seen_while_an_engine_is_waited_for(runner: Runner, monkeypa
     asked = _silence(runner, monkeypatch, "create", 1000)
     driver = threading.Thread(target=runner.run, args=(job_id,))
     driver.start()
-    while not asked:
+    while not asked or not runner.get_job(job_id)["progress"]:
         time.sleep(0.05)
+    assert runner.get_job(job_id)["progress"]["message"] == "waiting for the engine: the engine does not answer"
     runner.cancel_job(job_id)
     driver.join(timeout=20.0)
     assert not driver.is_alive()
