@@ -74,6 +74,8 @@ class DirectSession(Session):
         """What was not committed, and every object that the session knows; most have none, and closing a session for it costs more than a read."""
         if self.in_transaction() or len(self.identity_map):
             self.close()
+        if self.connected.get_transaction():  # a commit that failed, as on a full disk, leaves it with the connection
+            self.connected.rollback()
         self.driver.rollback()
 
 

@@ -34,6 +34,8 @@ _REASON_OF_ERROR: tuple[tuple[type[errors.SluiceError], EndReason], ...] = (
 
 # Nobody but us, `docker kill` or a stopping engine sends these, and when we did, the cases before have named it.
 _SIGNALLED = (128 + signal.SIGKILL, 128 + signal.SIGTERM)
+# What Docker says of a container whose end it missed, as live-restore may.
+_LOST = 255
 
 # What a program says when the confined default forbids it something, and the permission that would allow it.
 _FORBIDDEN = (
@@ -50,9 +52,13 @@ def reason_of_error(error: BaseException) -> EndReason:
         return EndReason.GPU_LOST if error.fields["gpu"] in CARD_TROUBLES else EndReason.NO_GPU
     if isinstance(error, errors.StartError) and error.fields.get("engine_restarted"):
         return EndReason.ENGINE_GONE
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full_disk(error):
         return EndReason.DISK_FULL
     return next((reason for kind, reason in _REASON_OF_ERROR if isinstance(error, kind)), EndReason.INTERNAL_ERROR)
+
+
+def is_full_disk(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def evidence_of_error(error: BaseException) -> Evidence:
@@ -100,7 +106,8 @@ def _failed_exit(exit_code: int, known: Circumstances) -> tuple[EndReason, str]:
         return EndReason.GPU_LOST, f"the container lost its GPU (exit code {exit_code})"
     if exit_code in _SIGNALLED:
         return _away(known, f"the engine was restarted and ended the container (exit code {exit_code})") or (EndReason.KILLED, "")
-    return EndReason.EXIT_CODE, ""
+    lost = _away(known, f"the container ended while the engine was away, and its exit code is lost (the engine says {_LOST})")
+    return lost if lost and exit_code == _LOST else (EndReason.EXIT_CODE, "")
 
 
 def _away(known: Circumstances, message: str) -> tuple[EndReason, str] | None:

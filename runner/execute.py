@@ -80,8 +80,19 @@ class Attempt:
         except Cancelled:
             outcome = Outcome(EndReason.CANCELLED, Evidence(message="the job was cancelled before it started"))
         except Exception as error:  # every failure gets a name from the closed list
+            if self._may_pass(error):
+                raise
             outcome = self._failed(error)
         return self._finish(outcome)
+
+    def _may_pass(self, error: Exception) -> bool:
+        """Whether the job is to be carried on when this is over: a database that is away, and a full disk while a container runs, are no end of it.
+
+        What a container computes must not be lost for a line that could not be written.
+        """
+        if type(error) is UnavailableError:  # those of engine and GPUs are classes of their own
+            return True
+        return ending.is_full_disk(error) and self._job.step in (Step.START, Step.FOLLOW, Step.COLLECT)
 
     def _to_its_end(self) -> Outcome:
         self._await_admission()
@@ -177,7 +188,7 @@ class Attempt:
     def _finish(self, outcome: Outcome) -> bool:
         """One transaction makes the results visible and ends the job; what can be done again comes after.
 
-        A full disk or a database that is away leaves the job at this step, to be carried on; results that cannot be stored end it.
+        A full disk or a database that is away leaves the job at this step, to be carried on; results that cannot be stored for another reason end it.
         """
         failure = {} if outcome.reason is EndReason.SUCCEEDED else {"reason": str(outcome.reason), "evidence": outcome.evidence.to_dict()}
         self._journal.enter(Step.FINISH, **({} if outcome.told else failure))

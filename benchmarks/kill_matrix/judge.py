@@ -86,11 +86,15 @@ def accepted_ends(load: Load, touched: Iterable[str]) -> set[str]:
       ``engine_gone`` and tries again, which a job without retries cannot; one that did not see it away can only say ``killed``.
     - the disk full: what the image or Sluice could not write ends the job as ``disk_full``, or as the image's own failure (exit code 1).
 
-    An engine that is away for a while excuses nothing, for it is waited for at every step, nor does a killed service. An attempt that was tried
+    - dockerd killed with live-restore: of a container that ended meanwhile the engine may say 255 in place of an exit code that it missed; that
+      is ``engine_gone``, too.
+
+    An engine that is away for a while excuses nothing more, for it is waited for at every step, nor does a killed service. An attempt that was tried
     again for ``engine_gone`` is accepted during every trouble of the engine.
     """
     more = {
         "dockerd killed": {"engine_gone", "killed"},
+        "dockerd killed, live-restore": {"engine_gone"},
         "disk full": {"disk_full", "exit_code"},
     }
     return {load.reason}.union(*(more.get(trouble, set()) for trouble in touched))
@@ -122,7 +126,7 @@ def _judge_end(case: Case) -> list[Finding]:
         return [
             _finding("wrong ends", case, f"{job.end_reason}, not {' or '.join(sorted(accepted))}: {(job.evidence or {}).get('message')}")
         ]
-    codes = (*load.exit_codes, 1) if "disk full" in case.touched else load.exit_codes
+    codes = {*load.exit_codes, *_excused_codes(load, case.touched)}
     if str(job.end_reason) == load.reason and job.exit_code not in codes:
         return [_finding("wrong exit codes", case, f"{job.exit_code}, not {codes}")]
     last = container_name(job.id, job.attempt)
@@ -130,6 +134,14 @@ def _judge_end(case: Case) -> list[Finding]:
     if real and job.exit_code is not None and job.exit_code not in real:
         return [_finding("wrong exit codes", case, f"{job.exit_code}, the engine saw {real}")]
     return []
+
+
+def _excused_codes(load: Load, touched: Iterable[str]) -> set[int]:
+    """What a trouble explains: what the image could not write; of a container that was to be stopped, its own end before the engine was back,
+    and the 255 of an engine that missed its end.
+    """
+    of_engine = {0, 255} if load.stopped and any(trouble != "disk full" for trouble in touched) else set[int]()
+    return of_engine | ({1} if "disk full" in touched else set())
 
 
 def _judge_attempts(case: Case) -> list[Finding]:

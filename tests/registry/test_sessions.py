@@ -8,13 +8,13 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from contracts.errors import InternalError
+from contracts.errors import ConflictError, InternalError
 from registry.database import Database
 from registry.jobs import find_job
-from registry.tables import DatasetRow, now
+from registry.tables import DatasetRow, JobEventRow, now
 
 
 def _names(session: Session) -> list[str]:
@@ -89,3 +89,15 @@ def test_a_database_that_was_closed_can_be_used_again(tmp_path: Path) -> None:
     with database.reading() as session:
         assert _names(session) == ["first", "second"]
     database.close()
+
+
+def test_a_commit_that_fails_leaves_nothing_for_the_next_block(database: Database) -> None:
+    """As on a full disk, which is only met when the transaction ends; here a reference to nothing is."""
+    with pytest.raises(ConflictError, match="FOREIGN KEY"), database.writing() as session:
+        session.execute(text("PRAGMA defer_foreign_keys = ON"))
+        session.add(JobEventRow(job_id="nobody", attempt=1, step="stage", detail={}, created_at=now()))
+    with database.writing() as session:
+        session.add(DatasetRow(name="kept", created_at=now()))
+    with database.reading() as session:
+        assert _names(session) == ["kept"]
+        assert session.scalars(select(JobEventRow)).all() == []

@@ -61,6 +61,8 @@ def test_a_run_as_long_as_its_timeout_timed_out_even_if_nobody_watched() -> None
         (_exited(137), Circumstances(engine_was_away=True), EndReason.ENGINE_GONE),
         (ContainerStatus("id", "name", "gone"), Circumstances(engine_was_away=True), EndReason.ENGINE_GONE),
         (_exited(3), Circumstances(engine_was_away=True), EndReason.EXIT_CODE),
+        (_exited(255), Circumstances(engine_was_away=True), EndReason.ENGINE_GONE),
+        (_exited(255), Circumstances(), EndReason.EXIT_CODE),
         (_exited(137), Circumstances(rebooted=True), EndReason.ENGINE_GONE),
         (_exited(0), Circumstances(rebooted=True), EndReason.SUCCEEDED),
         (_exited(143), Circumstances(stop=Stop(EndReason.SILENT, "silent for 5 s", 150.0)), EndReason.SILENT),

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
-from contracts.errors import EngineGoneError
+from contracts.errors import EngineGoneError, UnavailableError
 from contracts.job import JobSpec
 from registry import queued
 from runner import execute, results
+from runner.journal import Journal
+from runner.logs import LogCopy
 from runner.recent import Recent
 from runner.results import Collected
 from runner.service import Runner
@@ -94,6 +96,33 @@ def test_while_the_files_of_a_model_are_made_durable_others_write_into_the_datab
     runner.run(_submit(runner))
     assert [job["state"] for job in written] == ["queued"]
     assert runner.get_model("kept")["best_stage"] == "epoch_2"
+
+
+@pytest.mark.parametrize(
+    ("owner", "verb", "error"),
+    [
+        (Journal, "update", UnavailableError("the database is away")),
+        (LogCopy, "copy", OSError(errno.ENOSPC, "No space left on device")),
+        (LogCopy, "drain", OSError(errno.ENOSPC, "No space left on device")),
+    ],
+)
+def test_what_runs_is_left_alone_when_a_line_cannot_be_written_and_carried_on_when_it_can(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, owner: type, verb: str, error: Exception
+) -> None:
+    def fail(*_arguments: Any, **_named: Any) -> None:
+        raise error
+
+    spec = JobSpec(kind="training", image="probe", train_data="pets", name="kept", retries=0, parameters={"sleep_s": 1.0})
+    job_id = str(runner.submit(spec)["id"])
+    with monkeypatch.context() as broken:
+        broken.setattr(owner, verb, fail)
+        with pytest.raises(type(error), match=str(error).split("] ")[-1]):
+            runner.run(job_id)
+    assert (runner.get_job(job_id)["state"], runner.get_job(job_id)["step"]) == ("running", "follow")
+    runner.run(job_id)
+    job = runner.get_job(job_id)
+    assert (job["state"], job["attempt"], runner.get_model("kept")["best_stage"]) == ("succeeded", 1, "epoch_2"), job["evidence"]
+    assert runner.read_job_log(job_id)[0].count(b"probe: done") == 1
 
 
 # ---------------------------------------------------------------------------------------------------------- an engine that is away
