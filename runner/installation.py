@@ -149,11 +149,13 @@ class Installation:
             self.dispatcher.kick()
 
     def _stop_helpers(self) -> None:
-        if "dispatcher" in self.__dict__:
-            self.dispatcher.drain(_LAST_MESSAGES_S)
-            self.dispatcher.stop()
-        if "usage" in self.__dict__:
-            self.usage.stop()
+        """Also while a driver, which may outlive a command that is left, has just begun to start them."""
+        with self._making:
+            if "dispatcher" in self.__dict__:
+                self.dispatcher.drain(_LAST_MESSAGES_S)
+                self.dispatcher.stop()
+            if "usage" in self.__dict__:
+                self.usage.stop()
 
     @cached_property
     def usage(self) -> UsageSampler:

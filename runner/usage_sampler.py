@@ -75,8 +75,9 @@ class UsageSampler:
 
     def start(self) -> None:
         if self._interval_s > 0 and self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="usage", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="usage", daemon=True)
+            thread.start()
+            self._thread = thread  # not before: who stops it meanwhile must not wait for what has not begun
 
     def stop(self) -> None:
         """Containers go on; the next process goes on sampling them. May be repeated."""

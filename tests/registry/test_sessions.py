@@ -93,9 +93,12 @@ def test_a_database_that_was_closed_can_be_used_again(tmp_path: Path) -> None:
 
 def test_a_commit_that_fails_leaves_nothing_for_the_next_block(database: Database) -> None:
     """As on a full disk, which is only met when the transaction ends; here a reference to nothing is."""
-    with pytest.raises(ConflictError, match="FOREIGN KEY"), database.writing() as session:
+    def refer_to_nothing(session: Session) -> None:
         session.execute(text("PRAGMA defer_foreign_keys = ON"))
         session.add(JobEventRow(job_id="nobody", attempt=1, step="stage", detail={}, created_at=now()))
+
+    with pytest.raises(ConflictError, match="FOREIGN KEY"), database.writing() as session:
+        refer_to_nothing(session)
     with database.writing() as session:
         session.add(DatasetRow(name="kept", created_at=now()))
     with database.reading() as session:

@@ -264,3 +264,15 @@ def test_lines_are_plain_json(
     wait_until(lambda: summary(run_dir))
     line = json.loads((run_dir.path / "usage.jsonl").read_bytes().splitlines()[0])
     assert (line["container"], line["memory_bytes"]) == ("0123456789ab", 1)
+
+
+def test_a_stop_in_the_middle_of_the_start_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    sampler, start = UsageSampler(lambda: Snapshot(()), 1.0), threading.Thread.start
+
+    def stop_and_start(thread: threading.Thread) -> None:
+        sampler.stop()
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", stop_and_start)
+    sampler.start()
+    sampler.stop()
