@@ -93,6 +93,7 @@ def test_a_database_that_was_closed_can_be_used_again(tmp_path: Path) -> None:
 
 def test_a_commit_that_fails_leaves_nothing_for_the_next_block(database: Database) -> None:
     """As on a full disk, which is only met when the transaction ends; here a reference to nothing is."""
+
     def refer_to_nothing(session: Session) -> None:
         session.execute(text("PRAGMA defer_foreign_keys = ON"))
         session.add(JobEventRow(job_id="nobody", attempt=1, step="stage", detail={}, created_at=now()))
