@@ -1,4 +1,4 @@
-"""What a job is given: assets with annotations, the classes, the parameters and a model."""
+"""What a dataset holds and a job is given: assets with annotations, the classes, the parameters and a model."""
 
 from __future__ import annotations
 
@@ -33,6 +33,12 @@ class Asset:
         return f"{self.id[-2:]}/{self.file_name}"
 
 
+#: How an annotation can be drawn.
+SHAPES = ("box", "image", "point", "line", "dashed", "polyline", "circle")
+#: Nobody looked; a model or an import proposes annotations that a person has to confirm; a person said what is in the picture.
+STATES = ("unlabeled", "to_be_confirmed", "labeled")
+
+
 @dataclass(frozen=True)
 class Annotation:
     """One object in one picture, as a person drew it or a model found it.
@@ -40,6 +46,14 @@ class Annotation:
     ``x, y, width, height``: pixels, origin top left, ``x + width`` is the first column outside the box. ``segmentation`` is a list of
     polygons ``[[x1, y1, x2, y2, ...], ...]`` or a COCO run-length dict ``{"counts": str, "size": [height, width]}``.
     ``score`` is in [0, 1] for a prediction and None for ground truth. ``quality`` -1.0 means unknown; ``angle`` is as YMIR's ARK has it.
+
+    ``shape`` is one of ``SHAPES``; the box always bounds it. ``image`` is a label of the whole picture, as classification has it: its
+    box is the whole picture, or 0, 0, 0, 0 until the importer knows the size. ``points`` are those of a drawn shape in pixels:
+    ``x, y`` of a point, ``x1, y1, x2, y2, ...`` of a line, dashed line or polyline, ``centre x, centre y, radius`` of a circle; empty for
+    ``box`` and ``image``. An outline (polygon or mask) is a ``box`` with a ``segmentation``.
+    ``attributes`` are what the source says beyond that, values of JSON: ``truncated``, ``occluded``, ``pose``, ``hard``,
+    ``hard-coefficient``, ``creation-time``, or names of its own. ``annotated_by`` is ``human``, a model (``name@stage``) or what the source
+    says; '' is unknown.
     """
 
     class_name: str
@@ -53,19 +67,43 @@ class Annotation:
     difficult: bool = False
     quality: float = -1.0
     angle: float = 0.0
+    shape: str = "box"
+    points: tuple[float, ...] = ()
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    annotated_by: str = ""
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What is known of a picture beside its annotations.
+
+    ``state`` is one of ``STATES``, or '' where it follows from the annotations: ``unlabeled`` without any (None), else ``labeled``.
+    ``hard``: worth looking at, says a person or a mining algorithm; ``hard_coefficient`` is in [0, 1], larger is harder; ``hard_reasons`` are
+    the numbers of modelarts-spec 1.4. ``tags`` are the picture's own attributes by name (YMIR's cks, ModelArts' property), text each.
+    """
+
+    state: str = ""
+    hard: bool = False
+    hard_coefficient: float | None = None
+    hard_reasons: tuple[int, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Sample:
     """A picture with its annotations: what a dataset version holds and a job is given.
 
-    ``name`` is the file name it was imported from, for people; ``path`` is the asset's file on the host.
+    ``name`` is the file name it was imported from, for people; ``path`` is the asset's file on the host. ``predictions`` are what a model
+    found, never mixed with the annotations; None: no model looked.
     """
 
     asset: Asset
     path: Path
     annotations: tuple[Annotation, ...] = ()
     name: str = ""
+    split: str = ""
+    marks: Marks = Marks()
+    predictions: tuple[Annotation, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from contracts.dataset import Annotation, Asset, ContainerPaths, JobInputs
-from contracts.errors import EngineError, ImageError
+from contracts.dataset import Annotation, Asset, ContainerPaths, JobInputs, Marks, Sample
+from contracts.errors import DatasetError, EngineError, ImageError, RequestError
 from contracts.gpu import GpuEvent, Snapshot
 from contracts.image import ImageFacts, ImageMetadata, Kind, ObjectType, Parameter, Permissions
 from contracts.job import JobWarning
@@ -346,23 +346,66 @@ class Skip:
 
 @dataclass(frozen=True)
 class ClassNames:
-    """The classes in the order of the ids that the source itself defines (COCO categories, YOLO names)."""
+    """The classes in the order of the ids that the source itself defines (COCO categories, YOLO names).
+
+    ``aliases``: other names of a class that the source knows. ``attributes``: what it says of a class, such as ``color`` (``#rrggbb``).
+    """
 
     names: tuple[str, ...]
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PredictedBy:
+    """The model that made the predictions of a source, as the source names it. ``facts``: what else it says of it, values of JSON."""
+
+    model: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ImportedImage:
     """A picture found by a format: its file, the boxes that go with it (None: not annotated at all) and the splits it is listed in.
 
-    ``declared_size``: the width and height that the annotations were drawn for, as their file says; None when it does not say.
+    ``path`` is a file, or the address (``s3://bucket/key``) of one that the importer is to fetch. ``declared_size``: the width and height
+    that the annotations were drawn for, as their file says; None when it does not say. ``predictions``: None when no model looked.
     """
 
-    path: Path
+    path: Path | str
     name: str
     annotations: tuple[Annotation, ...] | None
     splits: tuple[str, ...] = ()
     declared_size: tuple[int, int] | None = None
+    marks: Marks = Marks()
+    predictions: tuple[Annotation, ...] | None = None
+
+
+#: Everything that reading a source may give.
+Found = ImportedImage | Skip | ClassNames | PredictedBy
+#: The file behind an address in a source (``s3://bucket/key``, ``/data/a.xml``), fetched where it has to be. Raises ``DatasetError`` (it is not
+#: there, or must not be read) and ``UnavailableError`` (its store does not answer).
+Locate = Callable[[str], Path]
+
+
+def not_located(address: str) -> Path:
+    """For sources that may not lead out of their folder."""
+    raise DatasetError(f"{address} lies outside of the source", hint="Import from the place that it names, or copy it into the folder.")
+
+
+@dataclass(frozen=True)
+class Export:
+    """What a format is asked to write. ``hard``: the marks of hard examples too. ``predictions``: those instead of the annotations, where the
+    format has no place of its own for them. ``link``: hard links to the store instead of copies of the pictures; ``pictures`` False: none at all.
+    """
+
+    dataset: str
+    version: str
+    class_names: tuple[str, ...]
+    hard: bool = False
+    predictions: bool = False
+    link: bool = False
+    pictures: bool = True
 
 
 class Format(ABC):
@@ -375,13 +418,21 @@ class Format(ABC):
         """Why this folder looks like this format, in a few words for the report; '' when it does not. Fast: looks at names and file heads."""
 
     @abstractmethod
-    def read(self, folder: Path) -> Iterator[ImportedImage | Skip | ClassNames]:
+    def read(self, folder: Path, locate: Locate = not_located) -> Iterator[Found]:
         """Every picture with its annotations, and everything that is skipped, by name with a reason.
 
         Boxes are passed on as drawn except those that cannot be read; the importer checks them against the picture. Class names are
-        stripped and lower-case. ``ClassNames`` is given once at most; without it the classes are in alphabetical order.
-        Raises ``DatasetError`` only when nothing at all can be read.
+        stripped and lower-case. ``ClassNames`` is given once at most; without it the classes are in alphabetical order; ``PredictedBy`` once
+        at most. ``locate`` is for files that the source names by an address. Raises ``DatasetError`` only when nothing at all can be read.
         """
+
+    def write(self, folder: Path, samples: Iterable[Sample], export: Export) -> list[JobWarning]:  # noqa: ARG002 - for those that can
+        """Write the samples, which come in the order of their asset ids, into an empty folder; returns what the format could not hold.
+
+        What was written reads back equal, but for what is returned. Samples are read once and in passing: a million fit. Raises
+        ``RequestError`` always in a format that is only read.
+        """
+        raise RequestError(f"the format {self.name} is only read", hint="Choose another format to write.")
 
 
 # ---------------------------------------------------------------------------------------------------------------- dialect

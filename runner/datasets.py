@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from contracts.dataset import Asset
 from contracts.errors import DatasetError, InternalError, SluiceError
 from contracts.image import ObjectType
-from contracts.seams import ClassNames, Format, ImportedImage, Skip, Store
+from contracts.seams import ClassNames, Format, Found, ImportedImage, Locate, PredictedBy, Skip, Store, not_located
 from registry import datasets
 from registry.database import Database
 from registry.lookup import check_folder_name
@@ -56,6 +56,7 @@ class _Import:
     mended: list[Skip] = field(default_factory=list)
     edge_count: int = 0
     declared: tuple[str, ...] = ()
+    predicted_by: PredictedBy | None = None
 
     def note(self, *skips: Skip) -> None:
         for skip in skips:
@@ -85,6 +86,7 @@ def import_dataset(
     split: str = "",
     on_progress: OnProgress = _quiet,
     source_name: str = "",
+    locate: Locate = not_located,
 ) -> dict[str, Any]:
     """Make a folder or archive the next version of a dataset; returns the report, which is also ``report.json`` of the version.
 
@@ -93,15 +95,15 @@ def import_dataset(
     3. What equals the latest version makes no new one: the report then says ``unchanged`` and names that version.
 
     ``split`` puts every picture into that split, whatever the source says. ``source_name`` is what the version remembers as its source.
-    ``on_progress`` gets the pictures done and about how many there are. Raises ``NotFoundError``, ``DatasetError`` (nothing recognised, several
-    formats fit, nothing usable), ``UnavailableError`` (the disk).
+    ``on_progress`` gets the pictures done and about how many there are. ``locate`` fetches what the source names by an address.
+    Raises ``NotFoundError``, ``DatasetError`` (nothing recognised, several formats fit, nothing usable), ``UnavailableError`` (the disk).
     """
     _check_request(name, split)
     found = _Import(source_name or str(source), split)
     with adding_assets(home):
         with unpacked(source, home, left_out=found.skipped) as folder:
             format_, detected = choose_format(folder, formats, format_name)
-            _collect(found, format_, folder, store, on_progress)
+            _collect(found, format_, folder, locate, store, on_progress)
         _require_something(found, format_.name)
         with aside_folder(home, "import") as aside:
             write_tables(aside, found.entries.values())
@@ -155,12 +157,12 @@ def _require_something(found: _Import, format_name: str) -> None:
 # -------------------------------------------------------------------------------------------------------- collecting entries
 
 
-def _collect(found: _Import, format_: Format, folder: Path, store: Store, on_progress: OnProgress) -> None:
+def _collect(found: _Import, format_: Format, folder: Path, locate: Locate, store: Store, on_progress: OnProgress) -> None:
     """Read the format while threads check and store the pictures: decoding, hashing and syncing all happen outside of Python's lock."""
     total, done = _count_pictures(folder), 0
     on_progress(0, total)
     with quiet_pillow():
-        for image, result in _in_order(_read(format_, folder), store, found):
+        for image, result in _in_order(_read(format_, folder, locate), locate, store, found):
             done += 1
             _enter(found, image, result)
             on_progress(done, max(done, total))
@@ -174,10 +176,10 @@ def _count_pictures(folder: Path) -> int:
     return sum(name.lower().endswith(_PICTURE_SUFFIXES) for _, _, names in os.walk(folder) for name in names)
 
 
-def _read(format_: Format, folder: Path) -> Iterator[ImportedImage | Skip | ClassNames]:
+def _read(format_: Format, folder: Path, locate: Locate) -> Iterator[Found]:
     """What the format gives; a defect of the plugin is named as one."""
     try:
-        yield from format_.read(folder)
+        yield from format_.read(folder, locate)
     except (SluiceError, OSError):
         raise
     except Exception as error:
@@ -187,7 +189,7 @@ def _read(format_: Format, folder: Path) -> Iterator[ImportedImage | Skip | Clas
 
 
 def _in_order(
-    items: Iterator[ImportedImage | Skip | ClassNames], store: Store, found: _Import
+    items: Iterator[Found], locate: Locate, store: Store, found: _Import
 ) -> Iterator[tuple[ImportedImage, tuple[Asset, int] | DatasetError]]:
     """Every picture with what was found in it, in the order of the source; only a few wait in memory at any time."""
     workers = min(8, 2 * (os.cpu_count() or 1))
@@ -196,9 +198,11 @@ def _in_order(
         try:
             for item in items:
                 if isinstance(item, ImportedImage):
-                    waiting.append((item, threads.submit(_take_in, store, item.path)))
+                    waiting.append((item, threads.submit(_take_in, store, item.path, locate)))
                 elif isinstance(item, ClassNames):
                     found.declared = item.names
+                elif isinstance(item, PredictedBy):
+                    found.predicted_by = item
                 else:
                     found.note(item)
                 if len(waiting) > 2 * workers:
@@ -211,10 +215,10 @@ def _in_order(
             threads.shutdown(wait=True, cancel_futures=True)
 
 
-def _take_in(store: Store, path: Path) -> tuple[Asset, int] | DatasetError:
+def _take_in(store: Store, path: Path | str, locate: Locate) -> tuple[Asset, int] | DatasetError:
     """The asset, stored, and its EXIF orientation; the error is a value here, for one bad picture does not end an import."""
     try:
-        picture = read_picture(path)
+        picture = read_picture(locate(path) if isinstance(path, str) else path)
     except DatasetError as error:
         return error
     store.add_bytes(picture.content, picture.asset.id, picture.asset.extension)

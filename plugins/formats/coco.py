@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from contracts.dataset import Annotation
-from contracts.seams import ClassNames, Format, ImportedImage, Skip
+from contracts.seams import ClassNames, Format, Found, ImportedImage, Locate, Skip, not_located
 from plugins.formats.listing import Listing, UnreadableFileError, folder_split_of, list_folder, shown, split_of
 from plugins.formats.run_length import read_segmentation, segmentation_bounds
 from plugins.formats.values import BadValueError, is_true, read_class_name, read_number
@@ -56,7 +56,7 @@ class CocoFormat(Format):
         files = _documents(listing)
         return f"{len(files)} COCO files, such as {shown(files[0])}" if files else ""
 
-    def read(self, folder: Path) -> Iterator[ImportedImage | Skip | ClassNames]:
+    def read(self, folder: Path, locate: Locate = not_located) -> Iterator[Found]:  # noqa: ARG002 - it names no addresses
         """Pictures that no file names are unannotated. The split is that of the file's name or folder, else of the picture's folder."""
         reading = _Reading(list_folder(folder))
         yield from reading.listing.skips

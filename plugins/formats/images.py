@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from contracts.seams import ClassNames, Format, ImportedImage, Skip
+from contracts.seams import Format, Found, ImportedImage, Locate, Skip, not_located
 from plugins.formats.listing import folder_split_of, list_folder, shown
 
 _PERHAPS_LABELS = (".xml", ".json", ".csv", ".txt", ".yaml", ".yml", ".tsv", ".parquet", ".jsonl")
@@ -21,7 +21,7 @@ class ImagesFormat(Format):
         pictures = list_folder(folder).pictures
         return f"{len(pictures)} pictures, no annotations of a known format" if pictures else ""
 
-    def read(self, folder: Path) -> Iterator[ImportedImage | Skip | ClassNames]:
+    def read(self, folder: Path, locate: Locate = not_located) -> Iterator[Found]:  # noqa: ARG002 - it names no addresses
         """Files that might hold labels are named: whoever has them should know that they were not read."""
         listing = list_folder(folder)
         yield from listing.skips

@@ -17,7 +17,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from contracts.dataset import Annotation
-from contracts.seams import ClassNames, Format, ImportedImage, Skip
+from contracts.seams import Format, Found, ImportedImage, Locate, Skip, not_located
 from plugins.formats.listing import Listing, UnreadableFileError, folder_split_of, list_folder, shown
 from plugins.formats.values import BadValueError, is_true, read_class_name, read_number
 
@@ -48,7 +48,7 @@ class VocFormat(Format):
         known = [path for path in files[:50] if b"<annotation" in listing.head(path)]
         return f"{len(files)} XML files with <annotation>, such as {shown(str(known[0]))}" if known else ""
 
-    def read(self, folder: Path) -> Iterator[ImportedImage | Skip | ClassNames]:
+    def read(self, folder: Path, locate: Locate = not_located) -> Iterator[Found]:  # noqa: ARG002 - it names no addresses
         """A picture whose XML file cannot be read is left out, not taken as unannotated."""
         listing = list_folder(folder)
         yield from listing.skips

@@ -21,7 +21,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from contracts.dataset import Annotation
-from contracts.seams import ClassNames, Format, ImportedImage, Skip
+from contracts.seams import ClassNames, Format, Found, ImportedImage, Locate, Skip, not_located
 from plugins.formats.listing import Listing, UnreadableFileError, folder_split_of, list_folder, shown
 from plugins.formats.run_length import segmentation_bounds
 from plugins.formats.values import BadValueError, read_class_name, read_number
@@ -63,7 +63,7 @@ class YoloFormat(Format):
         found = next((file for file, _ in zip(labels, range(200), strict=False) if _ROW.match(listing.head(file, 4096))), None)
         return f"label rows in {shown(found)}" if found else ""
 
-    def read(self, folder: Path) -> Iterator[ImportedImage | Skip | ClassNames]:
+    def read(self, folder: Path, locate: Locate = not_located) -> Iterator[Found]:  # noqa: ARG002 - it names no addresses
         """A picture without a label file is unannotated; one whose file is empty shows nothing. A file with an unreadable row keeps the others."""
         listing = list_folder(folder)
         yield from listing.skips

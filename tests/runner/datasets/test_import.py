@@ -15,7 +15,7 @@ from PIL import Image
 
 from contracts.dataset import Annotation
 from contracts.errors import DatasetError, InternalError, NotFoundError, RequestError
-from contracts.seams import ClassNames, Format, ImportedImage, Skip
+from contracts.seams import ClassNames, Format, Found, ImportedImage, Locate, not_located
 from plugins.formats.voc import VocFormat
 from plugins.stores.local import LocalStore
 from registry import datasets
@@ -265,7 +265,7 @@ class _Failing(Format):
     def detect(self, folder: Path) -> str:
         return "always"
 
-    def read(self, folder: Path) -> Iterator[ImportedImage | Skip | ClassNames]:
+    def read(self, folder: Path, locate: Locate = not_located) -> Iterator[Found]:
         yield ImportedImage(next(folder.rglob("*.png")), "a", None)
         raise KeyError("oops")
 
@@ -308,7 +308,7 @@ def test_a_foreign_formats_classes_and_splits_are_brought_into_shape(cells: Path
     class Foreign(VocFormat):
         name = "foreign"
 
-        def read(self, folder: Path) -> Iterator[ImportedImage | Skip | ClassNames]:
+        def read(self, folder: Path, locate: Locate = not_located) -> Iterator[Found]:
             yield ClassNames(("wbc", "unused", "rbc"))
             for item in super().read(folder):
                 if isinstance(item, ImportedImage):
