@@ -86,8 +86,10 @@ class DatasetVerbs:
         wanted = parse_dataset_reference(reference)
         with self._installation.database.reading() as session:
             version = datasets.get_version(session, wanted.name, wanted.number)
+            current = datasets.get_version(session, wanted.name)
             numbers = [f"V{v.number:03d}" for v in datasets.list_versions(session, wanted.name)]
-        return dataset_view(self._installation, version, numbers, report)
+        view = dataset_view(self._installation, version, numbers, report)
+        return {**view, "current": current.number == version.number}
 
 
 class ModelVerbs:
@@ -126,6 +128,12 @@ def dataset_view(installation: Installation, version: datasets.VersionRecord, nu
         "source": version.source,
         "folder": str(installation.folder(version.folder)),
         "created_at": time_view(version.created_at),
+        "states": dict(version.statistics.get("states", {})),
+        "hard": version.statistics.get("hard", 0),
+        "inputs": list(version.inputs),
+        "operation": version.operation,
+        "changes": dict(version.changes),
+        "content_hash": version.content_hash,
     }
     if report:
         file = installation.folder(version.folder) / "report.json"
