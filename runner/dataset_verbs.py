@@ -88,8 +88,7 @@ class DatasetVerbs:
             version = datasets.get_version(session, wanted.name, wanted.number)
             current = datasets.get_version(session, wanted.name)
             numbers = [f"V{v.number:03d}" for v in datasets.list_versions(session, wanted.name)]
-        view = dataset_view(self._installation, version, numbers, report)
-        return {**view, "current": current.number == version.number}
+        return dataset_view(self._installation, version, numbers, report, current=current.number == version.number)
 
 
 class ModelVerbs:
@@ -115,8 +114,10 @@ class ModelVerbs:
         return export_model(self._installation.folder(model.folder), model, target)
 
 
-def dataset_view(installation: Installation, version: datasets.VersionRecord, numbers: list[str], report: bool) -> dict[str, Any]:
-    view: dict[str, Any] = {
+def dataset_view(
+    installation: Installation, version: datasets.VersionRecord, numbers: list[str], report: bool, *, current: bool
+) -> dict[str, Any]:
+    return {
         "name": version.dataset,
         "version": version.version,
         "versions": numbers,
@@ -128,6 +129,8 @@ def dataset_view(installation: Installation, version: datasets.VersionRecord, nu
         "source": version.source,
         "folder": str(installation.folder(version.folder)),
         "created_at": time_view(version.created_at),
+        **({"report": _read_json(installation.folder(version.folder) / "report.json")} if report else {}),
+        "current": current,
         "states": dict(version.statistics.get("states", {})),
         "hard": version.statistics.get("hard", 0),
         "inputs": list(version.inputs),
@@ -135,10 +138,6 @@ def dataset_view(installation: Installation, version: datasets.VersionRecord, nu
         "changes": dict(version.changes),
         "content_hash": version.content_hash,
     }
-    if report:
-        file = installation.folder(version.folder) / "report.json"
-        view["report"] = _read_json(file)
-    return view
 
 
 def _read_json(file: Path) -> Any:
