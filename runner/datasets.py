@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.compute as pc
 
 from contracts.dataset import Annotation, Asset
@@ -131,7 +132,7 @@ def _draft(
         class_names=class_names,
         source=found.place,
         inputs=(parent.reference,) if parent else (),
-        changes=changes_since(former, tables),
+        changes=changes_since(former, tables, np.ones(len(tables), bool)),
         classes=with_new_classes(classes, class_names, found.declared),
         report=report,
     )

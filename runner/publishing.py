@@ -21,7 +21,7 @@ from registry.dataset_classes import DatasetClass
 from runner.aside import aside_folder
 from runner.dataset_files import write_json
 from runner.run_dir import sync_to_disk
-from runner.tables import Tables, codes_of, content_hash, image_digests, write_tables
+from runner.tables import Mask, Rows, Tables, codes_of, content_hash, image_digests, write_tables
 
 _SPLIT_ORDER = ("train", "val", "test", "pool")
 
@@ -142,16 +142,25 @@ def class_names_of(tables: Tables, declared: Sequence[str] = ()) -> tuple[str, .
     return (*order, *sorted(set(used) - set(order)))
 
 
-def changes_since(parent: Tables | None, tables: Tables) -> dict[str, int]:
-    """Pictures added, changed (another split, state, mark or annotation) and deleted since the parent."""
+def changes_since(parent: Tables | None, tables: Tables, touched: Mask | None = None) -> dict[str, int]:
+    """Pictures added, changed (another split, state, mark or annotation) and deleted since the parent.
+
+    ``touched``: the pictures that may have changed; None: none. Pass all true where nothing is known.
+    """
     if parent is None:
         return {"added": len(tables), "changed": 0, "deleted": 0}
     rows = pc.index_in(tables.asset_ids, value_set=parent.asset_ids)
     both = np.asarray(rows.is_valid())
-    before = image_digests(parent)[np.asarray(rows.drop_null())]
-    changed = int(np.count_nonzero(before != image_digests(tables)[both]))
     common = int(np.count_nonzero(both))
+    changed = 0 if touched is None else _changed(parent, tables, both & touched, np.asarray(rows.fill_null(0)))
     return {"added": len(tables) - common, "changed": changed, "deleted": len(parent) - common}
+
+
+def _changed(parent: Tables, tables: Tables, mask: Mask, rows: Rows) -> int:
+    """How many of the pictures in the mask, which both have, differ; both are in the order of their ids."""
+    before = np.zeros(len(parent), bool)
+    before[rows[mask]] = True
+    return int(np.count_nonzero(image_digests(parent.keep(before)) != image_digests(tables.keep(mask))))
 
 
 def _completed(facts: dict[str, Any], folder: Path, version: str, *, unchanged: bool = False) -> dict[str, Any]:

@@ -353,18 +353,18 @@ def _hash_texts(digest: Any, column: pa.ChunkedArray) -> None:
 
 def image_digests(tables: Tables) -> NDArray[np.uint64]:
     """64 bits for each picture that differ, but for one accident in 2**64, where anything but its name and times differs."""
-    drawn = _row_digests(tables.annotations, DRAWN.names)
+    drawn = row_digests(tables.annotations, DRAWN.names)
     ends = np.cumsum(tables.counts())
     starts = np.concatenate([[0], ends])[: len(ends)]
     place = np.arange(len(drawn)) - starts[tables.owners]
-    sums = np.concatenate([[0], np.cumsum(_mixed(drawn + place.astype(np.uint64)))]).astype(np.uint64)
-    return _mixed(_row_digests(tables.images, _CONTENT) + sums[ends] - sums[starts])
+    sums = np.concatenate([[0], np.cumsum(mixed(drawn + place.astype(np.uint64)))]).astype(np.uint64)
+    return mixed(row_digests(tables.images, _CONTENT) + sums[ends] - sums[starts])
 
 
-def _row_digests(table: pa.Table, names: Sequence[str]) -> NDArray[np.uint64]:
+def row_digests(table: pa.Table, names: Sequence[str] = DRAWN.names) -> NDArray[np.uint64]:
     digest = np.zeros(len(table), np.uint64)
     for name in names:
-        digest = _mixed(digest + _bits(table[name]))
+        digest = mixed(digest + _bits(table[name]))
     return digest
 
 
@@ -380,7 +380,7 @@ def _bits(column: pa.ChunkedArray) -> NDArray[np.uint64]:
     return (values.astype(np.float64) if values.dtype.kind in "fO" else values.astype(np.int64)).view(np.uint64)
 
 
-def _mixed(values: NDArray[Any]) -> NDArray[np.uint64]:
+def mixed(values: NDArray[Any]) -> NDArray[np.uint64]:
     """Spreads each bit over all of them (the finisher of MurmurHash3)."""
     mixed = values.astype(np.uint64)
     for shift, factor in ((33, 0xFF51AFD7ED558CCD), (33, 0xC4CEB9FE1A85EC53)):

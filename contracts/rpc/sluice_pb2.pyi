@@ -766,6 +766,74 @@ class GetDatasetRequest(_message.Message):
     report: bool
     def __init__(self, reference: _Optional[str] = ..., report: _Optional[bool] = ...) -> None: ...
 
+class ListDatasetVersionsRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class DeriveDatasetRequest(_message.Message):
+    __slots__ = ("reference", "operation", "into")
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
+    INTO_FIELD_NUMBER: _ClassVar[int]
+    reference: str
+    operation: Json
+    into: str
+    def __init__(self, reference: _Optional[str] = ..., operation: _Optional[_Union[Json, _Mapping]] = ..., into: _Optional[str] = ...) -> None: ...
+
+class SetCurrentVersionRequest(_message.Message):
+    __slots__ = ("reference",)
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    reference: str
+    def __init__(self, reference: _Optional[str] = ...) -> None: ...
+
+class RemoveDatasetRequest(_message.Message):
+    __slots__ = ("reference",)
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    reference: str
+    def __init__(self, reference: _Optional[str] = ...) -> None: ...
+
+class RemovedDataset(_message.Message):
+    __slots__ = ("removed",)
+    REMOVED_FIELD_NUMBER: _ClassVar[int]
+    removed: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, removed: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ListDatasetClassesRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class SetDatasetClassRequest(_message.Message):
+    __slots__ = ("name", "class_name", "aliases", "color")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CLASS_NAME_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    COLOR_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    class_name: str
+    aliases: _containers.RepeatedScalarFieldContainer[str]
+    color: str
+    def __init__(self, name: _Optional[str] = ..., class_name: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., color: _Optional[str] = ...) -> None: ...
+
+class DatasetClassList(_message.Message):
+    __slots__ = ("classes",)
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    classes: _containers.RepeatedCompositeFieldContainer[DatasetClass]
+    def __init__(self, classes: _Optional[_Iterable[_Union[DatasetClass, _Mapping]]] = ...) -> None: ...
+
+class DatasetClass(_message.Message):
+    __slots__ = ("name", "aliases", "attributes")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    aliases: _containers.RepeatedScalarFieldContainer[str]
+    attributes: Json
+    def __init__(self, name: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., attributes: _Optional[_Union[Json, _Mapping]] = ...) -> None: ...
+
 class Dataset(_message.Message):
     __slots__ = ("name", "version", "versions", "images", "annotations", "classes", "splits", "object_type", "source", "folder", "created_at", "report", "current", "states", "hard", "inputs", "operation", "changes", "content_hash")
     NAME_FIELD_NUMBER: _ClassVar[int]
