@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,10 @@ def derive(installation: Installation, reference: str, operation: Operation, int
         outcome = apply(given, operation)
         if not len(outcome.tables):
             raise DatasetError(f"{operation.op} of {reference} leaves no picture", hint="Ask for less: nothing was changed.")
-        return publish(_draft(name, version, given, outcome, operation), installation.database, installation.home)
+        draft = _draft(name, version, given, outcome, operation)
+        if outcome.tables.annotations is tables.annotations and not parse_dataset_reference(reference).split:
+            draft = replace(draft, same_annotations=installation.folder(version.folder))
+        return publish(draft, installation.database, installation.home)
 
 
 def _read(installation: Installation, reference: str) -> tuple[VersionRecord, Tables]:

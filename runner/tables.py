@@ -237,9 +237,18 @@ def concatenated(tables: Sequence[pa.Table]) -> pa.Table:
 # ------------------------------------------------------------------------------------------------------------------- files
 
 
-def write_tables(folder: Path, tables: Tables) -> None:
-    """``images.parquet`` and ``annotations.parquet``, synced to disk."""
+def write_tables(folder: Path, tables: Tables, same_annotations: Path | None = None) -> None:
+    """``images.parquet`` and ``annotations.parquet``, synced to disk.
+
+    ``same_annotations`` is the file of a version with the same annotations: versions never change, so that one file may be in several.
+    """
     write_table(folder / "images.parquet", tables.images)
+    try:
+        if same_annotations is not None:
+            os.link(same_annotations, folder / "annotations.parquet")
+            return
+    except OSError:
+        pass  # the disk knows no links
     write_table(folder / "annotations.parquet", tables.annotations)
 
 
@@ -313,16 +322,25 @@ def _constant(value: Any, kind: pa.DataType, length: int) -> pa.Array:
 # ----------------------------------------------------------------------------------------------------------------- content
 
 
-def content_hash(tables: Tables, class_names: Sequence[str]) -> str:
+def content_hash(tables: Tables, class_names: Sequence[str], annotations_hash: str | None = None) -> str:
     """sha256 of what a job or a labeller could tell apart: pictures, splits, states, marks, annotations, the order of the classes.
 
     File names and times are left out. The same whatever the order in which the pictures came and however Arrow has divided them.
+    ``annotations_hash``: that of the annotations, where it is known.
     """
-    digest = hashlib.sha256(json.dumps(list(class_names)).encode())
-    for table, names in ((tables.images, _CONTENT), (tables.annotations, ANNOTATIONS.names)):
-        for name in names:
-            digest.update(f"{name}:{len(table)};".encode())
-            _hash_column(digest, table[name])
+    parts = [list(class_names), _table_hash(tables.images, _CONTENT), annotations_hash or hash_annotations(tables.annotations)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def hash_annotations(annotations: pa.Table) -> str:
+    return _table_hash(annotations, ANNOTATIONS.names)
+
+
+def _table_hash(table: pa.Table, names: Sequence[str]) -> str:
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update(f"{name}:{len(table)};".encode())
+        _hash_column(digest, table[name])
     return digest.hexdigest()
 
 
