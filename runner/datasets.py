@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from contracts.dataset import Annotation, Asset
@@ -149,8 +150,8 @@ def _former(parent: VersionRecord | None, home: Path, found: _Import) -> Tables 
 
 def dated_like(former: Tables, tables: Tables) -> Tables:
     """Pictures that were in the dataset before keep the time at which they came."""
-    rows = pc.index_in(tables.asset_ids, value_set=former.asset_ids)
-    known = former.images["added_at"].take(rows)
+    rows = tables.rows_in(former)
+    known = former.images["added_at"].take(pa.array(rows, mask=rows < 0))
     return tables.with_image_column("added_at", pc.coalesce(known, tables.images["added_at"]))
 
 

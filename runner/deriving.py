@@ -95,7 +95,7 @@ def _draft(name: str, version: VersionRecord, given: Given, outcome: Outcome, op
         source=f"{operation.op} of {version.reference}",
         inputs=(version.reference, *outcome.inputs),
         operation={"op": operation.op, **asked, **outcome.facts},
-        changes=changes_since(given.tables, tables, outcome.touched),
+        changes=changes_since(given.tables, tables, outcome.touched, exact=outcome.exact),
         classes=with_new_classes(classes, class_names, ClassNames(())),
         report={"skipped": [asdict(note) for note in outcome.notes]},
     )

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 from sqlalchemy.orm import Session
 
 from contracts.image import ObjectType
@@ -167,22 +166,25 @@ def class_names_of(tables: Tables, declared: Sequence[str] = ()) -> tuple[str, .
     return (*order, *sorted(set(used) - set(order)))
 
 
-def changes_since(parent: Tables | None, tables: Tables, touched: Mask | None = None) -> dict[str, int]:
+def changes_since(parent: Tables | None, tables: Tables, touched: Mask | None = None, *, exact: bool = False) -> dict[str, int]:
     """Pictures added, changed (another split, state, mark or annotation) and deleted since the parent.
 
-    ``touched``: the pictures that may have changed; None: none. Pass all true where nothing is known.
+    ``touched``: the pictures that may have changed; None: none. Pass all true where nothing is known. ``exact``: they have.
     """
     if parent is None:
         return {"added": len(tables), "changed": 0, "deleted": 0}
-    rows = pc.index_in(tables.asset_ids, value_set=parent.asset_ids)
-    both = np.asarray(rows.is_valid())
+    rows = tables.rows_in(parent)
+    both = rows >= 0
     common = int(np.count_nonzero(both))
-    changed = 0 if touched is None else _changed(parent, tables, both & touched, np.asarray(rows.fill_null(0)))
+    suspects = both & touched if touched is not None else np.zeros(len(tables), bool)
+    changed = int(suspects.sum()) if exact else _changed(parent, tables, suspects, rows)
     return {"added": len(tables) - common, "changed": changed, "deleted": len(parent) - common}
 
 
 def _changed(parent: Tables, tables: Tables, mask: Mask, rows: Rows) -> int:
     """How many of the pictures in the mask, which both have, differ; both are in the order of their ids."""
+    if not mask.any():
+        return 0
     before = np.zeros(len(parent), bool)
     before[rows[mask]] = True
     return int(np.count_nonzero(image_digests(parent.keep(before)) != image_digests(tables.keep(mask))))

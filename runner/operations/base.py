@@ -51,10 +51,14 @@ class Given:
 
 @dataclass(frozen=True)
 class Outcome:
-    """``touched``: pictures of ``tables`` that may differ from before; None: only that some are gone. ``classes`` None: as before."""
+    """``touched``: pictures of ``tables`` that may differ from before, or do where ``exact``; None: only that some are gone.
+
+    ``classes`` None: as before.
+    """
 
     tables: Tables
     touched: Mask | None = None
+    exact: bool = False
     classes: Sequence[DatasetClass] | None = None
     inputs: tuple[str, ...] = ()
     notes: tuple[Skip, ...] = ()

@@ -35,7 +35,7 @@ def _become(given: Given, old: Sequence[str], new: str) -> Outcome:
     codes, names = codes_of(given.tables.annotations["class_name"])
     moved = np.array([*(name in old and name != new for name in names), False])[codes]
     touched = np.bincount(given.tables.owners[moved], minlength=len(tables)) > 0
-    return Outcome(tables, touched, classes=_united(given.classes, [*old, new], new))
+    return Outcome(tables, touched, exact=True, classes=_united(given.classes, [*old, new], new))
 
 
 def _united(classes: Sequence[DatasetClass], members: Sequence[str], new: str) -> list[DatasetClass]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from contracts.dataset import STATES
 from contracts.errors import ConflictError
 from contracts.operations import Merge
 from runner.operations.base import Given, Outcome, with_class_names
-from runner.tables import Mask, Rows, Tables, codes_of, concatenated, id_order, image_digests, replaced, row_digests, words
+from runner.tables import Mask, Rows, Tables, codes_of, concatenated, id_order, image_digests, mixed, replaced, row_digests, taken, words
 
 
 def merged(given: Given, operation: Merge) -> Outcome:
@@ -33,23 +35,20 @@ class _Pile:
         self.images = concatenated([part.images for part in parts])
         self.source = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
         offsets = np.cumsum([0, *(len(part) for part in parts)])
-        shifted = [
-            replaced(part.annotations, "image", pa.array((part.owners + offset).astype(np.int32)))
-            for part, offset in zip(parts, offsets, strict=False)
-        ]
-        self.annotations = concatenated(shifted)
-        self.order = id_order(self.images["asset_id"])
-        self.group = np.empty(len(self.order), np.int64)
-        self.group[self.order] = np.cumsum(self._is_new()) - 1
+        self.annotations = concatenated([part.annotations for part in parts])
+        self.owners = np.concatenate([part.owners + offset for part, offset in zip(parts, offsets, strict=False)])
+        order = id_order(self.images["asset_id"])
+        self.group = np.empty(len(order), np.int32)
+        self.group[order] = np.cumsum(self._is_new(order)) - 1
 
-    def _is_new(self) -> Mask:
-        ids = self.images["asset_id"].take(pa.array(self.order)).combine_chunks()
+    def _is_new(self, order: Rows) -> Mask:
+        ids = self.images["asset_id"].take(pa.array(order)).combine_chunks()
         new = np.ones(len(ids), bool)
         if len(ids) > 1:
-            new[1:] = np.asarray(pa.compute.not_equal(ids[1:], ids[:-1]))
+            new[1:] = np.asarray(pc.not_equal(ids[1:], ids[:-1]))
         return new
 
-    @property
+    @cached_property
     def several(self) -> Mask:
         """For each picture of the result whether several parts have it."""
         return np.asarray(np.bincount(self.group) > 1)
@@ -58,7 +57,8 @@ class _Pile:
         """The row that counts of each picture: one that is labelled, of those the first or last, before others."""
         state, names = codes_of(self.images["state"])
         rank = np.array([STATES.index(name) for name in names], np.int64)[state]
-        order = np.lexsort((-self.source if last else self.source, -rank, self.group))
+        worth = rank * len(self.group) + (self.source if last else -self.source)
+        order = np.lexsort((-worth, self.group))
         first = np.ones(len(order), bool)
         first[1:] = self.group[order][1:] != self.group[order][:-1]
         return np.asarray(order[first])
@@ -67,29 +67,31 @@ class _Pile:
         rows = self.winners(last=last)
         target = np.full(len(self.group), -1, np.int32)
         target[rows] = np.arange(len(rows), dtype=np.int32)
-        return self._result(rows, target), self.several
+        tables = self._result(rows, target)
+        return tables, self.several & ((self.source[rows] != 0) | self._moved(tables, rows))
+
+    def _moved(self, tables: Tables, rows: Rows) -> Mask:
+        """The pictures that came into another split than their row's."""
+        before, names = codes_of(self.images["split"])
+        after, same_names = codes_of(tables.images["split"])
+        return np.asarray(before[rows] != after) if names == same_names else np.ones(len(rows), bool)
 
     def united(self) -> tuple[Tables, Mask]:
         """Each picture with the annotations of all parts, equal ones once."""
-        rows = self.winners(last=False)
-        owners = self.group.astype(np.int32)
-        tables = self._result(rows, owners)
-        keys = np.stack([tables.owners.astype(np.uint64), row_digests(tables.annotations)])
-        first = np.sort(np.unique(keys, axis=1, return_index=True)[1])
-        mask = np.zeros(len(tables.annotations), bool)
-        mask[first] = True
-        return tables.keep_annotations(mask | ~self.several[tables.owners]), self.several
+        tables = self._result(self.winners(last=False), self.group)
+        rows = np.flatnonzero(self.several[tables.owners])
+        keys = mixed(row_digests(taken(tables.annotations, rows)) + tables.owners[rows].astype(np.uint64))
+        mask = ~self.several[tables.owners]
+        mask[rows[np.unique(keys, return_index=True)[1]]] = True
+        return tables.keep_annotations(mask), self.several
 
     def _result(self, rows: Rows, target: NDArray[np.int32]) -> Tables:
         """The rows, which are in the order of their ids, with the annotations of every row that has a target."""
-        owners = target[np.asarray(self.annotations["image"])]
-        annotations = self.annotations.filter(pa.array(owners >= 0))
-        annotations = replaced(annotations, "image", pa.array(owners[owners >= 0]))
-        images = self.images.take(pa.array(rows))
-        order = np.argsort(np.asarray(annotations["image"]), kind="stable")
-        if not (order[1:] > order[:-1]).all():
-            annotations = annotations.take(pa.array(order))
-        return Tables(replaced(images, "split", self._splits(rows)), annotations)
+        owners = target[self.owners]
+        kept = np.flatnonzero(owners >= 0)
+        kept = kept[np.argsort(owners[kept], kind="stable")]
+        annotations = replaced(taken(self.annotations, kept), "image", pa.array(owners[kept]))
+        return Tables(replaced(taken(self.images, rows), "split", self._splits(rows)), annotations)
 
     def _splits(self, rows: Rows) -> Any:
         """Those of the rows; a picture that is in ``test`` anywhere stays out of training."""

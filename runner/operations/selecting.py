@@ -129,7 +129,7 @@ def excluded(given: Given, operation: Exclude) -> Outcome:
     for reference in operation.references:
         other = given.sources.version(reference)
         inputs.append(other.reference)
-        mask &= ~np.asarray(pc.is_in(given.tables.asset_ids, value_set=other.tables.asset_ids))
+        mask &= given.tables.rows_in(other.tables) < 0
     if operation.assets:
         mask &= ~members(given.tables, operation.assets)
     return Outcome(given.tables.keep(mask), inputs=tuple(inputs))

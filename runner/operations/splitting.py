@@ -90,4 +90,4 @@ def _outcome(
     numbers = np.array([all_names.index(name) for name in (*names, "")], np.int64)
     new = np.where(free, numbers[place], joined)
     before, _ = codes_of(tables.images["split"])
-    return Outcome(tables.with_image_column("split", words(new, all_names)), touched=new != before)
+    return Outcome(tables.with_image_column("split", words(new, all_names)), touched=new != before, exact=True)
