@@ -683,7 +683,7 @@ class Count(_message.Message):
     def __init__(self, done: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...
 
 class ImportReport(_message.Message):
-    __slots__ = ("dataset", "version", "format", "detected", "images", "annotations", "object_type", "classes", "splits", "unlabeled", "skipped", "mended", "unchanged", "source", "content_hash", "folder", "report_file", "states", "hard", "inputs", "operation", "changes")
+    __slots__ = ("dataset", "version", "format", "detected", "images", "annotations", "object_type", "classes", "splits", "states", "hard", "unlabeled", "skipped", "mended", "unchanged", "source", "inputs", "operation", "changes", "content_hash", "folder", "report_file")
     DATASET_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
@@ -693,19 +693,19 @@ class ImportReport(_message.Message):
     OBJECT_TYPE_FIELD_NUMBER: _ClassVar[int]
     CLASSES_FIELD_NUMBER: _ClassVar[int]
     SPLITS_FIELD_NUMBER: _ClassVar[int]
+    STATES_FIELD_NUMBER: _ClassVar[int]
+    HARD_FIELD_NUMBER: _ClassVar[int]
     UNLABELED_FIELD_NUMBER: _ClassVar[int]
     SKIPPED_FIELD_NUMBER: _ClassVar[int]
     MENDED_FIELD_NUMBER: _ClassVar[int]
     UNCHANGED_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
-    CONTENT_HASH_FIELD_NUMBER: _ClassVar[int]
-    FOLDER_FIELD_NUMBER: _ClassVar[int]
-    REPORT_FILE_FIELD_NUMBER: _ClassVar[int]
-    STATES_FIELD_NUMBER: _ClassVar[int]
-    HARD_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     OPERATION_FIELD_NUMBER: _ClassVar[int]
     CHANGES_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_HASH_FIELD_NUMBER: _ClassVar[int]
+    FOLDER_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FILE_FIELD_NUMBER: _ClassVar[int]
     dataset: str
     version: str
     format: str
@@ -715,20 +715,20 @@ class ImportReport(_message.Message):
     object_type: int
     classes: _containers.RepeatedCompositeFieldContainer[NamedCount]
     splits: _containers.RepeatedCompositeFieldContainer[NamedCount]
+    states: _containers.RepeatedCompositeFieldContainer[NamedCount]
+    hard: int
     unlabeled: int
     skipped: _containers.RepeatedCompositeFieldContainer[Skip]
     mended: _containers.RepeatedCompositeFieldContainer[Skip]
     unchanged: bool
     source: str
-    content_hash: str
-    folder: str
-    report_file: str
-    states: _containers.RepeatedCompositeFieldContainer[NamedCount]
-    hard: int
     inputs: _containers.RepeatedScalarFieldContainer[str]
     operation: Json
     changes: _containers.RepeatedCompositeFieldContainer[NamedCount]
-    def __init__(self, dataset: _Optional[str] = ..., version: _Optional[str] = ..., format: _Optional[str] = ..., detected: _Optional[str] = ..., images: _Optional[int] = ..., annotations: _Optional[int] = ..., object_type: _Optional[int] = ..., classes: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., splits: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., unlabeled: _Optional[int] = ..., skipped: _Optional[_Iterable[_Union[Skip, _Mapping]]] = ..., mended: _Optional[_Iterable[_Union[Skip, _Mapping]]] = ..., unchanged: _Optional[bool] = ..., source: _Optional[str] = ..., content_hash: _Optional[str] = ..., folder: _Optional[str] = ..., report_file: _Optional[str] = ..., states: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., hard: _Optional[int] = ..., inputs: _Optional[_Iterable[str]] = ..., operation: _Optional[_Union[Json, _Mapping]] = ..., changes: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ...) -> None: ...
+    content_hash: str
+    folder: str
+    report_file: str
+    def __init__(self, dataset: _Optional[str] = ..., version: _Optional[str] = ..., format: _Optional[str] = ..., detected: _Optional[str] = ..., images: _Optional[int] = ..., annotations: _Optional[int] = ..., object_type: _Optional[int] = ..., classes: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., splits: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., states: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., hard: _Optional[int] = ..., unlabeled: _Optional[int] = ..., skipped: _Optional[_Iterable[_Union[Skip, _Mapping]]] = ..., mended: _Optional[_Iterable[_Union[Skip, _Mapping]]] = ..., unchanged: _Optional[bool] = ..., source: _Optional[str] = ..., inputs: _Optional[_Iterable[str]] = ..., operation: _Optional[_Union[Json, _Mapping]] = ..., changes: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., content_hash: _Optional[str] = ..., folder: _Optional[str] = ..., report_file: _Optional[str] = ...) -> None: ...
 
 class NamedCount(_message.Message):
     __slots__ = ("name", "count")
