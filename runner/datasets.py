@@ -108,8 +108,8 @@ def import_dataset(
         _require_something(found, format_.name)
         draft = _draft(name, found, parent, classes, home, {"format": format_.name, "detected": detected})
         report = publish(draft, database, home)
-    _keep_predictions(found, report, database, home)
-    return report
+    kept = _keep_predictions(found, report, database, home)
+    return {**report, "predictions": kept} if kept else report
 
 
 def _known(name: str, database: Database) -> tuple[VersionRecord | None, list[DatasetClass]]:
@@ -168,16 +168,16 @@ def with_new_classes(known: Sequence[DatasetClass], names: Iterable[str], declar
     return classes
 
 
-def _keep_predictions(found: _Import, report: Mapping[str, Any], database: Database, home: Path) -> None:
-    """What a model of the source found: beside the version and never in it. Repeated after a kill it does what is missing."""
+def _keep_predictions(found: _Import, report: Mapping[str, Any], database: Database, home: Path) -> str:
+    """What a model of the source found: beside the version and never in it; its id, '' for none. Repeated after a kill it does what is missing."""
     predictions = {e.asset.id: e.predictions for e in found.entries.values() if e.predictions is not None}
     if not predictions:
-        return
+        return ""
     import_id = f"import-{report['content_hash'][:16]}"
     file = home / "predictions" / f"{import_id}.parquet"
     with database.reading() as session:
         if find_prediction(session, import_id) and file.exists():
-            return
+            return import_id
     write_predictions(file, predictions)
     boxes = sum(map(len, predictions.values()))
     model = found.predicted_by.model if found.predicted_by else ""
@@ -189,6 +189,7 @@ def _keep_predictions(found: _Import, report: Mapping[str, Any], database: Datab
                 session, job_id=import_id, model_name=model, stage_name="", file=relative,
                 image_count=len(predictions), annotation_count=boxes, **facts,
             )  # fmt: skip
+    return import_id
 
 
 def choose_format(folder: Path, formats: Mapping[str, Format], format_name: str | None = None) -> tuple[Format, str]:

@@ -230,6 +230,7 @@ def report_blocks(report: Mapping[str, Any]) -> list[Block]:
             *count_facts(report),
             ("made of", ", ".join(report["inputs"])),
             ("changes", changes_text(report["changes"])),
+            ("predictions", report.get("predictions", "")),
             ("report", report["report_file"]),
         ]
     )
