@@ -29,6 +29,7 @@ from runner.archives import unpacked
 from runner.aside import aside_folder
 from runner.asset_lock import adding_assets
 from runner.boxes import check_boxes, overhang_px
+from runner.chosen_format import most_specific
 from runner.dataset_files import Entry, content_hash, write_json, write_tables
 from runner.pictures import quiet_pillow, read_picture
 from runner.run_dir import sync_to_disk
@@ -118,7 +119,7 @@ def choose_format(folder: Path, formats: Mapping[str, Format], format_name: str 
         return formats[format_name], formats[format_name].detect(folder) or "named by the request"
     if not any(folder.iterdir()):
         raise DatasetError("the folder is empty", hint="Name the folder that holds the pictures.")
-    fitting = {name: why for name in sorted(formats) if name != LAST_RESORT and (why := formats[name].detect(folder))}
+    fitting = most_specific(formats, {name: why for name in sorted(formats) if name != LAST_RESORT and (why := formats[name].detect(folder))})
     if len(fitting) > 1:
         reasons = "; ".join(f"{name}: {why}" for name, why in fitting.items())
         raise DatasetError(
