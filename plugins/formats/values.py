@@ -58,11 +58,20 @@ def exact_sum(first: float | Decimal, second: float | Decimal) -> Decimal:
 
 
 def _decimal(value: float | Decimal) -> Decimal:
-    return value if isinstance(value, Decimal) else Decimal(repr(float(value)))
+    if isinstance(value, Decimal):
+        return value
+    number = float(value)
+    return Decimal(int(number)) if number.is_integer() else Decimal(repr(number))
 
 
 def number_text(value: float | Decimal) -> str:
     """A number without an exponent and without a needless ``.0``; reads back equal."""
+    if not isinstance(value, Decimal):
+        number = float(value)
+        if number.is_integer():
+            return str(int(number))
+        if "e" not in (text := repr(number)):
+            return text
     text = f"{_decimal(value):f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text == "-0" else text

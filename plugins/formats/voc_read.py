@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -92,23 +92,21 @@ def _in_utf8(content: bytes) -> bytes:
 
 
 def _read_object(element: Element, number: int, scored: bool, outlines: _Outlines) -> Annotation:
-    class_name = read_class_name(element.findtext("name"))
+    said: dict[str, str] = {}
+    for child in element:
+        said.setdefault(child.tag, (child.text or "").strip())
+    class_name = read_class_name(said.get("name"))
     try:
-        annotation = _read_shape(element, class_name, number, outlines)
-        score = _read_score(element) if scored else None
+        shape = _read_shape(element, class_name, number, outlines)
+        score = _read_score(said) if scored else None
     except BadValueError as error:
         raise BadValueError(f"{class_name}: {error}") from error
-    angle = element.findtext("bndbox/rotate_angle") or element.findtext("rotate_angle")
-    return replace(
-        annotation,
-        score=score,
-        crowd=is_true(element.findtext("crowd")),
-        difficult=is_true(element.findtext("difficult")),
-        quality=_number_or(element.findtext("box_quality"), _UNKNOWN_QUALITY),
-        angle=_number_or(angle, 0.0),
-        attributes=_read_attributes(element, scored) | dict(annotation.attributes),
-        annotated_by=(element.findtext("annotated-by") or "").strip(),
-    )
+    angle = element.findtext("bndbox/rotate_angle") or said.get("rotate_angle")
+    return Annotation(
+        class_name, shape.x, shape.y, shape.width, shape.height, score, shape.segmentation, is_true(said.get("crowd")),
+        is_true(said.get("difficult")), _number_or(said.get("box_quality"), _UNKNOWN_QUALITY), _number_or(angle, 0.0), shape.shape, shape.points,
+        _read_attributes(element, said, scored) | dict(shape.attributes), said.get("annotated-by", ""),
+    )  # fmt: skip
 
 
 def _read_shape(element: Element, class_name: str, number: int, outlines: _Outlines) -> Annotation:
@@ -132,11 +130,13 @@ def _read_shape(element: Element, class_name: str, number: int, outlines: _Outli
 
 def _read_box(box: Element, class_name: str) -> Annotation:
     """Corners are inclusive pixels. Two ``ymin`` and no ``ymax``, as some printed examples have it, is no box."""
-    for tag in _CORNERS:
-        if len(box.findall(tag)) > 1:
-            raise BadValueError(f"there are {len(box.findall(tag))} {tag}")
-    x1, y1, x2, y2 = (read_number(box.findtext(tag), tag) for tag in _CORNERS)
-    return Annotation(class_name, x1, y1, _length(x1, x2, box.findtext("xmax")), _length(y1, y2, box.findtext("ymax")))
+    said: dict[str, str | None] = {}
+    for child in box:
+        if child.tag in said and child.tag in _CORNERS:
+            raise BadValueError(f"there are {len(box.findall(child.tag))} {child.tag}")
+        said[child.tag] = child.text
+    x1, y1, x2, y2 = (read_number(said.get(tag), tag) for tag in _CORNERS)
+    return Annotation(class_name, x1, y1, _length(x1, x2, said["xmax"]), _length(y1, y2, said["ymax"]))
 
 
 def _length(first: float, last: float, last_text: str | None) -> float:
@@ -174,33 +174,31 @@ def _read_circle(shape: Element) -> list[float]:
     return [read_number(shape.findtext(tag), tag) for tag in ("cx", "cy", "r")]
 
 
-def _read_score(element: Element) -> float:
-    score = read_number(element.findtext("confidence"), "confidence")
+def _read_score(said: Mapping[str, str]) -> float:
+    score = read_number(said.get("confidence"), "confidence")
     if not 0 <= score <= 1:
         raise BadValueError(f"the confidence {score:g} is not between 0 and 1")
     return score
 
 
-def _read_attributes(element: Element, scored: bool) -> dict[str, Any]:
+def _read_attributes(element: Element, said: Mapping[str, str], scored: bool) -> dict[str, Any]:
     """What the object says beyond its shape; what it does not say, or says as the format's default, is not there."""
-    found: dict[str, Any] = {child.tag: read_typed(child) for child in element if _is_attribute(child)}
-    pose = (element.findtext("pose") or "").strip()
-    if pose.lower() not in NOT_SAID:
+    found: dict[str, Any] = {}
+    if not said.keys() <= _KNOWN:
+        found = {child.tag: read_typed(child) for child in element if _is_attribute(child)}
+    if (pose := said.get("pose", "")).lower() not in NOT_SAID:
         found["pose"] = pose
     for flag in ("truncated", "occluded"):
-        if is_true(element.findtext(flag)) or _number_or(element.findtext(flag), 0.0) > 0:
+        if said.get(flag, "0") != "0" and (is_true(said[flag]) or _number_or(said[flag], 0.0) > 0):
             found[flag] = True
-    confidence = _number_or(element.findtext("confidence"), -1.0)
-    if confidence >= 0 and not scored:
+    if not scored and (confidence := _number_or(said.get("confidence"), -1.0)) >= 0:
         found["confidence"] = confidence
-    if element.find("hard") is not None:
-        found["hard"] = is_true(element.findtext("hard"))
-    if element.find("hard-coefficient") is not None:
-        found["hard-coefficient"] = _number_or(element.findtext("hard-coefficient"), 0.0)
-    for name in ("hard-reasons", "creation-time"):
-        if text := (element.findtext(name) or "").strip():
-            found[name] = text
-    return found | read_map(element.find("tags"))
+    if "hard" in said:
+        found["hard"] = is_true(said["hard"])
+    if "hard-coefficient" in said:
+        found["hard-coefficient"] = _number_or(said["hard-coefficient"], 0.0)
+    found |= {name: said[name] for name in ("hard-reasons", "creation-time") if said.get(name)}
+    return found | read_map(element.find("tags")) if "tags" in said else found
 
 
 def _is_attribute(child: Element) -> bool:
@@ -314,6 +312,8 @@ def read_typed(element: Element) -> Any:
 
 
 def _number_or(text: str | None, default: float) -> float:
+    if not text:
+        return default
     try:
         return read_number(text, "")
     except BadValueError:

@@ -66,6 +66,8 @@ def _is_color(value: Any) -> bool:
 
 def last_pixel(first: float, length: float) -> str:
     """The inclusive end of ``length`` pixels from ``first``, exact in decimals."""
+    if float(first).is_integer() and float(length).is_integer():
+        return str(int(first) + int(length) - 1)
     return number_text(exact_sum(exact_sum(first, length), -1))
 
 

@@ -247,8 +247,8 @@ class _Writing:
     def __exit__(self, error: object, *exc_info: object) -> None:
         chosen = [side.finish(self.left_out) for side in (self._gt, self._pred)]
         if self._model is not None:
-            names = list(self._export.class_names)
-            meta = {"eval_class_names": names, "model": {"class_names": names, **({"model_name": self._model} if self._model else {})}}
+            model = {"class_names": list(self._export.class_names), **({"model_name": self._model} if self._model else {})}
+            meta = {"eval_class_names": list(self._export.class_names), "model": model}
             (self._folder / "pred" / "meta.yaml").write_text(yaml.safe_dump(meta, allow_unicode=True), encoding="utf-8")
         if "coco" not in chosen:
             warn_of_class_order(self._export, self.left_out)
