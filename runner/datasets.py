@@ -119,7 +119,9 @@ def choose_format(folder: Path, formats: Mapping[str, Format], format_name: str 
         return formats[format_name], formats[format_name].detect(folder) or "named by the request"
     if not any(folder.iterdir()):
         raise DatasetError("the folder is empty", hint="Name the folder that holds the pictures.")
-    fitting = most_specific(formats, {name: why for name in sorted(formats) if name != LAST_RESORT and (why := formats[name].detect(folder))})
+    fitting = most_specific(
+        formats, {name: why for name in sorted(formats) if name != LAST_RESORT and (why := formats[name].detect(folder))}
+    )
     if len(fitting) > 1:
         reasons = "; ".join(f"{name}: {why}" for name, why in fitting.items())
         raise DatasetError(

@@ -7,10 +7,9 @@ values of tags that are no text are kept as JSON. A picture whose labels were al
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
@@ -20,22 +19,16 @@ from contracts.job import JobWarning
 from contracts.seams import Export, Format, Found, ImportedImage, Locate, PredictedBy, Skip, not_located
 from plugins.formats.inference_results import FOLDER as RESULTS_FOLDER
 from plugins.formats.inference_results import read_result
-from plugins.formats.left_out import LeftOut
 from plugins.formats.listing import Listing, UnreadableFileError, is_mask, list_folder, shown
 from plugins.formats.located import Places, is_address
-from plugins.formats.manifest_line import CLASSIFICATION, DETECTION, LABEL_KEYS, LINE_KEYS, PREFIX, SEGMENTATION, Label, Line, read_line
+from plugins.formats.manifest_line import CLASSIFICATION, SPLITS, Label, Line, read_line
+from plugins.formats.manifest_tags import KEPT, STATE, state_of, tag_text
+from plugins.formats.manifest_write import ManifestWriting
 from plugins.formats.masks import Mask
 from plugins.formats.values import BadValueError, read_class_name
-from plugins.formats.voc import write_label
 from plugins.formats.voc_read import VocContent, parse_xml, read_voc
-from plugins.formats.voc_write import VocFile, write_voc
-from plugins.formats.writing import PictureNames, place_picture, shown_annotations, warn_of_class_order
+from plugins.formats.writing import warn_of_class_order
 
-_SPLITS = {"TRAIN": "train", "EVAL": "val", "TEST": "test", "INFERENCE": "pool"}
-_USAGES = {split: usage for usage, split in _SPLITS.items()}
-_KEPT = "manifest:"
-_STATE = "@sluice:state"
-_MACHINE = "modelarts/"
 _HEAD = re.compile(rb'"source"\s*:')
 _LINE_BYTES = 64 * 1024**2
 _MASK_BYTES = 100 * 1024**2
@@ -56,7 +49,7 @@ class ManifestFormat(Format):
     name: ClassVar[str] = "manifest"
     more_specific_than: ClassVar[frozenset[str]] = frozenset({"voc", "inference-results"})
 
-    def __init__(self, limits: Limits = Limits()) -> None:  # noqa: B008 (frozen)
+    def __init__(self, limits: Limits = Limits()) -> None:
         self._limits = limits
 
     def detect(self, folder: Path) -> str:
@@ -78,7 +71,7 @@ class ManifestFormat(Format):
 
         Addresses are paths below ``folder``: put where it is uploaded to in front of them.
         """
-        writing = _Writing(folder, export)
+        writing = ManifestWriting(folder, export)
         with writing.manifest.open("w", encoding="utf-8", errors="backslashreplace") as opened:
             for sample in samples:
                 opened.write(json.dumps(writing.line(sample), ensure_ascii=False) + "\n")
@@ -155,7 +148,7 @@ class _Reading:
             yield PredictedBy(RESULTS_FOLDER, {"layout": "modelarts"})
         yield from notes
         yield from doubts
-        split = _SPLITS.get(line.usage, "")
+        split = SPLITS.get(line.usage, "")
         yield ImportedImage(
             path, name, annotations, (split,) if split else (), content.size, _marks(line, annotations, content), predictions
         )
@@ -247,152 +240,21 @@ def _label_facts(label: Label) -> dict[str, Any]:
         "hard-coefficient": label.hard_coefficient,
         "creation-time": label.creation_time or None,
         "confidence": label.confidence,
-        f"{_KEPT}id": label.id or None,
+        f"{KEPT}id": label.id or None,
     }
-    others = {f"{_KEPT}{key}": value for key, value in label.others.items()}
+    others = {f"{KEPT}{key}": value for key, value in label.others.items()}
     return {**label.properties, **{key: value for key, value in said.items() if value is not None}, **others}
 
 
 def _marks(line: Line, annotations: tuple[Annotation, ...] | None, content: VocContent) -> Marks:
-    tags = {key: tag_text(value) for key, value in line.properties.items() if key != _STATE}
+    tags = {key: tag_text(value) for key, value in line.properties.items() if key != STATE}
     kept = {"id": line.id or None, "inference-loc": line.inference_loc or None, **line.others}
-    tags |= {f"{_KEPT}{key}": tag_text(value) for key, value in kept.items() if value is not None}
-    state = line.properties.get(_STATE)
+    tags |= {f"{KEPT}{key}": tag_text(value) for key, value in kept.items() if value is not None}
+    state = line.properties.get(STATE)
     return Marks(
-        state=state if state in STATES else _state(annotations),
+        state=state if state in STATES else state_of(annotations),
         hard=line.hard or content.marks.hard,
         hard_coefficient=content.marks.hard_coefficient if line.hard_coefficient is None else line.hard_coefficient,
         hard_reasons=line.hard_reasons or content.marks.hard_reasons,
         tags={**content.marks.tags, **tags},
     )
-
-
-def _state(annotations: tuple[Annotation, ...] | None) -> str:
-    made_by_machine = bool(annotations) and all(one.annotated_by.startswith(_MACHINE) for one in annotations or ())
-    return "to_be_confirmed" if made_by_machine else ""
-
-
-def tag_text(value: Any) -> str:
-    """A value of JSON as the text of a tag: a text as it is unless it reads as JSON itself, everything else as JSON."""
-    return value if isinstance(value, str) and not _is_json(value) else json.dumps(value, ensure_ascii=False)
-
-
-def tag_value(text: str) -> Any:
-    """What ``tag_text`` was given."""
-    return json.loads(text, parse_constant=_no_constant) if _is_json(text) else text
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(name)
-
-
-# ---------------------------------------------------------------------------------------------------------------- writing
-
-
-class _Writing:
-    """The published layout of one version. Making it makes the folders."""
-
-    def __init__(self, folder: Path, export: Export) -> None:
-        identity = hashlib.sha1(export.dataset.encode(), usedforsecurity=False).hexdigest()[:20]
-        self._folder, self._export = folder, export
-        self._base = f"{export.dataset}-{identity}/annotation/{export.version}"
-        self._names = PictureNames()
-        self.left_out = LeftOut()
-        (folder / self._base).mkdir(parents=True)
-        self.manifest = folder / self._base / f"{export.version}.manifest"
-
-    def line(self, sample: Sample) -> dict[str, Any]:
-        """The line of one sample, whose files are written by then. The marks of hard examples are there only when they are asked for."""
-        name = self._names.name(sample)
-        place_picture(sample, self._folder / "images" / name, self._export)
-        line: dict[str, Any] = {"source": f"images/{name}", "sample-type": 0}
-        if usage := _USAGES.get(sample.split):
-            line["usage"] = usage
-        elif sample.split:
-            self.left_out.add("splits", f"the split {sample.split!r} has no usage in a manifest", name)
-        annotations = shown_annotations(sample, self._export, self.left_out)
-        line |= _line_marks(sample.marks, annotations, hard=self._export.hard)
-        if annotations is not None:
-            line["annotation"] = self._labels(sample, name, annotations)
-        return line
-
-    def _labels(self, sample: Sample, name: str, annotations: tuple[Annotation, ...]) -> list[dict[str, Any]]:
-        """One entry per label of the whole picture, and one for the label file of everything drawn in it; an empty file: nothing was found."""
-        labels = [_label_entry(one, hard=self._export.hard) for one in annotations if one.shape == "image"]
-        objects = [one for one in annotations if one.shape != "image"]
-        return [*labels, self._write_file(sample, name, objects)] if objects or not labels else labels
-
-    def _write_file(self, sample: Sample, name: str, objects: list[Annotation]) -> dict[str, Any]:
-        stem = PurePosixPath(name).stem
-        address = f"{self._base}/annotation/{stem}.xml"
-        mask_address = f"{self._base}/segmentationClassRaw/{stem}.png"
-        common = _common(objects)
-        file = VocFile(name, sample.asset, objects, sample.marks, mask_address, "images", self._export.hard, with_marks=False, common=common)
-        text, mask = write_voc(file, self.left_out)
-        write_label(self._folder / address, text.encode())
-        if mask:
-            write_label(self._folder / mask_address, mask)
-        outlined = any(one.segmentation for one in objects)
-        return {
-            "type": PREFIX + (SEGMENTATION if outlined else DETECTION),
-            "annotation-loc": address,
-            "annotation-format": "PASCAL VOC",
-            **common,
-        }
-
-
-def _common(objects: list[Annotation]) -> dict[str, str]:
-    """What all objects of a label file share, and the manifest says once. Where they do not, the file says it of each."""
-    by = {one.annotated_by for one in objects}
-    created = {one.attributes.get("creation-time") for one in objects}
-    common = {"annotated-by": by.pop() if len(by) == 1 else ""}
-    time = created.pop() if len(created) == 1 else None
-    return {**common, "creation-time": time} if isinstance(time, str) and time else common
-
-
-def _label_entry(label: Annotation, *, hard: bool) -> dict[str, Any]:
-    rest = dict(label.attributes)
-    entry: dict[str, Any] = {"type": PREFIX + CLASSIFICATION, "name": label.class_name, "annotated-by": label.annotated_by}
-    marks = {"hard": rest.pop("hard", None), "hard-coefficient": rest.pop("hard-coefficient", None)}
-    if hard:
-        entry |= {key: value for key, value in marks.items() if value is not None}
-    else:
-        rest.pop("hard-reasons", None)
-    confidence = rest.pop("confidence", None) if label.score is None else label.score
-    if confidence is not None:
-        entry["confidence"] = confidence
-    for key, value in list(rest.items()):
-        own_key = key.removeprefix(_KEPT)
-        if key == "creation-time" or (own_key != key and (own_key == "id" or own_key not in LABEL_KEYS)):
-            entry[own_key] = rest.pop(key)
-    return {**entry, "property": rest} if rest else entry
-
-
-def _line_marks(marks: Marks, annotations: tuple[Annotation, ...] | None, *, hard: bool) -> dict[str, Any]:
-    """Strictly typed: ``hard`` is a bool, ``hard-coefficient`` a number, ``hard-reasons`` a text."""
-    line: dict[str, Any] = {}
-    if hard and marks.hard:
-        line["hard"] = True
-    if hard and marks.hard_coefficient is not None:
-        line["hard-coefficient"] = float(marks.hard_coefficient)
-    if hard and marks.hard_reasons:
-        line["hard-reasons"] = "-".join(map(str, marks.hard_reasons))
-    own, kept = _split_tags(marks.tags)
-    if marks.state in ("to_be_confirmed", "labeled") and marks.state != (_state(annotations) or "labeled"):
-        own[_STATE] = marks.state
-    return {**kept, **line, **({"property": own} if own else {})}
-
-
-def _split_tags(tags: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The tags that are properties of the sample, and those that were keys of its line."""
-    own = {key: tag_value(text) for key, text in tags.items() if not key.startswith(_KEPT)}
-    kept = {key.removeprefix(_KEPT): tag_value(text) for key, text in tags.items() if key.startswith(_KEPT)}
-    return own, {key: value for key, value in kept.items() if key not in LINE_KEYS or key in ("id", "inference-loc")}

@@ -19,6 +19,8 @@ from plugins.formats.voc_read import read_reasons
 
 PREFIX = "modelarts/"
 CLASSIFICATION, DETECTION, SEGMENTATION = "image_classification", "object_detection", "image_segmentation"
+#: The split that each usage means.
+SPLITS = {"TRAIN": "train", "EVAL": "val", "TEST": "test", "INFERENCE": "pool"}
 _KINDS = {
     CLASSIFICATION: "image", DETECTION: "image", SEGMENTATION: "image", "text_classification": "text", "text_entity": "text",
     "text_triplet": "text", "audio_classification": "audio", "audio_content": "audio", "audio_segmentation": "audio",
@@ -167,7 +169,7 @@ def _kind(document: Mapping[str, Any], source: str, labels: tuple[Label, ...], d
 
 def _usage(document: Mapping[str, Any], doubts: list[str]) -> str:
     usage = _text(document, "usage", "").upper()
-    if usage not in ("", "TRAIN", "EVAL", "TEST", "INFERENCE"):
+    if usage and usage not in SPLITS:
         doubts.append(f"usage: {usage[:40]!r} is not known")
         return ""
     return usage

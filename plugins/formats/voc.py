@@ -21,7 +21,7 @@ from plugins.formats.listing import Listing, UnreadableFileError, folder_split_o
 from plugins.formats.masks import Mask, OpenMask
 from plugins.formats.voc_read import VocContent, parse_xml, read_voc
 from plugins.formats.voc_write import VocFile, write_voc
-from plugins.formats.writing import PictureNames, is_unlabeled, place_picture, shown_annotations, warn_of_class_order
+from plugins.formats.writing import PictureNames, place_picture, shown_annotations, warn_of_class_order
 
 #: The label file of one picture may be as large as ModelArts allows (modelarts-features MF-11).
 LARGEST_XML_BYTES = 100 * 1024**2
@@ -41,11 +41,6 @@ class VocReading:
     locate: Locate = not_located
     scored: bool = False
     labels: dict[PurePosixPath, VocContent | None] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._masks: dict[str, list[PurePosixPath]] = defaultdict(list)
-        for file in self.listing.with_suffix(".png"):
-            self._masks[file.name].append(file)
 
     def read(self, file: PurePosixPath) -> Iterator[Skip]:
         """Enter what the file says under its picture; gives what is wrong with it."""
@@ -81,9 +76,7 @@ class VocReading:
         return lambda address: Mask(self._mask_bytes(address, file))
 
     def _mask_bytes(self, address: str, near: PurePosixPath) -> bytes:
-        wanted = PurePosixPath(address.replace("\\", "/"))
-        here = _ending_most_alike(self._masks.get(wanted.name, []), wanted)
-        if here is not None:
+        if (here := self.listing.find_file(address, near)) is not None:
             return self.listing.read_bytes(here, _LARGEST_MASK_BYTES)
         try:
             located = self.locate(address)
@@ -95,13 +88,16 @@ class VocReading:
 
     def _numbers(self, file: PurePosixPath, root: Element) -> tuple[Mask | None, list[Skip]]:
         """VOC's own masks: SegmentationObject/<the same name>.png, whose pixels number the objects."""
-        beside = [mask for mask in self._masks.get(f"{file.stem}.png", []) if mask.parent.name.lower() == "segmentationobject"]
-        if not beside or root.find("mask_source") is not None:
+        if root.find("mask_source") is not None:
             return None, []
         try:
-            return Mask(self.listing.read_bytes(_ending_most_alike(beside, file) or beside[0], _LARGEST_MASK_BYTES)), []
+            mask = self.listing.find_file(f"SegmentationObject/{file.stem}.png", file)
+            if mask is None or mask.parent.name.lower() != "segmentationobject":
+                return None, []
+            return Mask(self.listing.read_bytes(mask, _LARGEST_MASK_BYTES)), []
         except UnreadableFileError as error:
-            return None, [Skip(shown(beside[0]), f"{error}; its boxes were kept without their outlines", "mended")]
+            reason = f"its mask in SegmentationObject {error}; its boxes were kept without their outlines"
+            return None, [Skip(shown(file), reason, "mended")]
 
     def _leave_out(self, file: PurePosixPath, reason: str) -> Iterator[Skip]:
         yield Skip(shown(file), reason, "file")
@@ -212,16 +208,6 @@ def _find_picture(listing: Listing, file: PurePosixPath, root: Element) -> tuple
         reason = f"names {shown(other)} as its picture, but was taken for {shown(own)}, which has the same name"
         return own, [Skip(shown(file), reason, "mended")]
     return own or other or file, []
-
-
-def _ending_most_alike(files: list[PurePosixPath], wanted: PurePosixPath) -> PurePosixPath | None:
-    """Of files with the right name, the one whose folders agree best with those of ``wanted``; None when there is none."""
-
-    def agreement(file: PurePosixPath) -> int:
-        pairs = zip(reversed(file.parts), reversed(wanted.parts), strict=False)
-        return next((count for count, (mine, theirs) in enumerate(pairs) if mine != theirs), min(len(file.parts), len(wanted.parts)))
-
-    return max(files, key=agreement, default=None)
 
 
 def _read_splits(listing: Listing) -> tuple[defaultdict[PurePosixPath, tuple[str, ...]], list[Skip]]:

@@ -94,7 +94,9 @@ def _shape(file: VocFile, annotation: Annotation, number: int, painter: MaskPain
         if reason:
             left_out.add("outlines", f"boxes were written without their outlines: {reason}", file.file_name)
     elif rings:
-        left_out.add("outlines", "boxes were written without their outlines: outlines of several polygons have no place in VOC", file.file_name)
+        left_out.add(
+            "outlines", "boxes were written without their outlines: outlines of several polygons have no place in VOC", file.file_name
+        )
     if min(annotation.width, annotation.height) < 1:
         left_out.add("thin_boxes", "boxes thinner than a pixel have no place in VOC", file.file_name)
         return ""
@@ -108,7 +110,9 @@ def _is_ring(ring: Sequence[float]) -> bool:
 def _note_box(file: VocFile, annotation: Annotation, ring: Sequence[float], left_out: LeftOut) -> None:
     box = (annotation.x, annotation.y, annotation.width, annotation.height)
     if any(abs(mine - theirs) > _CLOSE_PX for mine, theirs in zip(box, points_bounds(ring), strict=True)):
-        left_out.add("outline_boxes", "boxes that differ from the bounds of their outline were left out; the outline was written", file.file_name)
+        left_out.add(
+            "outline_boxes", "boxes that differ from the bounds of their outline were left out; the outline was written", file.file_name
+        )
 
 
 def _box(annotation: Annotation) -> str:

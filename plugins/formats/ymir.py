@@ -103,7 +103,9 @@ class YmirFormat(Format):
 
 
 def _index(listing: Listing) -> PurePosixPath | None:
-    return next((file for file in listing.files if len(file.parts) == 1 and file.name.lower() in _INDEXES and first_row(listing, file)), None)
+    return next(
+        (file for file in listing.files if len(file.parts) == 1 and file.name.lower() in _INDEXES and first_row(listing, file)), None
+    )
 
 
 def _trees(listing: Listing) -> list[_Tree]:
@@ -194,9 +196,7 @@ def _read_tree(listing: Listing, tree: _Tree, model: str, locate: Locate, class_
         yield ImportedImage(target, shown(picture), annotations, (split,) if split else (), size or other_size, marks, predictions)
 
 
-def _read_side(
-    listing: Listing, tree: _Tree, side: PurePosixPath | None, said: _Said, locate: Locate, *, scored: bool
-) -> Iterator[Skip]:
+def _read_side(listing: Listing, tree: _Tree, side: PurePosixPath | None, said: _Said, locate: Locate, *, scored: bool) -> Iterator[Skip]:
     """From ``coco-annotations.json`` where it is there, else from one VOC file per picture."""
     if side is None:
         return
@@ -341,7 +341,9 @@ class _Side:
                     part.seek(0)
                     file.writelines(part)
                 file.write("]")
-            file.write(f',\n"licenses": [{{"id": 1, "name": "", "url": ""}}],\n"categories": {json.dumps(categories, ensure_ascii=False)}}}\n')
+            file.write(
+                f',\n"licenses": [{{"id": 1, "name": "", "url": ""}}],\n"categories": {json.dumps(categories, ensure_ascii=False)}}}\n'
+            )
 
 
 def _plain(value: float) -> float | int:

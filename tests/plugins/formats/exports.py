@@ -106,7 +106,9 @@ def _points(least: int, most: int) -> st.SearchStrategy[list[float]]:
 
 
 def _shape(shape: str, points: st.SearchStrategy[list[float]]) -> st.SearchStrategy[Annotation]:
-    return st.builds(lambda name, found, more: drawn(name, shape, found, **more), st.sampled_from(CLASSES), points, st.fixed_dictionaries(facts))
+    return st.builds(
+        lambda name, found, more: drawn(name, shape, found, **more), st.sampled_from(CLASSES), points, st.fixed_dictionaries(facts)
+    )
 
 
 circles = st.tuples(st.floats(0, WIDTH), st.floats(0, HEIGHT), st.floats(0.5, 40)).map(list)

@@ -116,7 +116,11 @@ def test_a_row_whose_files_are_not_there_is_named(folder: Path, make_picture: Ma
 
 
 @settings(max_examples=40)
-@given(drawn=st.lists(st.lists(exports.boxes(whole=True, quality=st.floats(0, 1), angle=st.floats(-3, 3)), max_size=4).map(tuple), min_size=1, max_size=3))
+@given(
+    drawn=st.lists(
+        st.lists(exports.boxes(whole=True, quality=st.floats(0, 1), angle=st.floats(-3, 3)), max_size=4).map(tuple), min_size=1, max_size=3
+    )
+)
 def test_what_is_written_reads_back_equal(drawn: list[tuple[Annotation, ...]], tmp_path_factory: pytest.TempPathFactory) -> None:
     aside = tmp_path_factory.mktemp("samples")
     splits = ("train", "val", "pool")

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from contracts.dataset import Annotation, Marks, Sample
 from contracts.seams import Export, ImportedImage
-from plugins.formats.manifest import Limits, ManifestFormat, tag_text, tag_value
+from plugins.formats.manifest import Limits, ManifestFormat
 from plugins.formats.manifest_line import read_line
+from plugins.formats.manifest_tags import tag_text, tag_value
 from plugins.formats.values import BadValueError
 from plugins.formats.voc_strict import check_strict
 from tests.conformance.format import FormatConformance, images, skips
@@ -234,9 +235,8 @@ def _same(image: ImportedImage, sample: Sample) -> None:
         assert image.marks.state == sample.marks.state
 
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=5
-)  # fmt: skip
+leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+json_values = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=5)
 
 
 @given(json_values)
@@ -271,7 +271,15 @@ def test_the_published_layout_is_that_of_modelarts(tmp_path: Path) -> None:
         "annotation-format": "PASCAL VOC",
         "annotated-by": "",
     }
-    assert first == {"source": "images/a.png", "sample-type": 0, "usage": "TRAIN", "hard": True, "hard-coefficient": 1.0, "hard-reasons": "1-20-2", "annotation": [label]}  # fmt: skip
+    assert first == {
+        "source": "images/a.png",
+        "sample-type": 0,
+        "usage": "TRAIN",
+        "hard": True,
+        "hard-coefficient": 1.0,
+        "hard-reasons": "1-20-2",
+        "annotation": [label],
+    }
     assert type(first["hard"]) is bool
     assert type(first["hard-coefficient"]) is float
     assert second["annotation"] == [{"type": "modelarts/image_classification", "name": "cat", "annotated-by": "human"}]
@@ -295,7 +303,9 @@ def test_without_the_switch_neither_manifest_nor_label_files_speak_of_hard_examp
 
 def test_keys_that_nobody_described_survive_a_round_trip(folder: Path, make_picture: MakePicture, write: Write, tmp_path: Path) -> None:
     make_picture("1.jpg")
-    line = classification("1.jpg", "cat", source_type="obs", source_map={"a": [1]}, id="0162", property={"@modelarts:data_checked": True, "n": "1"})
+    line = classification(
+        "1.jpg", "cat", source_type="obs", source_map={"a": [1]}, id="0162", property={"@modelarts:data_checked": True, "n": "1"}
+    )
     line["annotation"][0] |= {"annotation_property": {"x": None}, "id": "7", "property": {"color": "white", "kind": "Persian cat"}}
     write("a.manifest", lines(line))
     (image,), _ = read(folder)
@@ -305,7 +315,9 @@ def test_keys_that_nobody_described_survive_a_round_trip(folder: Path, make_pict
     ManifestFormat().write(target, [sample], Export("animals", "V001", ("cat",)))
     (manifest,) = target.rglob("*.manifest")
     again = json.loads(manifest.read_text())
-    assert {key: again[key] for key in line if key not in ("source", "annotation")} == {k: v for k, v in line.items() if k not in ("source", "annotation")}
+    assert {key: again[key] for key in line if key not in ("source", "annotation")} == {
+        k: v for k, v in line.items() if k not in ("source", "annotation")
+    }
     assert again["annotation"] == [{**line["annotation"][0], "annotated-by": "human"}]
 
 

@@ -243,7 +243,10 @@ def test_a_broken_mask_costs_the_outline_and_is_named(folder: Path, make_picture
 
 def test_a_mask_of_giant_size_is_refused_before_it_is_decoded(folder: Path, make_picture: MakePicture, write: Write) -> None:
     make_picture("1.jpg")
-    write("1.xml", "<annotation><object><name>cat</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>5</xmax><ymax>5</ymax></bndbox></object></annotation>")
+    write(
+        "1.xml",
+        "<annotation><object><name>cat</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>5</xmax><ymax>5</ymax></bndbox></object></annotation>",
+    )
     write("SegmentationObject/1.png", giant_png())
     found = list(VocFormat().read(folder))
     assert "more than are read" in skips(found)[0].reason

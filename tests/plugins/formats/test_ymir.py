@@ -152,10 +152,14 @@ def test_aliases_in_meta_yaml_are_read_as_pyyaml_writes_them(folder: Path, make_
     assert (model.model, model.facts["model"]["class_names"]) == ("m", ["cat"])
 
 
-BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(f"{c}: &{c} [{', '.join(['*' + p] * 10)}]\n" for p, c in zip("abcdefg", "bcdefgh", strict=True))
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{c}: &{c} [{', '.join(['*' + p] * 10)}]\n" for p, c in zip("abcdefg", "bcdefgh", strict=True)
+)
 
 
-@pytest.mark.parametrize("meta", [BOMB, "a: &a {x: 1}\nb: {<<: *a}\n", "a: &a [*a]\n", "[" * 3000, "a: !!python/object:os.system {}", "- 1", "\x00"])
+@pytest.mark.parametrize(
+    "meta", [BOMB, "a: &a {x: 1}\nb: {<<: *a}\n", "a: &a [*a]\n", "[" * 3000, "a: !!python/object:os.system {}", "- 1", "\x00"]
+)
 def test_a_broken_meta_yaml_costs_no_prediction(folder: Path, make_picture: MakePicture, write: Write, meta: str) -> None:
     make_picture("images/1.jpg")
     write("pred/1.xml", xml("dog", "<confidence>0.75</confidence>"))
@@ -170,7 +174,9 @@ scored = st.lists(exports.boxes(score=st.floats(0, 1), annotated_by=st.just("tin
 
 
 @settings(max_examples=40)
-@given(drawn=st.lists(st.tuples(st.lists(exports.shapes, max_size=3).map(tuple), scored | st.none(), exports.marks), min_size=1, max_size=3))
+@given(
+    drawn=st.lists(st.tuples(st.lists(exports.shapes, max_size=3).map(tuple), scored | st.none(), exports.marks), min_size=1, max_size=3)
+)
 def test_what_is_written_reads_back_equal(drawn: list[tuple[Any, ...]], tmp_path_factory: pytest.TempPathFactory) -> None:
     aside = tmp_path_factory.mktemp("samples")
     kept = [tuple(one for one in annotations if not one.segmentation) for annotations, _, _ in drawn]
@@ -193,7 +199,11 @@ def test_with_an_outline_ground_truth_is_one_coco_file(tmp_path: Path) -> None:
         Annotation("cat", 1.5, 2.25, 10, 8, segmentation=[[1.5, 2, 11, 2, 11, 10], [2.0, 3, 4, 3, 4, 5]]),
         Annotation("cat", 1, 2, 3, 4),
     )
-    samples = [make_sample(tmp_path, 1, annotations=drawn), make_sample(tmp_path, 2), make_sample(tmp_path, 3, marks=Marks(state="unlabeled"))]
+    samples = [
+        make_sample(tmp_path, 1, annotations=drawn),
+        make_sample(tmp_path, 2),
+        make_sample(tmp_path, 3, marks=Marks(state="unlabeled")),
+    ]
     target = tmp_path / "target"
     target.mkdir()
     assert YmirFormat().write(target, samples, Export("cells", "V001", ("dog", "cat"))) == []

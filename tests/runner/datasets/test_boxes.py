@@ -70,7 +70,10 @@ def test_points_and_lines_need_no_area(drawn: Annotation) -> None:
 def test_a_label_of_the_whole_picture_gets_the_picture_as_its_box() -> None:
     label = Annotation(" Cat", 0, 0, 0, 0, shape="image")
     checked = check_boxes("a.jpg", [label, label, Annotation("cat", 0, 0, 100, 80)], 100, 80)
-    assert [(one.class_name, one.shape, one.width, one.height) for one in checked.kept] == [("cat", "image", 100, 80), ("cat", "box", 100, 80)]
+    assert [(one.class_name, one.shape, one.width, one.height) for one in checked.kept] == [
+        ("cat", "image", 100, 80),
+        ("cat", "box", 100, 80),
+    ]
     assert [note.place for note in checked.notes] == ["a.jpg#box 2"]
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from contracts.errors import DatasetError
-from contracts.seams import Format, Found, Locate, not_located
+from contracts.seams import Export, Format, Found, Locate, not_located
 from plugins.formats.ark import ArkFormat
 from plugins.formats.coco import CocoFormat
 from plugins.formats.images import ImagesFormat
@@ -22,7 +22,6 @@ from plugins.formats.yolo import YoloFormat
 from runner.chosen_format import most_specific
 from runner.datasets import choose_format
 from tests.conformance.format import CLASSES, make_samples
-from contracts.seams import Export
 
 FORMATS = {
     plugin.name: plugin()
@@ -65,9 +64,19 @@ def _make(folder: Path, files: dict[str, str]) -> Path:
         (["images/1.png", "gt/1.txt"], "ark", "ymir"),
     ],
 )
-def test_the_most_specific_format_is_meant_and_what_else_was_seen_is_said(tmp_path: Path, files: list[str], expected: str, also: str) -> None:
+def test_the_most_specific_format_is_meant_and_what_else_was_seen_is_said(
+    tmp_path: Path, files: list[str], expected: str, also: str
+) -> None:
     rows = "0 0.5 0.5 0.1 0.1\n" if expected == "yolo" else "0, 1, 1, 5, 5, -1.0, 0.0\n"
-    contents = {".xml": XML, ".json": COCO, ".manifest": LINE, ".txt": rows, ".tsv": "store/1.png\tannotations/1.txt\n", ".png": "", ".yaml": "a: 1"}
+    contents = {
+        ".xml": XML,
+        ".json": COCO,
+        ".manifest": LINE,
+        ".txt": rows,
+        ".tsv": "store/1.png\tannotations/1.txt\n",
+        ".png": "",
+        ".yaml": "a: 1",
+    }
     contents[".tsv"] = "store/1.png\n" if expected == "ymir" else contents[".tsv"]
     folder = _make(tmp_path, {name: RESULT if name.endswith("_result.txt") else contents[Path(name).suffix] for name in files})
     chosen, why = choose_format(folder, FORMATS)
@@ -75,7 +84,9 @@ def test_the_most_specific_format_is_meant_and_what_else_was_seen_is_said(tmp_pa
     assert ("less specific: " + also in why) if also else ("less specific" not in why)
 
 
-@pytest.mark.parametrize("files", [{"1.png": "", "1.xml": XML, "all.json": COCO}, {"images/1.png": "", "gt/1.xml": XML, "images/1.txt": "0 0.5 0.5 0.1 0.1"}])
+@pytest.mark.parametrize(
+    "files", [{"1.png": "", "1.xml": XML, "all.json": COCO}, {"images/1.png": "", "gt/1.xml": XML, "images/1.txt": "0 0.5 0.5 0.1 0.1"}]
+)
 def test_formats_of_which_none_is_more_specific_are_all_named(tmp_path: Path, files: dict[str, str]) -> None:
     with pytest.raises(DatasetError, match="fits several formats") as raised:
         choose_format(_make(tmp_path, files), FORMATS)
