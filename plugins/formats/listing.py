@@ -78,6 +78,7 @@ class Listing:
     def __post_init__(self) -> None:
         self.pictures = [path for path in self.files if self._looks_like_picture(path)]
         self._files_by_name: dict[str, list[PurePosixPath]] | None = None
+        self._file_set: frozenset[PurePosixPath] | None = None
         self.index()
 
     def index(self) -> None:
@@ -95,7 +96,8 @@ class Listing:
     def part(self, files: Iterable[PurePosixPath], pictures: Iterable[PurePosixPath]) -> Listing:
         """The same folder with these files and pictures alone."""
         other = copy(self)
-        other.files, other.pictures, other._files_by_name = list(files), list(pictures), None
+        other.files, other.pictures = list(files), list(pictures)
+        other._files_by_name, other._file_set = None, None
         other.index()
         return other
 
@@ -117,14 +119,21 @@ class Listing:
             candidates = self._by_stem.get(path.stem.lower())
         return _best(candidates or [], path, near)
 
-    def find_file(self, wanted: str, near: PurePosixPath) -> PurePosixPath | None:
-        """The file of exactly that name, chosen as ``find_picture`` chooses."""
+    def find_file(self, wanted: str, near: PurePosixPath, fits: Callable[[PurePosixPath], bool] = lambda _: True) -> PurePosixPath | None:
+        """The file of exactly that name that ``fits``, chosen as ``find_picture`` chooses."""
         if self._files_by_name is None:
             self._files_by_name = defaultdict(list)
             for file in self.files:
                 self._files_by_name[file.name.lower()].append(file)
         path = PurePosixPath(wanted.strip().replace("\\", "/"))
-        return _best(self._files_by_name.get(path.name.lower(), []), path, near)
+        return _best(filter(fits, self._files_by_name.get(path.name.lower(), [])), path, near)
+
+    @property
+    def file_set(self) -> frozenset[PurePosixPath]:
+        """All files, to ask whether one is there."""
+        if self._file_set is None:
+            self._file_set = frozenset(self.files)
+        return self._file_set
 
     def pictures_with_stem(self, stem: str) -> list[PurePosixPath]:
         return self._by_stem.get(stem.lower(), [])

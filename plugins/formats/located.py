@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
@@ -10,7 +10,13 @@ from contracts.errors import DatasetError, UnavailableError
 from contracts.seams import Locate
 from plugins.formats.listing import Listing, UnreadableFileError
 
+Fits = Callable[[PurePosixPath], bool]
 _SCHEMES = ("s3", "obs", "http", "https", "file")
+
+
+def any_file(path: PurePosixPath) -> bool:  # noqa: ARG001 - asked of every file
+    """Whatever has the right name."""
+    return True
 
 
 class Places:
@@ -22,23 +28,25 @@ class Places:
 
     def __init__(self, listing: Listing, near: PurePosixPath, locate: Locate) -> None:
         self._listing, self._near, self._locate = listing, near, locate
-        self._files = frozenset(listing.files)
 
-    def here(self, address: str) -> PurePosixPath | None:
-        """The file in the folder that the address means, or None. Raises ``UnreadableFileError`` when several fit equally well."""
+    def here(self, address: str, fits: Fits = any_file) -> PurePosixPath | None:
+        """The file in the folder that the address means, or None. One that only its name speaks for must be one that ``fits``.
+
+        Raises ``UnreadableFileError`` when several fit equally well.
+        """
         wanted = address.strip().replace("\\", "/")
         texts = (wanted, unquote(wanted)) if "%" in wanted else (wanted,)
         for text in texts:
-            if found := next((path for path in self._candidates(text) if path in self._files), None):
+            if found := next((path for path in self._candidates(text) if path in self._listing.file_set), None):
                 return found
         for text in texts:
-            if found := self._listing.find_file(text, self._near):
+            if found := self._listing.find_file(text, self._near, fits):
                 return found
         return None
 
-    def fetch(self, address: str) -> Path:
+    def fetch(self, address: str, fits: Fits = any_file) -> Path:
         """The file on this machine, fetched when it is not in the folder. Raises ``UnreadableFileError``."""
-        if found := self.here(address):
+        if found := self.here(address, fits):
             return self._listing.host(found)
         try:
             return self._locate(address)
@@ -47,9 +55,9 @@ class Places:
         except UnavailableError as error:
             raise UnreadableFileError(f"cannot be fetched: {error.message}") from error
 
-    def read(self, address: str, limit_bytes: int) -> bytes:
+    def read(self, address: str, limit_bytes: int, fits: Fits = any_file) -> bytes:
         """The content of the file. Raises ``UnreadableFileError``, also when it is larger than the limit."""
-        path = self.fetch(address)
+        path = self.fetch(address, fits)
         return Listing(path.parent).read_bytes(PurePosixPath(path.name), limit_bytes)
 
     def _candidates(self, text: str) -> Iterator[PurePosixPath]:

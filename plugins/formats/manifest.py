@@ -156,7 +156,7 @@ class _Reading:
     def _picture(self, source: str) -> tuple[Path | str, str]:
         """The file in the folder, else the address for the importer to fetch; with the name for people."""
         try:
-            found = self._places.here(source)
+            found = self._places.here(source, lambda path: not is_mask(path))
         except UnreadableFileError as error:
             if not is_address(source):
                 raise BadValueError(f"source: {error}") from error
@@ -200,7 +200,7 @@ class _Reading:
         return read_voc(root, f"{place}#{shown(PurePosixPath(address).name)}", open_mask=self._open_mask)
 
     def _open_mask(self, address: str) -> Mask:
-        return Mask(self._places.read(address, _MASK_BYTES))
+        return Mask(self._places.read(address, _MASK_BYTES, is_mask))
 
     def _predictions(self, place: str, line: Line) -> tuple[tuple[Annotation, ...] | None, list[Skip]]:
         """What the file at ``inference-loc`` found; the address itself stays a tag of the picture."""

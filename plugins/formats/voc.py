@@ -13,11 +13,11 @@ from typing import Any, ClassVar, TextIO
 from xml.etree.ElementTree import Element
 
 from contracts.dataset import Sample
-from contracts.errors import DatasetError, UnavailableError
 from contracts.job import JobWarning
 from contracts.seams import Export, Format, Found, ImportedImage, Locate, Skip, not_located
 from plugins.formats.left_out import LeftOut
 from plugins.formats.listing import Listing, UnreadableFileError, folder_split_of, is_mask, list_folder, shown
+from plugins.formats.located import Places
 from plugins.formats.masks import Mask, OpenMask
 from plugins.formats.voc_read import VocContent, parse_xml, read_voc
 from plugins.formats.voc_write import VocFile, write_voc
@@ -73,18 +73,7 @@ class VocReading:
 
     def mask_opener(self, file: PurePosixPath) -> OpenMask:
         """Opens the mask that ``file`` names: the one in the folder whose path ends alike, else the one at that address."""
-        return lambda address: Mask(self._mask_bytes(address, file))
-
-    def _mask_bytes(self, address: str, near: PurePosixPath) -> bytes:
-        if (here := self.listing.find_file(address, near)) is not None:
-            return self.listing.read_bytes(here, _LARGEST_MASK_BYTES)
-        try:
-            located = self.locate(address)
-        except DatasetError as error:
-            raise UnreadableFileError(f"is not there: {error.message}") from error
-        except UnavailableError as error:
-            raise UnreadableFileError(f"cannot be fetched: {error.message}") from error
-        return Listing(located.parent).read_bytes(PurePosixPath(located.name), _LARGEST_MASK_BYTES)
+        return lambda address: Mask(Places(self.listing, file, self.locate).read(address, _LARGEST_MASK_BYTES, is_mask))
 
     def _numbers(self, file: PurePosixPath, root: Element) -> tuple[Mask | None, list[Skip]]:
         """VOC's own masks: SegmentationObject/<the same name>.png, whose pixels number the objects."""

@@ -333,3 +333,19 @@ def test_a_tag_cannot_take_the_place_of_a_described_key(tmp_path: Path) -> None:
 def test_a_label_that_is_no_object_is_refused() -> None:
     with pytest.raises(BadValueError, match=r"annotation\[1\]: is not an object"):
         read_line('{"source": "a.jpg", "annotation": [{"type": "image_classification", "name": "x"}, 3]}')
+
+
+def test_a_mask_is_not_taken_for_the_picture_of_its_name_nor_the_picture_for_its_mask(tmp_path: Path) -> None:
+    drawn = (Annotation("cat", 2, 2, 10, 8, segmentation=mask((2, 2, 12, 10))),)
+    target = tmp_path / "target"
+    target.mkdir()
+    ManifestFormat().write(target, [make_sample(tmp_path, 1, annotations=drawn)], Export("animals", "V001", ("cat",)))
+    (picture,) = (target / "images").iterdir()
+    away = picture.rename(tmp_path / "away.png")
+    assert [skip.reason for skip in skips(ManifestFormat().read(target))] == ["source: there is no picture images/img_1.png"]
+    away.rename(picture)
+    (png,) = target.rglob("segmentationClassRaw/*.png")
+    png.unlink()
+    found = list(ManifestFormat().read(target))
+    assert [(box.x, box.segmentation) for box in images(found)[0].annotations or ()] == [(2, None)]
+    assert ["its mask" in skip.reason for skip in skips(found)] == [True]
