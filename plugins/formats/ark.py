@@ -20,7 +20,7 @@ from plugins.formats.left_out import LeftOut
 from plugins.formats.listing import Listing, UnreadableFileError, folder_split_of, list_folder, shown
 from plugins.formats.located import Places
 from plugins.formats.safe_yaml import read_yaml
-from plugins.formats.values import BadValueError, exact_sum, read_class_name, read_number
+from plugins.formats.values import BadValueError, read_class_name, read_number
 from plugins.formats.writing import PictureNames, place_picture, shown_annotations
 
 _LARGEST_TEXT_BYTES = 100 * 1024**2
@@ -203,8 +203,7 @@ def _read_row(line: str, names: _Names) -> Annotation:
     x1, y1, x2, y2 = (read_number(text, name) for text, name in zip(columns[1:5], ("xmin", "ymin", "xmax", "ymax"), strict=True))
     quality = read_number(columns[5], "box_quality") if len(columns) > 5 else -1.0
     angle = read_number(columns[6], "rotate_angle") if len(columns) > 6 else 0.0
-    width, height = (float(exact_sum(exact_sum(last, -first), 1)) for first, last in ((x1, x2), (y1, y2)))
-    return Annotation(names.of(int(index)), x1, y1, width, height, quality=quality, angle=angle)
+    return Annotation(names.of(int(index)), x1, y1, x2 - x1 + 1, y2 - y1 + 1, quality=quality, angle=angle)
 
 
 # ---------------------------------------------------------------------------------------------------------------- writing
