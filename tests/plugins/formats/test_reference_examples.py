@@ -45,8 +45,8 @@ def without_loss(found: list[Found]) -> list[Any]:
 def test_1_7_a_detection_line_with_hard_values_as_text(folder: Path, make_picture: MakePicture, write: Write) -> None:
     make_picture("Data/x.jpg", (500, 400))
     write("Data/x.xml", voc(BOX))
-    line = """{"source":"/tmp/work/images/x.jpg","hard":"True","hard-reasons":"0","hard-coefficient":"1.0",
-      "annotation":[{"annotation-loc":"/tmp/work/annotations/x.xml","type":"modelarts/object_detection",
+    line = """{"source":"/tmp/task/images/x.jpg","hard":"True","hard-reasons":"0","hard-coefficient":"1.0",
+      "annotation":[{"annotation-loc":"/tmp/task/annotations/x.xml","type":"modelarts/object_detection",
                      "annotation-format":"PASCAL VOC","annotated-by":"modelarts/hard_example_algo"}]}"""
     write("output.manifest", line.replace("\n", ""))
     (image,) = without_loss(list(ManifestFormat().read(folder)))
