@@ -25,6 +25,7 @@ _LARGEST_XML_BYTES = 16 * 1024**2
 _LARGEST_LIST_BYTES = 256 * 1024**2
 _SPLITS = ("train", "val", "test", "pool")
 _DECLARATION = re.compile(rb"""\s*<\?xml[^>]*encoding=["'](?P<encoding>[\w-]{1,40})["'][^>]*\?>""")
+_ROOT = re.compile(rb"<annotation[\s>]")  # not <annotations>, which is CVAT's
 _CHINESE = (b"gb2312", b"gbk", b"gb18030")
 
 
@@ -45,7 +46,7 @@ class VocFormat(Format):
     def detect(self, folder: Path) -> str:
         listing = list_folder(folder)
         files = listing.with_suffix(".xml")
-        known = [path for path in files[:50] if b"<annotation" in listing.head(path)]
+        known = [path for path in files[:50] if _ROOT.search(listing.head(path))]
         return f"{len(files)} XML files with <annotation>, such as {shown(str(known[0]))}" if known else ""
 
     def read(self, folder: Path, locate: Locate = not_located) -> Iterator[Found]:  # noqa: ARG002 - it names no addresses
