@@ -191,6 +191,23 @@ class RemoteRunner(Connection):
     def get_dataset(self, reference: str, *, report: bool = True) -> dict[str, Any]:
         return _dict(self._ask("GetDataset", pb.GetDatasetRequest, reference=reference, report=report))
 
+    def export_dataset(
+        self,
+        reference: str,
+        target: Path,
+        *,
+        format: str,  # noqa: A002 - the word of the domain
+        split: str = "",
+        hard: bool = False,
+        link: bool = False,
+        pictures: bool = True,
+        on_progress: Count = lambda _, __: None,
+    ) -> dict[str, Any]:
+        what = {"reference": reference, "target": target, "format": format, "split": split}
+        how = {"hard": hard, "link": link, "pictures": pictures}
+        exported = self._long("ExportDataset", pb.ExportDatasetRequest, on_progress, **what, **how)
+        return {**exported, "target": str(target)}  # as it was asked for, not as the service names it
+
     # --------------------------------------------------------------------------------------------------------------- models
 
     def list_models(self) -> list[dict[str, Any]]:

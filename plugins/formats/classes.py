@@ -82,7 +82,7 @@ class ClassFoldersFormat(Format):
             if len(labels) > 1:
                 losses.note("labels", "further labels of pictures, as a picture lies in one folder only", len(labels) - 1)
             place = top / self._folder(labels[0], losses) if labels else top
-            if not labels and not is_unlabeled(sample):
+            if not labels and not sample.annotations and not is_unlabeled(sample):
                 losses.note("nothing")
             place_picture(sample, folder / place / names.name(sample), export)
         return losses.warnings()
@@ -157,13 +157,13 @@ class ClassTextFormat(Format):
         return tuple(labels.values())
 
     def write(self, folder: Path, samples: Iterable[Sample], export: Export) -> list[JobWarning]:
-        """``<split>/x.jpg`` with ``<split>/x.txt``."""
+        """``<split>/x.jpg`` with ``<split>/x.txt``; none for a picture of which only boxes are known."""
         losses, names = Losses("class-text"), PictureNames()
         for sample in samples:
             labels = _labels(sample, export, losses)
             target = folder / (sample.split or "pictures") / names.name(sample)
             place_picture(sample, target, export)
-            if labels or not is_unlabeled(sample):
+            if labels or not (sample.annotations or is_unlabeled(sample)):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.with_suffix(".txt").write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
         return losses.warnings()

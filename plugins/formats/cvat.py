@@ -244,10 +244,10 @@ class _Shapes:
             raise BadValueError(f"<{shown(tag)[:40]}> is not read")
         return readers[tag](shape, read_class_name(shape.get("label"))) or ""
 
-    def _add(self, shape: Element, name: str, bounds: tuple[float, float, float, float], more: Mapping[str, Any] = {}, **said: Any) -> None:  # noqa: B006
-        author = (shape.get("source") or "").strip()[:200]
+    def _add(self, element: Element, name: str, bounds: tuple[float, ...], more: Mapping[str, Any] | None = None, **said: Any) -> None:
+        author = (element.get("source") or "").strip()[:200]
         author = {"manual": "human"}.get(author, author) if author.isprintable() else ""
-        self._boxes.append(Annotation(name, *bounds, attributes={**_attributes(shape), **more}, annotated_by=author, **said))
+        self._boxes.append(Annotation(name, *bounds, attributes={**_attributes(element), **(more or {})}, annotated_by=author, **said))
 
     def _box(self, shape: Element, name: str) -> None:
         left, top, right, bottom = (read_number(shape.get(side), f"{name}: {side}") for side in ("xtl", "ytl", "xbr", "ybr"))
@@ -306,7 +306,7 @@ class _Shapes:
             raise BadValueError(f"{name}: the masks of one image have more than {_MOST_MASK_PIXELS:,} pixels")
         runs = [int(read_number(run, f"{name}: a run of the mask")) for run in (shape.get("rle") or "").split(",")]
         mask = mask_of(pixels_of(runs, width * height), (x, y, width, height), self._size)
-        self._add(shape, name, tuple(map(float, mask_bounds(mask))), segmentation=mask)  # type: ignore[arg-type]
+        self._add(shape, name, tuple(map(float, mask_bounds(mask))), segmentation=mask)
 
     def _tag(self, shape: Element, name: str) -> None:
         self._add(shape, name, (0.0, 0.0, 0.0, 0.0), shape="image")

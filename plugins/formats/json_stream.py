@@ -133,7 +133,7 @@ class JsonFile:
                     raise self._broken(error) from error
                 self._more()
                 continue
-            if end < len(self._text) or self._ended:
+            if self._ended or not self._may_go_on(end):
                 break
             self._more()
         start = self._base + self._at
@@ -142,6 +142,10 @@ class JsonFile:
             value = value if text.isascii() else json.loads(text.encode("latin-1").decode("utf-8"))
         self._at = end
         return value, start, self._base + end
+
+    def _may_go_on(self, end: int) -> bool:
+        """Whether what ends here may be the beginning of a longer number: ``0`` of ``0.5``, or ``1`` of ``1e5``."""
+        return end == len(self._text) or (self._text[end] in ".eE+-" and end > len(self._text) - _LITERAL_LENGTH)
 
     def _may_be_cut(self, error: ValueError) -> bool:
         if not isinstance(error, json.JSONDecodeError):

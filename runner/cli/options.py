@@ -91,6 +91,7 @@ class PlacePath(click.Path):
 EXISTING_PATH = PlacePath(exists=True, path_type=Path)
 EXISTING_FOLDER = PlacePath(exists=True, file_okay=False, path_type=Path)
 NEW_FILE = PlacePath(dir_okay=False, path_type=Path)
+NEW_PLACE = PlacePath(path_type=Path)
 
 
 def stack(*decorators: Callable[[F], F]) -> Callable[[F], F]:

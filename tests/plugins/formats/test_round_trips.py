@@ -58,7 +58,7 @@ KINDS: dict[str, tuple[Format, st.SearchStrategy[Annotation], float]] = {
 def test_annotations_and_splits_read_back_equal_and_nothing_is_said_to_be_lost(kind: str) -> None:
     format_, strategy, precision_px = KINDS[kind]
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(st.lists(st.tuples(annotation_lists(strategy), SPLITS), min_size=1, max_size=4))
     def check(content: list[tuple[list[Annotation], str]]) -> None:
         with tempfile.TemporaryDirectory() as folder:
