@@ -230,4 +230,3 @@ def _pack(folder: Path, file: Path) -> None:
 
 def _files(folder: Path) -> Iterable[Path]:
     return (path for path in folder.rglob("*") if path.is_file())
-

@@ -29,7 +29,7 @@ _LARGEST_JSON_BYTES = 16 * 1024**3
 _HEAD_BYTES = 64 * 1024
 _WHOLE_BYTES = 8 * 1024**2
 _KEYS = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')
-_RESULTS = re.compile(rb'(\xef\xbb\xbf)?\s*\[\s*\{')
+_RESULTS = re.compile(rb"(\xef\xbb\xbf)?\s*\[\s*\{")
 _RESULT_KEYS = (b'"image_id"', b'"category_id"', b'"score"')
 #: Other tasks of the COCO challenges, whose files lie beside instances_*.json and speak of the same pictures.
 _OTHER_TASKS = ("captions", "person_keypoints", "panoptic", "stuff")
@@ -343,7 +343,7 @@ class _Document:
         seen: set[str] = set()
         with JsonFile(self._listing, self.file, _LARGEST_JSON_BYTES) as document:
             for piece in document.pieces():
-                if piece.index < 0:
+                if piece.number < 0:
                     seen.add(piece.key) if piece.value is None else None
                 elif handler := handlers.get(piece.key):
                     handler(piece)
@@ -367,7 +367,7 @@ class _Document:
             if key in self.classes:
                 raise BadValueError(f"the id {key} is there twice; {name} was left out")
         except BadValueError as error:
-            self.notes.append(Skip(f"{self._place}#categories[{piece.index}]", str(error), "file"))
+            self.notes.append(Skip(f"{self._place}#categories[{piece.number}]", str(error), "file"))
             return
         self.classes[key] = name
         self._counts["class keypoints"] += bool(piece.value.get("keypoints") or piece.value.get("skeleton"))
@@ -377,7 +377,7 @@ class _Document:
             self.class_attributes.setdefault(name, kept)
 
     def _image(self, piece: Piece) -> None:
-        place = f"{self._place}#images[{piece.index}]"
+        place = f"{self._place}#images[{piece.number}]"
         try:
             key, name = _key(_field(piece.value, "id")), _field(piece.value, "file_name")
             if not isinstance(name, str) or not name.strip():
@@ -403,7 +403,7 @@ class _Document:
             self._counts["boxes"] += "bbox" in piece.value or "segmentation" in piece.value
         except BadValueError as error:
             word = "" if piece.key == "" else "annotations"
-            self.notes.append(Skip(f"{self._place}#{word}[{piece.index}]", str(error), "box"))
+            self.notes.append(Skip(f"{self._place}#{word}[{piece.number}]", str(error), "box"))
         self.keys.append(key)
         self._places.extend((piece.start, piece.end))
 

@@ -247,7 +247,9 @@ class _Shapes:
     def _add(self, element: Element, name: str, bounds: tuple[float, ...], more: Mapping[str, Any] | None = None, **said: Any) -> None:
         author = (element.get("source") or "").strip()[:200]
         author = {"manual": "human"}.get(author, author) if author.isprintable() else ""
-        self._boxes.append(Annotation(name, *bounds, attributes={**_attributes(element), **(more or {})}, annotated_by=author, **said))
+        x, y, width, height = bounds
+        said |= {"attributes": {**_attributes(element), **(more or {})}, "annotated_by": author}
+        self._boxes.append(Annotation(name, x, y, width, height, **said))
 
     def _box(self, shape: Element, name: str) -> None:
         left, top, right, bottom = (read_number(shape.get(side), f"{name}: {side}") for side in ("xtl", "ytl", "xbr", "ybr"))

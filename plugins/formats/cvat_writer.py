@@ -48,9 +48,7 @@ def _beginning(export: Export) -> str:
     )
 
 
-def _write_image(
-    file: IO[str], number: int, name: str, sample: Sample, annotations: Iterable[Annotation], losses: Losses
-) -> None:
+def _write_image(file: IO[str], number: int, name: str, sample: Sample, annotations: Iterable[Annotation], losses: Losses) -> None:
     split = {"subset": sample.split} if sample.split else {}
     words = {"id": number, "name": name, **split, "width": sample.asset.width, "height": sample.asset.height}
     file.write(f"  <image{_written(words)}>\n")
@@ -102,7 +100,7 @@ def _shapes(box: Annotation, group: int, losses: Losses) -> list[tuple[str, Word
         cx, cy, radius = box.points
         return [("ellipse", {"cx": cx, "cy": cy, "rx": radius, "ry": radius})]
     if isinstance(box.segmentation, dict):
-        return [_mask(box, losses)]
+        return [_mask(box, box.segmentation, losses)]
     return _outlines(box, group, losses) if box.segmentation else [("box", _sides(box.x, box.y, box.width, box.height))]
 
 
@@ -131,9 +129,9 @@ def _sides(x: float, y: float, width: float, height: float) -> Words:
     return {"xtl": x, "ytl": y, "xbr": x + width, "ybr": y + height}
 
 
-def _mask(box: Annotation, losses: Losses) -> tuple[str, Words]:
+def _mask(box: Annotation, mask: dict[str, Any], losses: Losses) -> tuple[str, Words]:
     try:
-        rows, (x, y, width, height) = rows_of(dict(box.segmentation or {}))
+        rows, (x, y, width, height) = rows_of(mask)
         if not width:
             raise BadValueError("the mask is empty")
     except BadValueError:

@@ -27,13 +27,13 @@ _LITERAL_LENGTH = 16
 
 
 class Piece(NamedTuple):
-    """An element of a list, ``index`` from 0, or with ``index`` -1 another value of the top object, or the mere beginning of a list (None).
+    """An element of a list, ``number`` from 0, or with ``number`` -1 another value of the top object, or the mere beginning of a list (None).
 
     ``key`` is '' in a document that is a list itself. ``start`` and ``end`` are bytes for ``JsonFile.value_at``.
     """
 
     key: str
-    index: int
+    number: int
     value: Any
     start: int
     end: int
@@ -213,7 +213,7 @@ def _recoded(file: IO[bytes]) -> IO[bytes]:
     encoding = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "gb18030"
     file.seek(0)
     decoder = codecs.getincrementaldecoder(encoding)()
-    copy = tempfile.TemporaryFile()
+    copy = tempfile.TemporaryFile()  # noqa: SIM115 - the reader closes it
     try:
         while chunk := file.read(_CHUNK_BYTES):
             copy.write(decoder.decode(chunk).encode("utf-8"))

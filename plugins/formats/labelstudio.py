@@ -110,9 +110,9 @@ def _read_file(tasks: _Tasks, file: PurePosixPath) -> Iterator[Found]:
         with JsonFile(tasks.listing, file, _LARGEST_JSON_BYTES) as document:
             whole: dict[str, Any] = {}
             for piece in document.pieces():
-                if piece.key == "" and piece.index >= 0:
-                    yield from _read_task(tasks, file, f"{shown(file)}#[{piece.index}]", piece.value)
-                elif piece.key and piece.index >= 0:
+                if piece.key == "" and piece.number >= 0:
+                    yield from _read_task(tasks, file, f"{shown(file)}#[{piece.number}]", piece.value)
+                elif piece.key and piece.number >= 0:
                     whole.setdefault(piece.key, []).append(piece.value)
                 elif piece.key:
                     whole[piece.key] = [] if piece.value is None else piece.value
@@ -216,9 +216,13 @@ def _annotated(place: str, task: Mapping[str, Any]) -> tuple[tuple[Annotation, .
         return None, None, notes
     chosen = _chosen(done)
     if len(done) > 1:
-        reason = f"{len(done) - 1} other annotations of the task were left out; the {'ground truth' if _is_truth(chosen) else 'newest'} was read"
+        reason = (
+            f"{len(done) - 1} other annotations of the task were left out; the {'ground truth' if _is_truth(chosen) else 'newest'} was read"
+        )
         notes.append(Skip(place, reason, "box"))
-    boxes, size, more = read_regions(f"{place}/{key}[{entries.index(chosen)}]", chosen.get("result"), scored=False, author=_author(chosen, "human"))
+    boxes, size, more = read_regions(
+        f"{place}/{key}[{entries.index(chosen)}]", chosen.get("result"), scored=False, author=_author(chosen, "human")
+    )
     return boxes, size, [*notes, *more]
 
 

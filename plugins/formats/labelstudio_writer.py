@@ -122,7 +122,8 @@ def _values(box: Annotation, size: tuple[int, int], losses: Losses) -> Iterator[
     elif box.shape == "point":
         yield "keypointlabels", {**_corner(box.points[0], box.points[1], size), "width": 0.5}
     elif box.shape == "circle":
-        yield "ellipselabels", _ellipse(*box.points, box.points[2], 0.0, size)
+        cx, cy, radius = box.points
+        yield "ellipselabels", _ellipse((cx, cy, radius, radius, 0.0), size)
     elif box.shape in ("line", "dashed", "polyline"):
         losses.note("shape")
         yield "rectanglelabels", _rectangle(box.x, box.y, box.width, box.height, size)
@@ -138,7 +139,7 @@ def _outline(box: Annotation, size: tuple[int, int], losses: Losses) -> tuple[st
     polygons = box.segmentation if isinstance(box.segmentation, list) else []
     said = box.attributes.get("ellipse")
     if isinstance(said, list) and len(said) == 5 and len(polygons) == 1:
-        return "ellipselabels", _ellipse(*said, size)
+        return "ellipselabels", _ellipse(said, size)
     if "rotation" in box.attributes and len(polygons) == 1 and is_rectangle(polygons[0]):
         x, y, width, height, degrees = rectangle_of(polygons[0])
         return "rectanglelabels", {**_rectangle(x, y, width, height, size), "rotation": degrees}
@@ -170,7 +171,9 @@ def _rectangle(x: float, y: float, width: float, height: float, size: tuple[int,
     return {**_corner(x, y, size), "width": width / size[0] * 100, "height": height / size[1] * 100, "rotation": 0}
 
 
-def _ellipse(cx: float, cy: float, rx: float, ry: float, degrees: float, size: tuple[int, int]) -> Value:
+def _ellipse(drawn: Sequence[float], size: tuple[int, int]) -> Value:
+    """``drawn``: centre, radii and degrees."""
+    cx, cy, rx, ry, degrees = drawn
     return {**_corner(cx, cy, size), "radiusX": rx / size[0] * 100, "radiusY": ry / size[1] * 100, "rotation": degrees}
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 from plugins.formats.run_length import compress, decompress
@@ -64,7 +64,7 @@ def mask_of(rows: bytes, bounds: tuple[int, int, int, int], size: tuple[int, int
             elif found[0][0]:
                 spans.append([at + found.start(), at + found.end()])
     edges = [0, *(edge for span in spans for edge in span), size[0] * size[1]]
-    return {"counts": compress([b - a for a, b in zip(edges, edges[1:], strict=False)]), "size": [size[1], size[0]]}
+    return {"counts": compress([b - a for a, b in pairwise(edges)]), "size": [size[1], size[0]]}
 
 
 def runs_of(rows: bytes) -> list[int]:

@@ -91,4 +91,3 @@ def _outline(box: Annotation, losses: Losses) -> list[float]:
 
 def _share(value: float, side: int) -> str:
     return f"{value / side:.9f}".rstrip("0").rstrip(".")
-

@@ -98,7 +98,9 @@ def test_pictures_straight_in_a_split_are_unannotated(folder: Path, make_picture
         ("cat/a.jpg", "dog/b.jpg", "table.csv"),
     ],
 )
-def test_folders_are_not_taken_for_classes_where_they_may_be_something_else(folder: Path, make_picture: MakePicture, write: Write, names: tuple[str, ...]) -> None:
+def test_folders_are_not_taken_for_classes_where_they_may_be_something_else(
+    folder: Path, make_picture: MakePicture, write: Write, names: tuple[str, ...]
+) -> None:
     for name in names:
         make_picture(name) if name.endswith(".jpg") else write(name, "x")
     assert ClassFoldersFormat().detect(folder) == ""
@@ -144,7 +146,9 @@ def test_text_files_count_more_than_folders(folder: Path, make_picture: MakePict
         ["a\x00b"],
     ],
 )
-def test_rows_of_boxes_and_long_descriptions_are_no_labels(folder: Path, make_picture: MakePicture, write: Write, contents: list[str]) -> None:
+def test_rows_of_boxes_and_long_descriptions_are_no_labels(
+    folder: Path, make_picture: MakePicture, write: Write, contents: list[str]
+) -> None:
     for number, content in enumerate(contents):
         make_picture(f"{number}.jpg")
         write(f"{number}.txt", content)

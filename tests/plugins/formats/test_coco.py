@@ -248,7 +248,9 @@ def test_ids_that_are_there_twice_are_named(folder: Path, make_picture: MakePict
 
 
 @pytest.mark.parametrize("where", ["images", "annotations", "categories"])
-@pytest.mark.parametrize("value", [None, 7, "x", [], {}, [[]], {"id": []}, {"id": {}}, {"id": 1e400, "image_id": 10**300}, {"file_name": "\ud800"}])
+@pytest.mark.parametrize(
+    "value", [None, 7, "x", [], {}, [[]], {"id": []}, {"id": {}}, {"id": 1e400, "image_id": 10**300}, {"file_name": "\ud800"}]
+)
 def test_values_of_the_wrong_type_are_named_wherever_they_stand(
     folder: Path, make_picture: MakePicture, write: Write, where: str, value: Any
 ) -> None:

@@ -68,7 +68,13 @@ def test_boxes_have_their_attributes(folder: Path, make_picture: MakePicture, wr
     shape += '<attribute name="parked">true</attribute><attribute name="model">a&lt;b </attribute></box>'
     ((box,), notes) = _read_one(folder, make_picture, write, shape)
     assert box == Annotation(
-        "car", 1.5, 2, 10, 20, attributes={"parked": True, "model": "a<b", "occluded": True, "z_order": 4, "group_id": 2}, annotated_by="auto"
+        "car",
+        1.5,
+        2,
+        10,
+        20,
+        attributes={"parked": True, "model": "a<b", "occluded": True, "z_order": 4, "group_id": 2},
+        annotated_by="auto",
     )
     assert notes == []
 
@@ -206,7 +212,9 @@ def test_a_file_that_breaks_or_defines_entities_keeps_what_came_before_and_leave
     assert "z.jpg" in [skip.place for skip in skips(found)]
 
 
-def test_a_large_file_is_read_one_image_at_a_time(folder: Path, make_picture: MakePicture, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_file_is_read_one_image_at_a_time(
+    folder: Path, make_picture: MakePicture, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("plugins.formats.cvat._LARGEST_IMAGE_BYTES", 200_000)
     make_picture("a.jpg")
     make_picture("z.jpg")
@@ -218,7 +226,10 @@ def test_a_large_file_is_read_one_image_at_a_time(folder: Path, make_picture: Ma
 
 
 def test_turned_boxes_and_ellipses_read_back(tmp_path: Path, folder: Path, make_picture: MakePicture, write: Write) -> None:
-    shapes = ('<box label="car" xtl="10" ytl="5" xbr="30" ybr="15" rotation="30"/>', '<ellipse label="car" cx="20" cy="20" rx="10" ry="5" rotation="15"/>')
+    shapes = (
+        '<box label="car" xtl="10" ytl="5" xbr="30" ybr="15" rotation="30"/>',
+        '<ellipse label="car" cx="20" cy="20" rx="10" ry="5" rotation="15"/>',
+    )
     boxes, _ = _read_one(folder, make_picture, write, *shapes)
     sample = make_sample(tmp_path, 1, boxes, split="train")
     assert write_samples(CvatFormat(), tmp_path / "out", [sample]) == []

@@ -36,7 +36,7 @@ def _read(folder: Path, name: str = "x.json", limit_bytes: int = 1 << 20) -> Any
             assert json.dumps(document.value_at(piece.start, piece.end)) == json.dumps(piece.value)
             if isinstance(whole, list):
                 whole.append(piece.value)
-            elif piece.index < 0:
+            elif piece.number < 0:
                 whole[piece.key] = piece.value
             else:
                 whole[piece.key].append(piece.value)
@@ -48,7 +48,9 @@ def test_every_document_is_read_as_it_is(folder: Path, write: Write, chunk: int,
     monkeypatch.setattr(json_stream, "_CHUNK_BYTES", chunk)
 
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-    @given(st.dictionaries(st.text(min_size=1), VALUES, max_size=4) | st.lists(VALUES, max_size=4), st.booleans(), st.sampled_from([None, 2]))
+    @given(
+        st.dictionaries(st.text(min_size=1), VALUES, max_size=4) | st.lists(VALUES, max_size=4), st.booleans(), st.sampled_from([None, 2])
+    )
     def check(document: Any, ascii_only: bool, indent: int | None) -> None:
         text = json.dumps(document, ensure_ascii=ascii_only, indent=indent)
         write("x.json", text.encode("utf-8", "surrogatepass" if ascii_only else "replace"))

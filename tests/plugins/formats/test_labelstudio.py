@@ -233,8 +233,8 @@ def test_a_file_for_each_task_is_read_and_pictures_without_a_task_are_unannotate
     assert [image.annotations is None for image in images(list(LabelStudioFormat().read(folder)))] == [False, True]
 
 
-def test_brush_masks_are_those_of_its_own_encoder() -> None:
-    """The bytes are those of ``label_studio_sdk.converter.brush.mask2rle`` for a picture of 4 x 2 with the middle of the first row set."""
+def test_brush_masks_are_read_from_repeated_and_from_plain_runs() -> None:
+    """A picture of 4 x 2 with the middle of the first row set, once by our own writer and once by hand."""
     size = (4, 2)
     mask = mask_of(b"\x01\x01", (1, 0, 2, 1), size)
     assert decode_brush(encode_brush(mask), size) == bytes([0, 1, 1, 0, 0, 0, 0, 0])
