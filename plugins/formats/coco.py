@@ -37,7 +37,10 @@ _OTHER_TASKS = ("captions", "person_keypoints", "panoptic", "stuff")
 
 @dataclass
 class _Found:
-    """What the files read so far say of one picture. ``annotations`` None: no file annotates it; else their numbers in ``document``."""
+    """What the files read so far say of one picture. ``annotations`` None: no file annotates it; else their numbers in ``document``.
+
+    ``document`` names the classes; ``predictions`` are numbers in ``results``.
+    """
 
     splits: tuple[str, ...] = ()
     document: _Document | None = None
@@ -224,6 +227,7 @@ def _enter_image(reading: _Reading, document: _Document, image: _Image) -> Itera
         found.splits, found.size, found.marks = splits, found.size or image.size, image.marks
         if document.annotates:
             found.document, found.annotations = document, array("q")
+        found.document = found.document or document
 
 
 def _enter_annotations(reading: _Reading, document: _Document) -> Iterator[Skip]:
@@ -343,10 +347,10 @@ class _Document:
         seen: set[str] = set()
         with JsonFile(self._listing, self.file, _LARGEST_JSON_BYTES) as document:
             for piece in document.pieces():
-                if piece.number < 0:
-                    seen.add(piece.key) if piece.value is None else None
-                elif handler := handlers.get(piece.key):
+                if piece.number >= 0 and (handler := handlers.get(piece.key)):
                     handler(piece)
+                elif piece.number < 0 and piece.value is None:
+                    seen.add(piece.key)
         self._list_of_results = "" in seen
         self.annotates = "annotations" in seen
         if not seen & {"images", ""}:

@@ -30,6 +30,7 @@ from plugins.formats.values import BadValueError, is_true, read_class_name, read
 
 _LARGEST_XML_BYTES = 8 * 1024**3
 _LARGEST_IMAGE_BYTES = 256 * 1024**2
+_MOST_FILES = 1000  # an export has one, or one for each task
 _MOST_POINTS = 100_000
 _MOST_MASK_PIXELS = 500_000_000
 _HEAD = re.compile(rb"<annotations[\s>]")
@@ -71,7 +72,8 @@ class CvatFormat(Format):
 
 def _documents(listing: Listing) -> list[PurePosixPath]:
     found = []
-    for path in listing.with_suffix(".xml"):
+    files = listing.with_suffix(".xml")
+    for path in files[:_MOST_FILES]:
         head = listing.head(path)
         if (match := _HEAD.search(head)) and _KNOWN.search(head, match.end()):
             found.append(path)

@@ -37,7 +37,7 @@ _FETCHED = ("s3", "obs")
 
 @dataclass
 class _Tasks:
-    """What was read so far. ``pictures`` that were given or left out by name; ``unnamed`` predictions had no score."""
+    """What was read so far. ``pictures`` were given already; ``unscored`` counts predictions without a score."""
 
     listing: Listing
     pictures: set[PurePosixPath] = field(default_factory=set)

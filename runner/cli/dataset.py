@@ -89,7 +89,11 @@ def show(session: Session, reference: str) -> None:
 @click.argument("reference", metavar="NAME[@VERSION][:SPLIT]")
 @click.argument("target", metavar="FOLDER", type=NEW_PLACE)
 @click.option(
-    "--format", "format_", metavar="FORMAT", required=True, help="coco, yolo, csv, cvat, label-studio, class-folders, class-text, ..."
+    "--format",
+    "format_",
+    metavar="FORMAT",
+    required=True,
+    help="How to write it: coco, yolo, csv, cvat, label-studio, class-folders, class-text.",
 )
 @click.option("--hard", is_flag=True, help="With the marks of hard examples.")
 @click.option("--links", is_flag=True, help="Hard links to the store instead of copies of the images, which must not be changed then.")

@@ -191,6 +191,17 @@ def test_a_results_file_beside_the_ground_truth_gives_predictions(folder: Path, 
     assert [skip.place for skip in skips(found)] == ["yolox_results.json#[2]"]
 
 
+def test_results_for_pictures_that_nobody_annotated(folder: Path, make_picture: MakePicture, write: Write) -> None:
+    """As for COCO's own test set, whose file names pictures and classes only."""
+    make_picture("a.jpg")
+    content = json.loads(document("a.jpg"))
+    del content["annotations"]
+    write("image_info_test2017.json", json.dumps(content))
+    write("results.json", results((0, [1, 2, 3, 4], 0.5)))
+    (image,) = images(list(CocoFormat().read(folder)))
+    assert (image.annotations, [box.class_name for box in image.predictions or ()]) == (None, ["cat"])
+
+
 def test_results_go_to_the_file_of_their_split_and_a_second_model_is_named(folder: Path, make_picture: MakePicture, write: Write) -> None:
     for split in ("train", "val"):
         make_picture(f"{split}/{split}.jpg")
