@@ -14,7 +14,7 @@ from typing import ClassVar
 from contracts.dataset import Annotation, Sample
 from contracts.job import JobWarning
 from contracts.seams import Export, Format, Found, ImportedImage, Locate, Skip, not_located
-from plugins.formats.listing import PICTURE_FOLDERS, SPLIT_WORDS, Listing, UnreadableFileError, folder_split_of, list_folder, shown
+from plugins.formats.listing import Listing, UnreadableFileError, folder_split_of, is_picture_folder, list_folder, named_split, shown
 from plugins.formats.losses import KNOWN_SPLITS, Losses, is_unlabeled
 from plugins.formats.values import BadValueError, read_class_name
 from plugins.formats.writing import PictureNames, place_picture
@@ -22,8 +22,8 @@ from plugins.formats.writing import PictureNames, place_picture
 _LARGEST_LABEL_BYTES = 64 * 1024
 _MOST_LABELS = 1000
 _LOOKED_AT = 200
-#: A row of YOLO: class, then numbers. Text of that form is never a label.
-_ROW = re.compile(r"\s*\d{1,6}(\.0*)?(\s+[-+0-9.eE]+){4,}\s*")
+#: A row of numbers, as YOLO and others write boxes. Text of that form is never a label.
+_ROW = re.compile(r"\s*[-+0-9.eE]+([\s,;]+[-+0-9.eE]+){4,}[\s,;]*")
 #: What Windows refuses in the name of a folder.
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]+')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -90,7 +90,7 @@ class ClassFoldersFormat(Format):
     @staticmethod
     def _folder(name: str, losses: Losses) -> str:
         safe = _UNSAFE.sub("_", name).strip(". ") or "_"
-        if _is_split(safe) or _RESERVED.fullmatch(safe):
+        if named_split(safe) or _RESERVED.fullmatch(safe):
             safe = f"class {safe}"
         if safe != name:
             losses.note("names", "pictures of classes whose names no folder can have")
@@ -193,19 +193,15 @@ def _class_folders(listing: Listing) -> set[PurePosixPath]:
     holding = {picture.parent for picture in listing.pictures} - {PurePosixPath()}
     named: dict[PurePosixPath, int] = defaultdict(int)
     for path in holding:
-        named[path.parent] += not _is_split(path.name)
-    return {path for path in holding if not _is_split(path.name) or named[path.parent]}
-
-
-def _is_split(name: str) -> bool:
-    return name.lower().rstrip("0123456789_-") in SPLIT_WORDS
+        named[path.parent] += not named_split(path.name)
+    return {path for path in holding if not named_split(path.name) or named[path.parent]}
 
 
 def _alike(classes: set[PurePosixPath]) -> bool:
     """All directly in one folder, or in folders side by side that are named after splits; and none is named as folders for pictures are."""
     tops = {path.parent for path in classes}
-    split_tops = all(_is_split(top.name) for top in tops) and len({top.parent for top in tops}) == 1
-    return (len(tops) == 1 or split_tops) and not any(path.name.lower() in PICTURE_FOLDERS for path in classes)
+    split_tops = all(named_split(top.name) for top in tops) and len({top.parent for top in tops}) == 1
+    return (len(tops) == 1 or split_tops) and not any(is_picture_folder(path.name) for path in classes)
 
 
 def _has_labels(listing: Listing) -> bool:

@@ -11,7 +11,7 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, NamedTuple
 
@@ -117,6 +117,35 @@ class CocoFormat(Format):
         return write_coco(folder, samples, export)
 
 
+@dataclass(frozen=True)
+class CocoContent:
+    """What one COCO file says of the pictures of a listing; None there: it names the picture, but annotates none."""
+
+    annotations: Mapping[PurePosixPath, tuple[Annotation, ...] | None]
+    sizes: Mapping[PurePosixPath, tuple[int, int] | None]
+    class_names: tuple[str, ...]
+    notes: tuple[Skip, ...]
+    unreadable: bool
+
+
+def read_coco_file(listing: Listing, file: PurePosixPath, *, scored: bool = False) -> CocoContent:
+    """One file alone, for formats that keep one in a place of their own. ``scored``: its annotations are predictions."""
+    reading = _Reading(listing)
+    notes = list(_read_file(reading, file))
+    annotations: dict[PurePosixPath, tuple[Annotation, ...] | None] = {}
+    try:
+        for picture, found in reading.found.items():
+            annotations[picture] = None
+            if found.annotations is not None and found.document:
+                boxes, more = _annotations(reading, found.document, found.document, found.annotations, scored=scored)
+                annotations[picture] = boxes
+                notes += more
+    finally:
+        reading.close()
+    sizes = {picture: found.size for picture, found in reading.found.items()}
+    return CocoContent(annotations, sizes, tuple(dict.fromkeys(reading.class_names)), tuple(notes), reading.unreadable)
+
+
 def _read_picture(reading: _Reading, picture: PurePosixPath) -> Iterator[ImportedImage | Skip]:
     found = reading.found.get(picture, _Found())
     if not found.files and reading.unreadable:
@@ -139,15 +168,16 @@ def _read_picture(reading: _Reading, picture: PurePosixPath) -> Iterator[Importe
 
 
 def _annotations(
-    reading: _Reading, document: _Document, named_by: _Document, numbers: Iterable[int]
+    reading: _Reading, document: _Document, named_by: _Document, numbers: Iterable[int], *, scored: bool = False
 ) -> tuple[tuple[Annotation, ...], list[Skip]]:
     """Annotations of one document with the categories of another, the same one but for results."""
     boxes, notes = [], []
     for number in numbers:
         place = document.place_of(number)
         try:
-            box, doubt = _read_annotation(reading.value(document, number), named_by.classes)
-            boxes.append(box)
+            value = reading.value(document, number)
+            box, doubt = _read_annotation(value, named_by.classes)
+            boxes.append(replace(box, score=_read_score(value)) if scored else box)
             if doubt:
                 notes.append(Skip(place, doubt, "mended"))
         except (BadValueError, UnreadableFileError) as error:
@@ -437,6 +467,14 @@ def _read_annotation(annotation: Any, classes: Mapping[Any, str]) -> tuple[Annot
         **_read_extras(annotation),
     )  # fmt: skip
     return box, doubt
+
+
+def _read_score(annotation: Mapping[str, Any]) -> float:
+    """YMIR's ``confidence``, or ``score`` as COCO's results have it."""
+    score = read_number(annotation.get("confidence", annotation.get("score")), "the confidence")
+    if not 0 <= score <= 1:
+        raise BadValueError(f"the confidence {score:g} is not between 0 and 1")
+    return score
 
 
 def _read_extras(annotation: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,8 +23,8 @@ from contracts.seams import ClassNames, Export, Format, Found, ImportedImage, Lo
 from plugins.formats.attributes import read_attributes
 from plugins.formats.cvat_writer import write_cvat
 from plugins.formats.geometry import ellipse, turned
-from plugins.formats.listing import SPLIT_WORDS, Listing, UnreadableFileError, folder_split_of, list_folder, shown, split_of
-from plugins.formats.masks import mask_bounds, mask_of, pixels_of
+from plugins.formats.listing import Listing, UnreadableFileError, folder_split_of, list_folder, named_split, shown, split_of
+from plugins.formats.mask_runs import mask_bounds, mask_of, pixels_of
 from plugins.formats.run_length import segmentation_bounds
 from plugins.formats.values import BadValueError, is_true, read_class_name, read_number
 
@@ -168,8 +168,7 @@ class _Reading:
         boxes, notes = _Shapes(place, size).read(element)
         yield from notes
         self._bare += not len(element)
-        subset = (element.get("subset") or "").strip().lower()
-        split = SPLIT_WORDS.get(subset, "") or folder_split_of(picture) or split_of(PurePosixPath(file.name))
+        split = named_split(element.get("subset") or "") or folder_split_of(picture) or split_of(PurePosixPath(file.name))
         yield ImportedImage(self._listing.host(picture), shown(picture), boxes, (split,) if split else (), size)
 
     def _picture(self, file: PurePosixPath, element: Element) -> PurePosixPath:

@@ -12,7 +12,7 @@ from contracts.job import JobWarning
 from contracts.seams import Export
 from plugins.formats.geometry import bounds_differ, is_rectangle, rectangle_of, turn
 from plugins.formats.losses import Losses, is_unlabeled
-from plugins.formats.masks import rows_of, runs_of
+from plugins.formats.mask_runs import rows_of, runs_of
 from plugins.formats.values import BadValueError
 from plugins.formats.writing import PictureNames, place_picture
 

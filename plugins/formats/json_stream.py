@@ -1,7 +1,7 @@
 """JSON files larger than memory: the elements of a document's lists one after the other, each with its place in the file.
 
 Only one piece (an element of the top list, or of a list that is a value of the top object) is in memory at a time, parsed by the
-standard library's scanner, which also knows ``NaN`` as tools write it. docs/notes/export.md says why, and `scripts/bench coco_reading` measures it beside ijson and msgspec.
+standard library's scanner, which also knows ``NaN`` as tools write it (docs/notes/export.md says why; ``scripts/bench coco_reading`` measures).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from contracts.dataset import Annotation
 from contracts.seams import Skip
 from plugins.formats.attributes import read_attributes
 from plugins.formats.geometry import ellipse, turned
-from plugins.formats.masks import MOST_PIXELS, mask_bounds, mask_of, rows_of
+from plugins.formats.mask_runs import MOST_PIXELS, mask_bounds, mask_of, rows_of
 from plugins.formats.run_length import segmentation_bounds
 from plugins.formats.values import BadValueError, is_true, read_class_name, read_number
 

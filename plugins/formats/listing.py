@@ -21,12 +21,10 @@ PICTURE_SUFFIXES = frozenset(
 )
 _PICTURE_HEADS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM")
 _LITTER = frozenset({"__MACOSX", "Thumbs.db", "thumbs.db", "desktop.ini"})
-#: Names of folders that say nothing of the pictures in them.
-PICTURE_FOLDERS = frozenset({"jpegimages", "images", "image", "imgs"})
+_PICTURE_FOLDERS = frozenset({"jpegimages", "images", "image", "imgs"})
 _MAX_DEPTH = 64
 
-#: Words for splits, and the split that each means.
-SPLIT_WORDS = {
+_SPLIT_WORDS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test", "testing": "test",
     "pool": "pool", "unlabeled": "pool",
 }  # fmt: skip
@@ -38,11 +36,10 @@ class UnreadableFileError(Exception):
 
 def shown(name: str | PurePath) -> str:
     """A name as it may stand in a report: bytes that are no UTF-8 become ``\\xNN``, control characters are escaped."""
-    text = os.fspath(name)
     try:
-        text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # half of a pair of surrogates, which JSON can hold
-        text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+        text = os.fspath(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half a surrogate pair, as JSON can write it
+        text = os.fspath(name).encode("utf-8", "backslashreplace").decode()
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
@@ -52,7 +49,7 @@ def split_of(path: PurePosixPath) -> str:
     Read are whole words, with a year or without: ``train``, ``valid``, ``val2017``, ``instances_train2017``.
     """
     for part in (path.stem, *reversed(path.parts[:-1])):
-        found = {SPLIT_WORDS[word] for word in _words(part) if word in SPLIT_WORDS}
+        found = {_SPLIT_WORDS[word] for word in _words(part) if word in _SPLIT_WORDS}
         if len(found) == 1:
             return found.pop()
     return ""
@@ -61,7 +58,17 @@ def split_of(path: PurePosixPath) -> str:
 def folder_split_of(path: PurePosixPath) -> str:
     """As ``split_of``, but only folders that are named exactly after a split count; a picture's own name says nothing."""
     names = (part.lower().rstrip("0123456789_-") for part in reversed(path.parts[:-1]))
-    return next((SPLIT_WORDS[name] for name in names if name in SPLIT_WORDS), "")
+    return next((_SPLIT_WORDS[name] for name in names if name in _SPLIT_WORDS), "")
+
+
+def named_split(name: str) -> str:
+    """The split that a folder or word is named after exactly, but for a year: ``train``, ``Val2017``; ''."""
+    return _SPLIT_WORDS.get(name.strip().lower().rstrip("0123456789_-"), "")
+
+
+def is_picture_folder(name: str) -> bool:
+    """Whether a folder's name says no more than that pictures are in it: ``images``, ``JPEGImages``."""
+    return name.lower() in _PICTURE_FOLDERS
 
 
 def _words(text: str) -> list[str]:
@@ -221,4 +228,4 @@ def _nearness(candidate: PurePosixPath, near: PurePosixPath) -> tuple[int, bool,
     while shared < min(len(mine), len(theirs)) and mine[shared] == theirs[shared]:
         shared += 1
     alike = shared + len(set(mine[shared:]) & set(theirs[shared:]))
-    return alike, bool(mine) and mine[-1].lower() in PICTURE_FOLDERS, -len(mine)
+    return alike, bool(mine) and mine[-1].lower() in _PICTURE_FOLDERS, -len(mine)

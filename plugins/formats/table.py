@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from contracts.dataset import Annotation, Sample
 from contracts.job import JobWarning
 from contracts.seams import Export, Format, Found, ImportedImage, Locate, Skip, not_located
-from plugins.formats.listing import SPLIT_WORDS, Listing, UnreadableFileError, folder_split_of, list_folder, shown, split_of
+from plugins.formats.listing import Listing, UnreadableFileError, folder_split_of, list_folder, named_split, shown, split_of
 from plugins.formats.losses import Losses, is_unlabeled
 from plugins.formats.text_lines import read_lines
 from plugins.formats.values import BadValueError, read_class_name, read_number
@@ -49,7 +49,7 @@ _COLUMNS = {
     "picture height": ("height", "image_height", "img_height"),
 }  # fmt: skip
 _CORNERS, _SIDES = ("xmin", "ymin", "xmax", "ymax"), ("x", "y", "width", "height")
-_USAGES = {"eval": "val", "evaluation": "val", "inference": "pool", **SPLIT_WORDS}
+_USAGES = {"eval": "val", "evaluation": "val", "inference": "pool"}
 
 
 @dataclass(frozen=True)
@@ -262,7 +262,8 @@ def _cell(header: _Header, cells: Sequence[str], name: str) -> str:
 def _read_row(file: PurePosixPath, header: _Header, cells: Sequence[str], rows: _Rows) -> None:
     if rows.file != file:
         raise BadValueError(f"the picture has rows in {shown(rows.file)} already")
-    split = _USAGES.get(_cell(header, cells, "split").lower(), "")
+    usage = _cell(header, cells, "split").lower()
+    split = _USAGES.get(usage) or named_split(usage)
     if split and rows.split and split != rows.split:
         raise BadValueError(f"the picture is in the split {rows.split} already, not in {split}")
     annotation = _annotation(header, cells)

@@ -28,7 +28,7 @@ class PictureNames:
         self._taken: set[str] = set()
 
     def name(self, sample: Sample) -> str:
-        stem = safe_name(PurePosixPath(sample.name).stem) or sample.asset.id
+        stem = _safe_stem(PurePosixPath(sample.name).stem) or sample.asset.id
         if stem.lower() in self._taken:
             stem = f"{stem}_{sample.asset.id[:12]}"
         if stem.lower() in self._taken:
@@ -62,7 +62,7 @@ def _linked(source: Path, target: Path) -> bool:
     return True
 
 
-def safe_name(stem: str) -> str:
+def _safe_stem(stem: str) -> str:
     """Without path parts, control characters, white space and what Windows refuses; '' when nothing is left."""
     safe = _UNSAFE.sub("_", stem).strip(". ")
     while len(safe.encode("utf-8", "replace")) > _LONGEST_STEM_BYTES:

@@ -109,7 +109,7 @@ def outlines(draw: st.DrawFn, most_parts: int = 1) -> Annotation:
 @st.composite
 def masks(draw: st.DrawFn) -> Annotation:
     """A mask of a few columns with the bounds of its pixels as its box."""
-    from plugins.formats.masks import mask_bounds, mask_of
+    from plugins.formats.mask_runs import mask_bounds, mask_of
 
     width, height = draw(st.integers(1, 6)), draw(st.integers(1, 6))
     rows = bytes(draw(st.lists(st.sampled_from([0, 1]), min_size=width * height, max_size=width * height)))

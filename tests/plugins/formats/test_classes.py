@@ -143,6 +143,7 @@ def test_text_files_count_more_than_folders(folder: Path, make_picture: MakePict
         ["", " \n"],
         [f"a photo of thing number {number}, best quality" for number in range(12)],
         ["x" * 65],
+        ["0, 10, 20, 30, 40, -1.0, 0.0\n", "cat"],
         ["a\x00b"],
     ],
 )

@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -15,8 +15,9 @@ from pycocotools.coco import COCO
 
 from contracts.dataset import Annotation
 from contracts.seams import ClassNames, PredictedBy
-from plugins.formats.coco import CocoFormat
-from plugins.formats.masks import mask_of
+from plugins.formats.coco import CocoFormat, read_coco_file
+from plugins.formats.listing import list_folder
+from plugins.formats.mask_runs import mask_of
 from tests.conformance.format import FormatConformance, images, skips
 from tests.plugins.formats.samples import HEIGHT, WIDTH, make_sample
 from tests.plugins.formats.samples import write as write_samples
@@ -224,6 +225,17 @@ def test_results_that_fit_several_files_are_left_out_by_name(folder: Path, make_
     found = list(CocoFormat().read(folder))
     assert [(skip.place, skip.what) for skip in skips(found)] == [("results.json", "file")]
     assert all(image.predictions is None for image in images(found))
+
+
+def test_one_file_alone_is_read_for_formats_that_hold_one(folder: Path, make_picture: MakePicture, write: Write) -> None:
+    make_picture("a.jpg")
+    boxes = [{"image_id": 0, "category_id": 1, "bbox": [1, 2, 3, 4], "confidence": score} for score in (0.5, 7)]
+    file = write("pred/coco-annotations.json", document("a.jpg", annotations=boxes))
+    listing = list_folder(folder)
+    content = read_coco_file(listing, PurePosixPath(file.relative_to(folder)), scored=True)
+    assert [box.score for box in content.annotations[PurePosixPath("a.jpg")] or ()] == [0.5]
+    assert (content.class_names, content.sizes, content.unreadable) == (("cat", "zebra"), {PurePosixPath("a.jpg"): (100, 80)}, False)
+    assert [skip.place for skip in content.notes] == ["pred/coco-annotations.json#annotations[1]"]
 
 
 def test_annotations_with_scores_are_what_a_model_found(folder: Path, make_picture: MakePicture, write: Write) -> None:

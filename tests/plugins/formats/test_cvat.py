@@ -11,7 +11,7 @@ import pytest
 from contracts.dataset import Annotation
 from contracts.seams import ClassNames
 from plugins.formats.cvat import CvatFormat
-from plugins.formats.masks import rows_of
+from plugins.formats.mask_runs import rows_of
 from plugins.formats.voc import VocFormat
 from tests.conformance.format import FormatConformance, images, skips
 from tests.plugins.formats.samples import make_sample, read_back, same

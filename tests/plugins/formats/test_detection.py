@@ -15,7 +15,7 @@ from plugins.formats.classes import ClassFoldersFormat, ClassTextFormat
 from plugins.formats.coco import CocoFormat
 from plugins.formats.cvat import CvatFormat
 from plugins.formats.labelstudio import LabelStudioFormat
-from plugins.formats.masks import mask_of
+from plugins.formats.mask_runs import mask_of
 from plugins.formats.table import TableFormat
 from plugins.formats.voc import VocFormat
 from plugins.formats.yolo import YoloFormat

@@ -15,7 +15,7 @@ from contracts.seams import ImportedImage, PredictedBy
 from plugins.formats.coco import CocoFormat
 from plugins.formats.labelstudio import LabelStudioFormat
 from plugins.formats.labelstudio_regions import decode_brush, encode_brush
-from plugins.formats.masks import mask_of
+from plugins.formats.mask_runs import mask_of
 from tests.conformance.format import FormatConformance, images, skips
 from tests.plugins.formats.samples import make_sample, read_back, same
 from tests.plugins.formats.samples import write as write_samples
