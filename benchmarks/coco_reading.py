@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.measure import Row
 
-ANNOTATIONS, QUICK_ANNOTATIONS = 1_000_000, 5_000
+ANNOTATIONS, QUICK_ANNOTATIONS = 400_000, 5_000
 _PER_IMAGE = 100
 _ROUNDS = 3
 _PARSE = {

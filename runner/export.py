@@ -160,7 +160,7 @@ def _check_target(target: Path, link: bool, parts: Installation, version: Versio
         raise RequestError(f"{target.parent} is no folder", hint="Name a place in a folder that exists.")
     if place.is_relative_to(parts.home.resolve()):
         raise RequestError(f"{target} lies in the home of Sluice", hint="Name a place outside of it.")
-    source = Path(version.source)
+    source = Path(str(version.source or ""))  # words for a set that was drawn here, nothing for one made of others
     if source.is_absolute() and source.is_dir() and place.is_relative_to(source.resolve()):
         hint = "Name a place outside of it: a later import of the source would find the export."
         raise RequestError(f"{target} lies in {source}, which the dataset was imported from", hint=hint)
