@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from contracts.dataset import Annotation
+from contracts.seams import Format
 from plugins.formats.classes import ClassFoldersFormat, ClassTextFormat
 from plugins.formats.yolo import YoloFormat
 from tests.conformance.format import FormatConformance, images, skips
@@ -19,7 +20,24 @@ MakePicture = Callable[..., Path]
 Labels = dict[str, tuple[list[str] | None, tuple[str, ...]]]
 
 
-class TestClassFoldersFormat(FormatConformance):
+class OfWholePictures(FormatConformance):
+    """Of what is asked of all formats, what those without boxes can give."""
+
+    def test_what_it_writes_reads_back_equal(self, format_: Format, tmp_path: Path) -> None:
+        samples = [make_sample(tmp_path, seed, [_label(name)], split="val") for seed, name in enumerate(("cat", "red fox"))]
+        assert write_samples(format_, tmp_path / "out", samples) == []
+        found, _ = read_back(format_, tmp_path / "out")
+        assert [found[sample.asset.id].annotations for sample in samples] == [sample.annotations for sample in samples]
+
+    def test_a_hundred_thousand_objects_in_one_picture_are_written_and_read(self, format_: Format, tmp_path: Path) -> None:
+        """They are counted, and the picture is one of which nothing is known."""
+        boxes = [Annotation("cat", 1.0, 2.0, 3.0, 4.0)] * 100_000
+        (warning,) = write_samples(format_, tmp_path / "out", [make_sample(tmp_path, 1, boxes)])
+        assert (warning.code, warning.message.split()[0]) == ("export_box", "100000")
+        assert [image.annotations for image in read_back(format_, tmp_path / "out")[0].values()] == [None]
+
+
+class TestClassFoldersFormat(OfWholePictures):
     @pytest.fixture
     def format_(self) -> ClassFoldersFormat:
         return ClassFoldersFormat()
@@ -31,7 +49,7 @@ class TestClassFoldersFormat(FormatConformance):
         return folder
 
 
-class TestClassTextFormat(FormatConformance):
+class TestClassTextFormat(OfWholePictures):
     @pytest.fixture
     def format_(self) -> ClassTextFormat:
         return ClassTextFormat()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from contracts.dataset import Annotation, Marks
-from contracts.seams import ImportedImage, PredictedBy
+from contracts.seams import Format, ImportedImage, PredictedBy
 from plugins.formats.coco import CocoFormat
 from plugins.formats.labelstudio import LabelStudioFormat
 from plugins.formats.labelstudio_regions import decode_brush, encode_brush
@@ -53,6 +53,13 @@ class TestLabelStudioFormat(FormatConformance):
         make_picture("b.jpg")
         write("project-1.json", json.dumps([task(answer(region())), task(answer(region()), image="/data/upload/3/0a1b2c3d-b.jpg")]))
         return folder
+
+    def test_what_it_writes_reads_back_equal(self, format_: Format, tmp_path: Path) -> None:
+        """To its precision."""
+        boxes = [Annotation(name, 1.1, 2.3, 30.7, 20.9, annotated_by="human") for name in ("cat", "red fox")]
+        sample = make_sample(tmp_path, 1, boxes, split="val")
+        assert write_samples(format_, tmp_path / "out", [sample]) == []
+        same(boxes, read_back(format_, tmp_path / "out")[0][sample.asset.id].annotations, 1e-6)
 
 
 def _read(folder: Path, make_picture: MakePicture, write: Write, *tasks: Any) -> tuple[ImportedImage, list[Any]]:
