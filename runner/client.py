@@ -212,6 +212,23 @@ class RemoteRunner(Connection):
         request = pb.SetDatasetClassRequest
         return _list(self._ask("SetDatasetClass", request, name=name, class_name=class_name, aliases=aliases, color=color))
 
+    def export_dataset(
+        self,
+        reference: str,
+        target: Path,
+        *,
+        format: str,  # noqa: A002 - the word of the domain
+        split: str = "",
+        hard: bool = False,
+        link: bool = False,
+        pictures: bool = True,
+        on_progress: Count = lambda _, __: None,
+    ) -> dict[str, Any]:
+        what = {"reference": reference, "target": target, "format": format, "split": split}
+        how = {"hard": hard, "link": link, "pictures": pictures}
+        exported = self._long("ExportDataset", pb.ExportDatasetRequest, on_progress, **what, **how)
+        return {**exported, "target": str(target)}  # as it was asked for, not as the service names it
+
     # --------------------------------------------------------------------------------------------------------------- models
 
     def list_models(self) -> list[dict[str, Any]]:

@@ -174,6 +174,11 @@ class SluiceStub:
                 request_serializer=contracts_dot_rpc_dot_sluice__pb2.SetDatasetClassRequest.SerializeToString,
                 response_deserializer=contracts_dot_rpc_dot_sluice__pb2.DatasetClassList.FromString,
                 _registered_method=True)
+        self.ExportDataset = channel.unary_stream(
+                '/sluice.v1.Sluice/ExportDataset',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.ExportDatasetRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.ExportingDataset.FromString,
+                _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/sluice.v1.Sluice/ListModels',
                 request_serializer=contracts_dot_rpc_dot_sluice__pb2.ListModelsRequest.SerializeToString,
@@ -448,6 +453,13 @@ class SluiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportDataset(self, request, context):
+        """Write a version into a new folder or zip, in a format that other tools read.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListModels(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -692,6 +704,11 @@ def add_SluiceServicer_to_server(servicer, server):
                     servicer.SetDatasetClass,
                     request_deserializer=contracts_dot_rpc_dot_sluice__pb2.SetDatasetClassRequest.FromString,
                     response_serializer=contracts_dot_rpc_dot_sluice__pb2.DatasetClassList.SerializeToString,
+            ),
+            'ExportDataset': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportDataset,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.ExportDatasetRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.ExportingDataset.SerializeToString,
             ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
@@ -1525,6 +1542,33 @@ class Sluice:
             '/sluice.v1.Sluice/SetDatasetClass',
             contracts_dot_rpc_dot_sluice__pb2.SetDatasetClassRequest.SerializeToString,
             contracts_dot_rpc_dot_sluice__pb2.DatasetClassList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportDataset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sluice.v1.Sluice/ExportDataset',
+            contracts_dot_rpc_dot_sluice__pb2.ExportDatasetRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.ExportingDataset.FromString,
             options,
             channel_credentials,
             insecure,

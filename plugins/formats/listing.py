@@ -63,6 +63,16 @@ def folder_split_of(path: PurePosixPath) -> str:
     return next((_SPLIT_WORDS[name] for name in names if name in _SPLIT_WORDS), "")
 
 
+def named_split(name: str) -> str:
+    """The split that a folder or word is named after exactly, but for a year: ``train``, ``Val2017``; ''."""
+    return _SPLIT_WORDS.get(name.strip().lower().rstrip("0123456789_-"), "")
+
+
+def is_picture_folder(name: str) -> bool:
+    """Whether a folder's name says no more than that pictures are in it: ``images``, ``JPEGImages``."""
+    return name.lower() in _PICTURE_FOLDERS
+
+
 def _words(text: str) -> list[str]:
     return "".join(c if c.isalpha() else " " for c in text.lower()).split()
 

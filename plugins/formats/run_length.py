@@ -31,7 +31,7 @@ def segmentation_bounds(polygons: Sequence[Sequence[float]]) -> tuple[float, flo
 def _read_polygon(polygon: Any) -> list[float]:
     if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2 or len(polygon) > _MOST_POLYGON_VALUES:
         raise BadValueError("a polygon is not a list of at least three points")
-    return [read_number(value, "a polygon's coordinate") for value in polygon]
+    return [value if type(value) is float and -1e7 < value < 1e7 else read_number(value, "a polygon's coordinate") for value in polygon]
 
 
 def _read_mask(mask: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,8 @@ class BadValueError(Exception):
 
 def read_number(value: Any, name: str) -> float:
     """A finite number from text or JSON. Raises ``BadValueError`` for what is missing, no number, NaN, infinite or absurdly large."""
+    if type(value) is float and -_LARGEST <= value <= _LARGEST:  # nearly always, and NaN never
+        return value
     if value is None or (isinstance(value, str) and not value.strip()):
         raise BadValueError(f"{name} is missing")
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):

@@ -5,6 +5,7 @@ Layout and tags follow the VOC2012 development kit, with what YMIR and ModelArts
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ LARGEST_XML_BYTES = 100 * 1024**2
 _LARGEST_LIST_BYTES = 256 * 1024**2
 _LARGEST_MASK_BYTES = 100 * 1024**2
 _SPLITS = ("train", "val", "test", "pool")
+_ROOT = re.compile(rb"<annotation[\s>]")  # not <annotations>, which is CVAT's
 
 
 @dataclass
@@ -107,7 +109,7 @@ class VocFormat(Format):
     def detect(self, folder: Path) -> str:
         listing = list_folder(folder)
         files = listing.with_suffix(".xml")
-        known = [path for path in files[:50] if b"<annotation" in listing.head(path)]
+        known = [path for path in files[:50] if _ROOT.search(listing.head(path))]
         return f"{len(files)} XML files with <annotation>, such as {shown(str(known[0]))}" if known else ""
 
     def read(self, folder: Path, locate: Locate = not_located) -> Iterator[Found]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -20,11 +20,13 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from contracts.dataset import Annotation
-from contracts.seams import ClassNames, Format, Found, ImportedImage, Locate, Skip, not_located
+from contracts.dataset import Annotation, Sample
+from contracts.job import JobWarning
+from contracts.seams import ClassNames, Export, Format, Found, ImportedImage, Locate, Skip, not_located
 from plugins.formats.listing import Listing, UnreadableFileError, folder_split_of, list_folder, shown
 from plugins.formats.run_length import segmentation_bounds
 from plugins.formats.values import BadValueError, read_class_name, read_number
+from plugins.formats.yolo_writer import write_yolo
 
 _LARGEST_LABEL_BYTES = 32 * 1024**2
 _LARGEST_YAML_BYTES = 256 * 1024  # LVIS names 1,203 classes in 20 KB; the parser takes 8 s for this much
@@ -80,6 +82,13 @@ class YoloFormat(Format):
         yield from names.notes()
         yield from labels.left_over()
 
+    def write(self, folder: Path, samples: Iterable[Sample], export: Export) -> list[JobWarning]:
+        """``images/<split>``, ``labels/<split>`` and ``data.yaml``: rows of boxes, or of outlines in the files that have one.
+
+        Coordinates have nine decimals, which is a hundred-thousandth of a pixel.
+        """
+        return write_yolo(folder, samples, export)
+
 
 # ------------------------------------------------------------------------------------------------------ names and splits
 
@@ -108,7 +117,7 @@ def _read_yaml(listing: Listing, file: PurePosixPath, description: _Description)
     document = _parse_yaml(listing.read_text(file, _LARGEST_YAML_BYTES))
     names = document.get("names")
     pairs = dict(enumerate(names)) if isinstance(names, list) else names
-    if not isinstance(pairs, dict) or not pairs:
+    if not isinstance(pairs, dict):
         raise BadValueError("names is neither a list nor a mapping of classes")
     read = {_class_id(key): read_class_name(name) for key, name in pairs.items()}
     if description.names and description.names != read:

@@ -1,4 +1,4 @@
-"""``sluice dataset``: import, sample and show datasets."""
+"""``sluice dataset``: import, sample, show and export datasets."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import click
 
 from runner.cli.blocks import Block, Facts, Line, Table, numbers, object_type_label
 from runner.cli.commands import Group, first_line
-from runner.cli.options import EXISTING_PATH
+from runner.cli.options import EXISTING_PATH, NEW_PLACE
 from runner.cli.session import Session, pass_session
-from runner.cli.units import time_text
+from runner.cli.units import size_text, time_text
 
 _SHOWN_SKIPS = 10
 _SHOWN_CLASSES = 50
@@ -160,6 +160,35 @@ def classes(session: Session, name: str, class_name: str | None, aliases: tuple[
     session.answer(known, known_class_blocks)
 
 
+@dataset.command()
+@click.argument("reference", metavar="NAME[@VERSION][:SPLIT]")
+@click.argument("target", metavar="FOLDER", type=NEW_PLACE)
+@click.option(
+    "--format",
+    "format_",
+    metavar="FORMAT",
+    required=True,
+    help="How to write it: coco, yolo, csv, cvat, label-studio, class-folders, class-text.",
+)
+@click.option("--hard", is_flag=True, help="With the marks of hard examples.")
+@click.option("--links", is_flag=True, help="Hard links to the store instead of copies of the images, which must not be changed then.")
+@click.option("--no-images", is_flag=True, help="The annotations alone.")
+@pass_session
+def export(session: Session, reference: str, target: Path, format_: str, hard: bool, links: bool, no_images: bool) -> None:
+    """Write a dataset version, or one split of it, for other tools to read.
+
+    FOLDER is a new or empty folder, or a new .zip file. It appears whole or not at all. The report names what the format cannot hold.
+    """
+    from runner.cli.following import ImportDisplay
+
+    session.say_place(target, "written")
+    with session.open_runner() as runner, ImportDisplay("exporting") as display:
+        exported = runner.export_dataset(
+            reference, target, format=format_, hard=hard, link=links, pictures=not no_images, on_progress=display
+        )
+    session.answer(exported, export_blocks)
+
+
 def version_blocks(listed: list[Mapping[str, Any]]) -> list[Block]:
     """One line per version, newest first."""
     rows = [
@@ -238,6 +267,21 @@ def report_blocks(report: Mapping[str, Any]) -> list[Block]:
         ]
     )
     return [facts, *class_blocks(report["classes"]), *skip_blocks(report)]
+
+
+def export_blocks(exported: Mapping[str, Any]) -> list[Block]:
+    """What was written, and what the format could not hold."""
+    facts = Facts(
+        [
+            ("dataset", f"{exported['dataset']}@{exported['version']}{':' if exported['split'] else ''}{exported['split']}"),
+            ("format", exported["format"]),
+            ("written to", exported["target"]),
+            *count_facts(exported),
+            ("files", f"{exported['files']}, {size_text(exported['size_bytes'])}"),
+        ]
+    )
+    warnings = [Line(f"{warning['message']}.", "yellow") for warning in exported["warnings"]]
+    return [facts, *([Line(), *warnings] if warnings else [])]
 
 
 def count_facts(counts: Mapping[str, Any]) -> list[tuple[str, Any]]:

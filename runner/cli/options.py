@@ -92,6 +92,7 @@ EXISTING_PATH = PlacePath(exists=True, path_type=Path)
 EXISTING_FILE = PlacePath(exists=True, dir_okay=False, path_type=Path)
 EXISTING_FOLDER = PlacePath(exists=True, file_okay=False, path_type=Path)
 NEW_FILE = PlacePath(dir_okay=False, path_type=Path)
+NEW_PLACE = PlacePath(path_type=Path)
 
 
 def stack(*decorators: Callable[[F], F]) -> Callable[[F], F]:

@@ -36,7 +36,18 @@ if TYPE_CHECKING:
 SERVICE = pb.DESCRIPTOR.services_by_name["Sluice"]
 #: Verbs that may take minutes; they have threads of their own, so that the others never wait for them.
 SLOW = frozenset(
-    {"ContactSheet", "Doctor", "ExportModel", "Gc", "BuildImage", "AddImage", "ImportDataset", "SampleDataset", "DeriveDataset"}
+    {
+        "ContactSheet",
+        "Doctor",
+        "ExportModel",
+        "Gc",
+        "BuildImage",
+        "AddImage",
+        "ImportDataset",
+        "SampleDataset",
+        "DeriveDataset",
+        "ExportDataset",
+    }
 )
 _QUICK_THREADS, _SLOW_THREADS = 16, 8
 _LOOK_S = 1.0

@@ -6,11 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from contracts.dataset import Annotation
-from contracts.seams import ClassNames
+from contracts.seams import ClassNames, Format
+from plugins.formats.coco_writer import area
 from plugins.formats.yolo import YoloFormat
 from tests.conformance.format import FormatConformance, images, skips
+from tests.plugins.formats.samples import make_sample, read_back, same
+from tests.plugins.formats.samples import write as write_samples
 
 Write = Callable[[str, str | bytes], Path]
 MakePicture = Callable[..., Path]
@@ -29,6 +33,13 @@ class TestYoloFormat(FormatConformance):
             write(f"labels/{split}/a.txt", ROW)
         write("data.yaml", "names: [Cat, dog]\ntrain: images/train\nval: images/val\n")
         return folder
+
+    def test_what_it_writes_reads_back_equal(self, format_: Format, tmp_path: Path) -> None:
+        """To its precision."""
+        boxes = [Annotation(name, 1.1, 2.3, 30.7, 20.9) for name in ("cat", "red fox")]
+        sample = make_sample(tmp_path, 1, boxes, split="val")
+        assert write_samples(format_, tmp_path / "out", [sample]) == []
+        same(boxes, read_back(format_, tmp_path / "out")[0][sample.asset.id].annotations, 1e-5)
 
 
 def _boxes(folder: Path) -> tuple[Annotation, ...]:
@@ -182,3 +193,28 @@ def test_labels_of_something_that_is_no_picture_are_left_out_with_it(folder: Pat
     found = list(YoloFormat().read(folder))
     assert [image.name for image in images(found)] == ["images/a.png"]
     assert [(skip.place, skip.what) for skip in skips(found)] == [("images/b.png", "image")]
+
+
+def test_boxes_beside_outlines_and_objects_of_several_outlines_become_outlines_and_are_said(tmp_path: Path) -> None:
+    """Ultralytics takes every row of a file for an outline when one is."""
+    first, second = [1.0, 1.0, 11.0, 1.0, 11.0, 11.0], [20.0, 20.0, 30.0, 20.0, 30.0, 30.0]
+    parts = Annotation("cat", 1.0, 1.0, 29.0, 29.0, segmentation=[first, second])
+    sample = make_sample(tmp_path, 1, [parts, Annotation("dog", 2.0, 3.0, 10.0, 20.0)], split="train")
+    warnings = write_samples(YoloFormat(), tmp_path / "out", [sample])
+    assert [warning.code for warning in warnings] == ["export_corners", "export_parts"]
+    (joined, box) = read_back(YoloFormat(), tmp_path / "out")[0][sample.asset.id].annotations or ()
+    assert isinstance(joined.segmentation, list)
+    assert isinstance(box.segmentation, list)
+    assert area(joined) == pytest.approx(100, abs=1e-3)
+    assert box.segmentation[0] == pytest.approx([2, 3, 12, 3, 12, 23, 2, 23], abs=1e-5)
+
+
+def test_data_yaml_is_as_ultralytics_wants_it(tmp_path: Path) -> None:
+    samples = [
+        make_sample(tmp_path, seed, [Annotation("no", 1.0, 1.0, 5.0, 5.0)], split=split)
+        for seed, split in enumerate(("train", "val", "odd"))
+    ]
+    codes = [warning.code for warning in write_samples(YoloFormat(), tmp_path / "out", samples)]
+    text = (tmp_path / "out" / "data.yaml").read_text()
+    assert yaml.safe_load(text) == {"path": ".", "train": "images/train", "val": "images/val", "names": {0: "no"}}
+    assert codes == ["export_split"]

@@ -68,6 +68,8 @@ def test_links_are_made_and_taken_back(remote: RemoteRunner, service: Service) -
         (lambda remote, folder: remote.build_image(folder, name="x"), ImageError),
         (lambda remote, folder: remote.get_image("prob"), NotFoundError),
         (lambda remote, folder: remote.export_model("first", folder / "m.tar"), NotFoundError),
+        (lambda remote, folder: remote.export_dataset("pets", folder / "d", format="dxf"), DatasetError),
+        (lambda remote, folder: remote.export_dataset("dogs", folder / "d", format="coco"), NotFoundError),
     ],
 )
 def test_an_error_is_the_one_that_a_runner_raises(remote: RemoteRunner, service: Service, tmp_path: Path, ask: Any, error: Any) -> None:

@@ -96,6 +96,7 @@ def test_no_file_may_be_named_without_roots(ada: RemoteRunner, tmp_path: Path) -
         lambda: ada.build_image(tmp_path),
         lambda: ada.add_image(str(tmp_path)),
         lambda: ada.export_model("x", tmp_path / "x.tar"),
+        lambda: ada.export_dataset("x", tmp_path / "x", format="coco"),
         lambda: ada.contact_sheet("x", tmp_path / "x.png"),
     ):
         with pytest.raises(RequestError, match="requests may name: none"):

@@ -170,6 +170,17 @@ def test_files_are_written_as_the_runner_writes_them(jobs: dict[str, str], busy:
     _same("contact_sheet", busy.runner.contact_sheet(jobs["both"], tmp_path / "sheet.png", limit=4, columns=2), sheet)
 
 
+def test_an_export_is_written_as_the_runner_writes_it(busy: Service, there: RemoteRunner, tmp_path: Path) -> None:
+    said: list[tuple[int, int | None]] = []
+    here = busy.runner.export_dataset("pets:val", tmp_path / "here", format="class-folders", pictures=False)
+    wanted = {"format": "class-folders", "pictures": False}
+    remote = there.export_dataset("pets:val", tmp_path / "there", **wanted, on_progress=lambda *count: said.append(count))
+    assert json.dumps({**remote, "target": here["target"]}) == json.dumps(here)
+    assert to_document(to_message(here, pb.ExportedDataset, strict=True)) == here
+    assert remote["target"] == str(tmp_path / "there")
+    assert said[-1] == (3, 3)
+
+
 def test_a_log_is_read_from_any_offset_in_pieces_of_any_size(jobs: dict[str, str], busy: Service, there: RemoteRunner) -> None:
     whole, end, _ = busy.runner.read_job_log(jobs["training"])
     for offset, size in ((0, 10), (3, 1 << 20), (end, 5), (end + 7, 5), (0, 1)):

@@ -1,0 +1,232 @@
+"""What a Runner does to hand a dataset out: a version, or a split of one, in a format that other tools read."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from contracts.dataset import Sample
+from contracts.errors import ConflictError, DatasetError, InternalError, RequestError, SluiceError, UnavailableError
+from contracts.job import JobWarning
+from contracts.seams import Export, Format
+from registry import datasets
+from registry.datasets import VersionRecord
+from runner.installation import Installation
+from runner.references import parse_dataset_reference
+
+Count = Callable[[int, "int | None"], None]
+#: Pictures are compressed already.
+_STORED = frozenset({".jpg", ".png"})
+
+
+def _quiet(*_: object) -> None:
+    pass
+
+
+class ExportVerbs:
+    """Part of ``runner.service.Runner``."""
+
+    _installation: Installation
+
+    def export_dataset(
+        self,
+        reference: str,
+        target: Path,
+        *,
+        format: str,  # noqa: A002 - the word of the domain
+        split: str = "",
+        hard: bool = False,
+        link: bool = False,
+        pictures: bool = True,
+        on_progress: Count = _quiet,
+    ) -> dict[str, Any]:
+        """Write a version, or one split of it, into a new folder or a new ``.zip``; the report says what the format could not hold.
+
+        1. The target appears whole or not at all: it is written beside its place under another name.
+        2. What is there is never changed: a file or a folder with anything in it is refused, and so is a place in the home or in the source.
+        3. ``link`` makes hard links to the store's files where the disk allows it: they must not be changed.
+        """
+        parts = self._installation
+        wanted = parse_dataset_reference(reference)
+        if split and wanted.split and split != wanted.split:
+            raise DatasetError(f"{reference} names the split {wanted.split}, the request {split}", hint="Name it once.", split=split)
+        writer = _writer(parts.formats, format)
+        with parts.database.reading() as session:
+            version = datasets.get_version(session, wanted.name, wanted.number)
+        _check_target(target, link, parts, version)
+        samples = _samples(parts, version, split or wanted.split)
+        export = Export(version.dataset, version.version, tuple(version.class_names), hard=hard, link=link, pictures=pictures)
+        with _new_place(target) as place:
+            warnings = _write(writer, place.folder, samples, export, on_progress)
+            files, size_bytes = _measure(place.folder)
+            place.finish()
+        return _report(version, split or wanted.split, format, target, samples, warnings) | {"files": files, "size_bytes": size_bytes}
+
+
+def _report(
+    version: VersionRecord, split: str, format_name: str, target: Path, samples: Sequence[Sample], warnings: Sequence[JobWarning]
+) -> dict[str, Any]:
+    counts = Counter(box.class_name for sample in samples for box in sample.annotations)
+    splits = Counter(sample.split for sample in samples)
+    return {
+        "dataset": version.dataset,
+        "version": version.version,
+        "split": split,
+        "format": format_name,
+        "target": str(target),
+        "images": len(samples),
+        "annotations": counts.total(),
+        "classes": {name: counts[name] for name in version.class_names if name in counts},
+        "splits": {name: splits[name] for name in sorted(splits)},
+        "warnings": [warning.to_dict() for warning in warnings],
+    }
+
+
+# --------------------------------------------------------------------------------------------------------- what is written
+
+
+def _writer(formats: Mapping[str, Format], name: str) -> Format:
+    """The format of that name. Raises ``DatasetError`` naming those that can write."""
+    known = ", ".join(sorted(key for key, format_ in formats.items() if type(format_).write is not Format.write))
+    if name not in formats:
+        raise DatasetError(f"there is no format {name!r}", hint=f"Known: {known}.", format=name)
+    format_: Format = formats[name]
+    if type(format_).write is Format.write:
+        raise DatasetError(f"the format {name} is only read", hint=f"Choose one that is written: {known}.", format=name)
+    return format_
+
+
+def _samples(parts: Installation, version: VersionRecord, split: str) -> list[Sample]:
+    """The samples in the order of their asset ids, each with its split, and with a mark where nobody has looked."""
+    from runner.dataset_files import read_samples
+
+    folder = parts.folder(version.folder)
+    if split and split not in version.splits:
+        known = ", ".join(name for name in version.splits if name) or "none"
+        raise DatasetError(f"{version.dataset}@{version.version} has no split {split}", hint=f"Its splits: {known}.", split=split)
+    samples: list[Sample] = []
+    for name in [split] if split else version.splits:
+        annotated = {sample.asset.id for sample in read_samples(folder, parts.store, name, annotated_only=True)}
+        for sample in read_samples(folder, parts.store, name):
+            marks = sample.marks if sample.asset.id in annotated or sample.marks.state else replace(sample.marks, state="unlabeled")
+            samples.append(replace(sample, split=name, marks=marks))
+    if not samples:
+        raise DatasetError(f"{version.dataset}@{version.version} holds no pictures", hint="Name another version.")
+    return sorted(samples, key=lambda sample: sample.asset.id)
+
+
+def _write(writer: Format, folder: Path, samples: Sequence[Sample], export: Export, on_progress: Count) -> list[JobWarning]:
+    """What the format said. A full disk is a reason to try again, a defect of the format one to report."""
+    try:
+        return writer.write(folder, _counted(samples, on_progress), export)
+    except (SluiceError, KeyboardInterrupt):
+        raise
+    except OSError as error:
+        raise UnavailableError(f"the export cannot be written: {error.strerror or error}", hint="Is the disk full?") from error
+    except Exception as error:
+        reason = f"the format {writer.name} failed: {type(error).__name__}: {error}"
+        raise InternalError(reason, hint="This is a defect of the format.") from error
+
+
+def _counted(samples: Sequence[Sample], on_progress: Count) -> Iterator[Sample]:
+    for done, sample in enumerate(samples):
+        on_progress(done, len(samples))
+        yield sample
+    on_progress(len(samples), len(samples))
+
+
+def _measure(folder: Path) -> tuple[int, int]:
+    sizes = [path.lstat().st_size for path in folder.rglob("*") if not path.is_dir()]
+    return len(sizes), sum(sizes)
+
+
+# -------------------------------------------------------------------------------------------------------------- the target
+
+
+def _check_target(target: Path, link: bool, parts: Installation, version: VersionRecord) -> None:
+    """Refuses a place that is taken, that cannot be written, or in which it would be mixed with what it was made from."""
+    place = target.resolve()
+    if target.is_symlink() or (target.exists() and not (target.is_dir() and _is_empty(target))):
+        raise ConflictError(f"{target} exists", hint="Name a new folder, an empty one, or a new .zip file.")
+    if not target.parent.is_dir():
+        raise RequestError(f"{target.parent} is no folder", hint="Name a place in a folder that exists.")
+    if place.is_relative_to(parts.home.resolve()):
+        raise RequestError(f"{target} lies in the home of Sluice", hint="Name a place outside of it.")
+    source = Path(str(version.source or ""))  # words for a set that was drawn here, nothing for one made of others
+    if source.is_absolute() and source.is_dir() and place.is_relative_to(source.resolve()):
+        hint = "Name a place outside of it: a later import of the source would find the export."
+        raise RequestError(f"{target} lies in {source}, which the dataset was imported from", hint=hint)
+    if link and _is_zip(target):
+        raise RequestError("a zip holds copies of the pictures, not links", hint="Leave the links out, or name a folder.")
+
+
+def _is_zip(target: Path) -> bool:
+    return target.suffix.lower() == ".zip"
+
+
+def _is_empty(folder: Path) -> bool:
+    try:
+        return not any(folder.iterdir())
+    except OSError as error:
+        raise RequestError(f"{folder} cannot be read: {error.strerror}", hint="Name another place.") from error
+
+
+@dataclass
+class _Place:
+    """Where an export is written before it gets its name."""
+
+    folder: Path
+    target: Path
+
+    def finish(self) -> None:
+        """Give it its name; what appeared there in the meantime is not replaced."""
+        try:
+            if _is_zip(self.target):
+                packed = self.folder.with_suffix(".zip-part")
+                _pack(self.folder, packed)
+                os.link(packed, self.target)
+            else:
+                self.folder.rename(self.target)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise ConflictError(f"{self.target} exists by now", hint="Name another place.") from error
+        except OSError as error:
+            if self.target.exists() and not _is_zip(self.target):
+                raise ConflictError(f"{self.target} exists by now", hint="Name another place.") from error
+            raise UnavailableError(f"{self.target} cannot be written: {error.strerror}", hint="Is the disk full?") from error
+
+
+@contextmanager
+def _new_place(target: Path) -> Iterator[_Place]:
+    """An empty folder beside the target, on its disk; nothing of it stays but what was finished."""
+    folder = target.parent / f".{target.name[:100]}.{secrets.token_hex(8)}"
+    try:
+        folder.mkdir()
+    except OSError as error:
+        raise RequestError(f"{target.parent} cannot be written: {error.strerror}", hint="Name another place.") from error
+    try:
+        yield _Place(folder, target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.with_suffix(".zip-part").unlink(missing_ok=True)
+
+
+def _pack(folder: Path, file: Path) -> None:
+    """Names as UTF-8; pictures are stored as they are."""
+    with zipfile.ZipFile(file, "x", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(_files(folder)):
+            kind = zipfile.ZIP_STORED if path.suffix.lower() in _STORED else zipfile.ZIP_DEFLATED
+            archive.write(path, path.relative_to(folder).as_posix(), compress_type=kind)
+    with file.open("rb") as written:
+        os.fsync(written.fileno())
+
+
+def _files(folder: Path) -> Iterable[Path]:
+    return (path for path in folder.rglob("*") if path.is_file())
