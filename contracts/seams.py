@@ -7,13 +7,16 @@ library's errors where they enter and keeps the cause with ``from``.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from contracts.connection import Connection
 from contracts.dataset import Annotation, Asset, ContainerPaths, JobInputs, Marks, Sample
 from contracts.errors import DatasetError, EngineError, ImageError, RequestError
 from contracts.gpu import GpuEvent, Snapshot
@@ -27,6 +30,7 @@ GROUPS = {
     "engine": "sluice.engines",
     "gpu source": "sluice.gpus",
     "store": "sluice.stores",
+    "source": "sluice.sources",
     "format": "sluice.formats",
     "dialect": "sluice.dialects",
     "listener": "sluice.listeners",
@@ -314,22 +318,162 @@ class GpuSource(ABC):
 # ------------------------------------------------------------------------------------------------------------------ store
 
 
+@dataclass(frozen=True)
+class NewFile:
+    """A file to be stored. ``content`` is its bytes, of which ``sha1`` is taken at the caller's word, or a file, which is hashed when it is copied."""
+
+    sha1: str
+    extension: str
+    content: bytes | Path
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of a store. ``stored_at``: Unix seconds. ``path``: its file on this host, None for a store that is elsewhere."""
+
+    sha1: str
+    extension: str
+    size_bytes: int
+    stored_at: float
+    path: Path | None = None
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.sha1}.{self.extension}"
+
+
+@dataclass(frozen=True)
+class StoreSite:
+    """What a store is made from. ``installation`` tells this home from others that use the same place. ``address``: where the
+    files lie, for a store that is not in the home; '' is the default place of the ``connection``. ``cache_bytes``: the largest local cache.
+    """
+
+    home: Path
+    installation: str
+    address: str = ""
+    connection: Connection = Connection()
+    cache_bytes: int = 0
+
+
+OnProblem = Callable[[str, str], None]
+
+
 class Store(ABC):
-    """Where assets and model files lie, by content. Immutable: what is in is never changed, and adding it again changes nothing."""
+    """Where assets and model files lie, by content. Immutable: what is in is never changed, and adding it again changes nothing.
+
+    Threads and processes use one place at once. Staging needs files on this host: a store that is elsewhere keeps a cache, and a file is
+    sure to be at its ``path`` only inside ``holding``. Raises ``DatasetError`` (another content, no such file) and ``UnavailableError``
+    (the disk, the network), naming the place.
+    """
 
     name: ClassVar[str]
 
+    @classmethod
     @abstractmethod
-    def add_bytes(self, content: bytes, sha1: str, extension: str) -> Path:
-        """Store the content durably (written aside, then renamed) unless it is there; returns its file."""
+    def open(cls, site: StoreSite) -> Store:
+        """The store of a home; touches neither disk nor network. Raises ``ConfigurationError``."""
+
+    @property
+    @abstractmethod
+    def place(self) -> str:
+        """Where the files lie, for people: a folder or an address."""
 
     @abstractmethod
-    def add_file(self, path: Path, sha1: str, extension: str) -> Path:
-        """As ``add_bytes`` for a file, which is copied and left alone. Raises ``DatasetError`` when its content is not ``sha1``."""
+    def add_many(self, files: Sequence[NewFile]) -> None:
+        """Store them durably: afterwards every one is there and survives a power cut, and whatever happens meanwhile, each is whole or absent.
+
+        Faster than one by one: give some hundred at once. May be repeated. Raises ``DatasetError`` for a file that cannot be read or has another content.
+        """
+
+    def add_bytes(self, content: bytes, sha1: str, extension: str) -> None:
+        """One content. Raises ``DatasetError`` when it is not that of ``sha1``."""
+        if hashlib.sha1(content, usedforsecurity=False).hexdigest() != sha1:
+            raise DatasetError(f"the content given for {sha1:.60}.{extension:.20} is another one", sha1=sha1)
+        self.add_many([NewFile(sha1, extension, content)])
+
+    def add_file(self, path: Path, sha1: str, extension: str) -> None:
+        """One file, which is copied and left alone."""
+        self.add_many([NewFile(sha1, extension, path)])
+
+    @abstractmethod
+    def path(self, sha1: str, extension: str) -> Path | None:
+        """Where the file is, or will be inside ``holding``. None when it is known not to be stored; asks nobody over a network."""
 
     @abstractmethod
     def find(self, sha1: str, extension: str) -> Path | None:
-        """The file with this content, or None."""
+        """The file, fetched when it is elsewhere, or None. To be opened soon: outside of ``holding`` a cache may let go of it."""
+
+    @abstractmethod
+    def holding(self, files: Sequence[Asset]) -> AbstractContextManager[None]:
+        """Inside, every one of the files is whole at its ``path``, and stays. A hard link made inside keeps the file for good.
+
+        Blocks while files are fetched. Raises ``DatasetError`` naming one that the store lacks (a store on this host leaves that to whoever opens
+        it), ``ConfigurationError`` for a cache that is too small,
+        ``UnavailableError`` for one that is full of what others use.
+        """
+
+    @abstractmethod
+    def list_files(self, on_problem: OnProblem) -> Iterator[StoredFile]:
+        """Everything stored, in no order; what is no file of the store is left out. ``on_problem`` hears (place, reason) of what cannot be read."""
+
+    @abstractmethod
+    def remove(self, files: Sequence[StoredFile], on_problem: OnProblem) -> list[StoredFile]:
+        """Take files out; returns those that are gone, also when somebody else was quicker. ``on_problem`` hears of the others."""
+
+    @abstractmethod
+    def other_homes(self) -> tuple[str, ...]:
+        """Ids of other installations that keep files in the same place: what they need is not known here."""
+
+    @abstractmethod
+    def check(self) -> str:
+        """Words on where the files lie, after a look at whether it answers and may be written. Raises as above."""
+
+
+# ------------------------------------------------------------------------------------------------------------------ source
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file at an address. ``name``: relative to what was listed, as the source has it: any text at all, so never a path before it is checked.
+
+    ``size_bytes`` None: not known before it is fetched. ``etag``: what the source says of its content, '' when nothing.
+    """
+
+    address: str
+    name: str
+    size_bytes: int | None = None
+    etag: str = ""
+
+
+class Source(ABC):
+    """Files that can be fetched from addresses of one scheme (``name``: ``s3``, ``https``). Threads use one source at once.
+
+    Trouble that may pass (5xx, time-outs, a cut line) is tried again with growing waits. Raises ``DatasetError`` (it is not there, must not be
+    read, or is too large) and ``UnavailableError`` (it does not answer, or what arrives is damaged), naming the address and what to do.
+    """
+
+    name: ClassVar[str]
+    #: Whether a named connection says how addresses of this scheme are reached.
+    connects: ClassVar[bool] = False
+
+    @abstractmethod
+    def __init__(self, connection: Connection) -> None:
+        """Contacts nobody."""
+
+    @abstractmethod
+    def list_files(self, address: str) -> Iterator[RemoteFile]:
+        """Every file below a folder address, or the one file that the address is. Nothing when there is none."""
+
+    @abstractmethod
+    def fetch(self, file: RemoteFile, target: Path, largest_bytes: int) -> int:
+        """Write it to ``target``, a new file, streamed and checked against size and checksums that the source tells; returns the bytes.
+
+        Whole or not at all. Raises ``DatasetError`` for more than ``largest_bytes``.
+        """
+
+    @abstractmethod
+    def check(self, address: str) -> str:
+        """Words on what answers at the address; '' is the connection itself."""
 
 
 # ----------------------------------------------------------------------------------------------------------------- format

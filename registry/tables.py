@@ -402,6 +402,24 @@ class ShareRow(Base):
     used_until: Mapped[datetime] = mapped_column(UtcTime)
 
 
+class ConnectionRow(Base):
+    """How a store is reached. ``secret_file``: a file below ``<home>/secrets``, for a secret never stands in the database."""
+
+    __tablename__ = "connections"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    endpoint: Mapped[str] = mapped_column(Text)
+    region: Mapped[str] = mapped_column(Text)
+    bucket: Mapped[str] = mapped_column(Text)
+    prefix: Mapped[str] = mapped_column(Text)
+    access_key: Mapped[str] = mapped_column(Text)
+    profile: Mapped[str] = mapped_column(Text)
+    authority: Mapped[str] = mapped_column(Text)
+    addressing: Mapped[str] = mapped_column(String(20))
+    secret_file: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+
+
 class DeliveryRow(Base):
     """One message to one listener about one event of a job: written with the event, sent until it arrived or was given up."""
 

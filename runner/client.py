@@ -162,13 +162,15 @@ class RemoteRunner(Connection):
     def import_dataset(
         self,
         name: str,
-        path: Path,
+        path: Path | str,
         *,
         format: str | None = None,  # noqa: A002 - the word of the domain
         split: str = "",
+        connection: str = "",
         on_progress: Count = lambda _, __: None,
     ) -> dict[str, Any]:
-        return self._long("ImportDataset", pb.ImportDatasetRequest, on_progress, name=name, path=path, format=format, split=split)
+        how = {"format": format, "split": split, "connection": connection}
+        return self._long("ImportDataset", pb.ImportDatasetRequest, on_progress, name=name, path=path, **how)
 
     def sample_dataset(
         self,
@@ -321,6 +323,39 @@ class RemoteRunner(Connection):
 
     def mining_ranking(self, reference: str, limit: int | None = None) -> list[dict[str, Any]]:
         return _list(self._ask("MiningRanking", pb.MiningRankingRequest, reference=reference, limit=limit))
+
+    # ---------------------------------------------------------------------------------------------------------- connections
+
+    def add_connection(
+        self,
+        name: str,
+        *,
+        endpoint: str = "",
+        region: str = "",
+        bucket: str = "",
+        prefix: str = "",
+        access_key: str = "",
+        secret: str = "",
+        profile: str = "",
+        authority: str = "",
+        addressing: str = "auto",
+        overwrite: bool = False,
+    ) -> dict[str, Any]:
+        where = {"endpoint": endpoint, "region": region, "bucket": bucket, "prefix": prefix, "addressing": addressing}
+        who = {"access_key": access_key, "secret": secret, "profile": profile, "authority": authority}
+        return _dict(self._change("AddConnection", pb.AddConnectionRequest, name=name, overwrite=overwrite, **where, **who))
+
+    def list_connections(self) -> list[dict[str, Any]]:
+        return _list(self._ask("ListConnections", pb.ListConnectionsRequest))
+
+    def get_connection(self, name: str) -> dict[str, Any]:
+        return _dict(self._ask("GetConnection", pb.GetConnectionRequest, name=name))
+
+    def check_connection(self, name: str, address: str = "") -> dict[str, Any]:
+        return _dict(self._ask("CheckConnection", pb.CheckConnectionRequest, name=name, address=address))
+
+    def remove_connection(self, name: str) -> dict[str, Any]:
+        return _dict(self._change("RemoveConnection", pb.RemoveConnectionRequest, name=name))
 
     # ----------------------------------------------------------------------------------------------------------------- GPUs
 

@@ -44,7 +44,8 @@ def write(installation: Installation, job: JobRecord, file: Path, *, limit: int,
     predictions = _predictions(result)
     chosen = _chosen(result, predictions, samples, limit)
     colours = {name: _PALETTE[index % len(_PALETTE)] for index, name in enumerate(job.plan["class_names"])}
-    sheet = _grid([_cell(samples[asset], predictions.get(asset, ()), caption, colours) for asset, caption in chosen], columns, colours)
+    with installation.store.holding([samples[asset].asset for asset, _ in chosen]):
+        sheet = _grid([_cell(samples[asset], predictions.get(asset, ()), caption, colours) for asset, caption in chosen], columns, colours)
     file.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(file, "PNG")
     return {"file": str(file), "images": len(chosen)}

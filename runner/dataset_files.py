@@ -180,7 +180,7 @@ def _marks(columns: Mapping[str, list[Any]]) -> Iterator[Marks]:
 
 
 def _stored(store: Store, asset: Asset, name: str) -> Path:
-    path = store.find(asset.id, asset.extension)
+    path = store.path(asset.id, asset.extension)
     if path is None:
         hint = "Import its dataset again: what is missing in the store is added."
         raise DatasetError(f"the asset {asset.file_name} ({name}) is not in the store", hint=hint, asset=asset.id)

@@ -30,14 +30,22 @@ class DatasetVerbs:
     def import_dataset(
         self,
         name: str,
-        path: Path,
+        path: Path | str,
         *,
         format: str | None = None,  # noqa: A002 - the word of the domain
         split: str = "",
+        connection: str = "",
         on_progress: Count = _quiet,
     ) -> dict[str, Any]:
-        """A new version from a folder or archive; the report names everything that was left out and why."""
-        return self._import(name, path, format, split, on_progress, source=str(path))
+        """A new version from a folder, an archive or an address (s3://, obs://, http://, https://); the report names what was left out and why.
+
+        ``connection``: how s3:// and obs:// are reached, here and inside the source; '' chooses one by the bucket.
+        """
+        from runner.sources import opened, shown_source
+
+        with opened(self._installation, path, connection, on_progress) as source:
+            extra = {"locate": source.locate, "left_out": source.left_out}
+            return self._import(name, source.folder, format, split, on_progress, source=shown_source(path), **extra)
 
     def sample_dataset(
         self,
@@ -60,7 +68,9 @@ class DatasetVerbs:
             make_digits(Path(folder), train=train, val=val, test=test, pool=pool, seed=seed)
             return self._import(name, Path(folder), "voc", "", on_progress, source=f"sample digits, seed {seed}")
 
-    def _import(self, name: str, folder: Path, format_name: str | None, split: str, on_progress: Count, source: str) -> dict[str, Any]:
+    def _import(
+        self, name: str, folder: Path, format_name: str | None, split: str, on_progress: Count, source: str, **extra: Any
+    ) -> dict[str, Any]:
         from runner.datasets import import_dataset
 
         parts = self._installation
@@ -75,6 +85,7 @@ class DatasetVerbs:
             split=split,
             on_progress=on_progress,
             source_name=source,
+            **extra,
         )
 
     def list_datasets(self) -> list[dict[str, Any]]:

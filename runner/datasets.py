@@ -88,6 +88,7 @@ def import_dataset(
     on_progress: OnProgress = _quiet,
     source_name: str = "",
     locate: Locate = not_located,
+    left_out: Sequence[Skip] = (),
 ) -> dict[str, Any]:
     """Make a folder or archive the next version of a dataset; returns the report, which is also ``report.json`` of the version.
 
@@ -97,11 +98,13 @@ def import_dataset(
 
     ``split`` puts every picture into that split, whatever the source says. ``source_name`` is what the version remembers as its source.
     ``on_progress`` gets the pictures done and about how many there are. ``locate`` fetches what the source names by an address.
+    ``left_out``: what was left out before; the report names it, too.
     Raises ``NotFoundError``, ``DatasetError`` (nothing recognised, several formats fit, nothing usable), ``UnavailableError`` (the disk).
     """
     _check_request(name, split)
     parent, classes = _known(name, database)
     found = _Import(source_name or str(source), split, names_by_alias(classes))
+    found.note(*left_out)
     with adding_assets(home):
         with unpacked(source, home, left_out=found.skipped) as folder:
             format_, detected = choose_format(folder, formats, format_name)

@@ -34,6 +34,11 @@ class Removal:
         facts = self._facts(str(path))
         return self._remove_name(str(path), facts) if facts else 0
 
+    def bytes_of(self, path: Path) -> int:
+        """What the removal of this file, which somebody else does, frees."""
+        facts = self._facts(str(path))
+        return self._freed_bytes(facts) if facts else 0
+
     def _walk(self, top: str, folders: list[str]) -> Iterator[tuple[str, os.stat_result]]:
         """Everything that is no folder; the folders are added to ``folders``, each before those in it."""
         root = self._facts(top)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts.errors import EngineError, NoGpuError, SluiceError
+from registry import connections as rows
 from registry import images, jobs
 from runner.base_images import own_reference
 from runner.gpus.lock import host_lock
@@ -25,6 +26,8 @@ def examine(installation: Installation) -> list[dict[str, Any]]:
     checks: list[tuple[str, Callable[[Installation], dict[str, Any]]]] = [
         ("home", _home),
         ("database", _database),
+        ("store", _store),
+        ("connections", _connections),
         ("engine", _engine),
         ("gpus", _gpus),
         ("jobs", _jobs),
@@ -56,6 +59,28 @@ def _database(installation: Installation) -> dict[str, Any]:
     with installation.database.reading() as session:
         count = jobs.count_jobs(session)
     return _finding("ok", f"{installation.settings.database_url}, {count} jobs")
+
+
+def _store(installation: Installation) -> dict[str, Any]:
+    return _finding("ok", f"{installation.settings.store}: {installation.store.check()}")
+
+
+def _connections(installation: Installation) -> dict[str, Any]:
+    """Whether each answers; one that does not may be needed by nobody just now."""
+    from runner import connections
+    from runner.sources import check_source
+
+    with installation.database.reading() as session:
+        names = [record.name for record in rows.list_connections(session)]
+    failed: list[SluiceError] = []
+    for name in names:
+        try:
+            check_source(connections.get(installation, name), "")
+        except SluiceError as error:
+            failed.append(error)
+    if failed:
+        return _finding("warning", f"{len(failed)} of {len(names)} do not answer: {failed[0].message}", failed[0].hint)
+    return _finding("ok", f"{len(names)} answer") if names else _finding("skipped", "none was added")
 
 
 def _engine(installation: Installation) -> dict[str, Any]:

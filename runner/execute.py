@@ -135,7 +135,9 @@ class Attempt:
             begin_anew(self._run_dir.log_file)
             self._run_dir.note_attempt(self._job.attempt)
         self._run_dir.create()
-        self._follower.warn(self._dialect.stage(self._inputs(), self._run_dir.in_dir, self._run_dir.out_dir))
+        inputs = self._inputs()
+        with self._installation.store.holding([sample.asset for sample in (*inputs.train, *inputs.val, *inputs.candidates)]):
+            self._follower.warn(self._dialect.stage(inputs, self._run_dir.in_dir, self._run_dir.out_dir))
 
     def _pull(self) -> None:
         """The image by its digest; its name is only asked when the engine has lost it."""

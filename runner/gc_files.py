@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from contracts.errors import SluiceError
+from contracts.seams import StoredFile
 from registry import jobs, references
 from runner.aside import aside_folder
 from runner.asset_lock import freeing_assets
 from runner.gc_work import DAY_S, Work, folders, is_old, version_folders
 from runner.locks import try_lock
 
-_ASSET = re.compile(r"([0-9a-f]{40})\.[a-z0-9]{1,16}")
 _KILLED = "left by a process that was killed"
 _UNOWNED = "nothing refers to it"
 #: What is made for a while outside ``tmp``: a sample's pictures, the installation's id, an image's build, pieces of assets, models, predictions.
@@ -24,6 +23,7 @@ _LEFTOVERS = {
     ".": r"sluice-[a-z0-9_]{8}|\.installation\.[0-9a-f]{8}",
     "cache": r"sluice-(build|base)-[a-z0-9_]{8}",
     "assets/.incoming": r"[0-9a-f]{32}",
+    "cache/assets/.incoming": r"[0-9a-f]{32}",
     "models": r"\..+\.new",
     "predictions": r"\..+\.new",
 }
@@ -34,18 +34,24 @@ _LEFTOVERS = {
 
 def free_assets(work: Work) -> None:
     """Every asset that no version refers to, as one item: there may be a million of them."""
-    folder = work.home / "assets"
     with freeing_assets(work.home) as free:
         refusal = work.books.doubt if free else "an import adds assets at this moment"
         needed = frozenset[str]()
         try:
+            refusal = refusal or _shared_with(work)
             needed = needed if refusal else _referenced(work)
         except (OSError, SluiceError) as error:
             refusal = f"which assets are needed is not known: {error}"
         if refusal:
-            work.keep("assets", folder, refusal)
+            work.keep("assets", work.installation.store.place, refusal)
         else:
-            work.free("assets", _unreferenced(work, folder, needed), "{count} that no dataset version refers to", shown=folder)
+            work.free_stored(_unreferenced(work, needed), "{count} that no dataset version refers to")
+
+
+def _shared_with(work: Work) -> str:
+    """Why nothing may go from a store that other homes use; '' where none does."""
+    others = work.installation.store.other_homes()
+    return f"other homes keep assets in the same place, and what they need is not known here: {', '.join(others[:3])}" if others else ""
 
 
 def _referenced(work: Work) -> frozenset[str]:
@@ -65,15 +71,11 @@ def _referenced(work: Work) -> frozenset[str]:
     return frozenset(found)
 
 
-def _unreferenced(work: Work, folder: Path, needed: frozenset[str]) -> Iterator[Path]:
+def _unreferenced(work: Work, needed: frozenset[str]) -> Iterator[StoredFile]:
     newest = time.time() - DAY_S
-    for shard in (shard for shard in work.subfolders("assets", folder) if re.fullmatch("[0-9a-f]{2}", shard.name)):
-        for path in work.children("assets", shard):
-            match = _ASSET.fullmatch(path.name)
-            if match and match[1] not in needed:
-                facts = path.lstat()
-                if stat.S_ISREG(facts.st_mode) and facts.st_mtime < newest:
-                    yield path
+    for file in work.installation.store.list_files(lambda place, reason: work.keep("assets", place, reason)):
+        if file.sha1 not in needed and file.stored_at < newest:
+            yield file
 
 
 # ------------------------------------------------------------------------------------------------- what killed processes left
@@ -81,6 +83,8 @@ def _unreferenced(work: Work, folder: Path, needed: frozenset[str]) -> Iterator[
 
 def free_leftovers(work: Work) -> None:
     """Folders that were needed for a while. Those in ``tmp`` have a lock as long as somebody uses them; the others are given a day."""
+    if work.installation.settings.store == "local" and (cache := work.home / "cache" / "assets").is_dir() and is_old(cache):
+        work.free("assets", [cache], "the cache of a store that this home no longer uses", shown=cache)
     for path in work.children("assets", work.home / "tmp"):
         if path.suffix == ".lock":
             _free_aside(work, path)

@@ -6,11 +6,13 @@ import json
 import re
 import stat
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from contracts.seams import StoredFile
 from registry import references
 from registry.references import JobEnd, VersionFolder
 from runner.disk_tree import Removal, newest_mtime
@@ -94,6 +96,17 @@ class Work:
         if sum(freed) or len(freed) > len(problems):
             self.items.append({"what": what, "path": str(shown), "bytes": sum(freed), "why": why.replace("{count}", str(len(freed)))})
 
+    def free_stored(self, files: Iterable[StoredFile], why: str) -> None:
+        """As ``free``, for files of the store."""
+        store, freed, count = self.installation.store, 0, 0
+        for some in _by_thousands(files):
+            sizes = {file.file_name: self.removal.bytes_of(file.path) if file.path else file.size_bytes for file in some}
+            gone = some if self.dry_run else store.remove(some, lambda place, reason: self.keep("assets", place, reason))
+            freed += sum(sizes[file.file_name] for file in gone)
+            count += len(gone)
+        if count:
+            self.items.append({"what": "assets", "path": store.place, "bytes": freed, "why": why.replace("{count}", str(count))})
+
     def keep(self, what: str, path: Path | str, why: str) -> None:
         self.kept.append({"what": what, "path": str(path), "why": why})
 
@@ -122,6 +135,12 @@ class Work:
         except OSError as error:
             self.keep(what, parent, error.strerror or str(error))
             return []
+
+
+def _by_thousands(files: Iterable[StoredFile]) -> Iterator[list[StoredFile]]:
+    iterator = iter(files)
+    while some := list(islice(iterator, 1000)):
+        yield some
 
 
 def _place(row: dict[str, Any]) -> tuple[Any, ...]:

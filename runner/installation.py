@@ -10,9 +10,10 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
+from contracts.connection import Connection
 from contracts.errors import ConfigurationError
 from contracts.gpu import Snapshot
-from contracts.seams import Dialect, Engine, ExitWatch, Format, GpuSource, Store
+from contracts.seams import Dialect, Engine, ExitWatch, Format, GpuSource, Store, StoreSite
 from registry import leases
 from registry.database import Database
 from registry.jobs import JobRecord
@@ -167,7 +168,14 @@ class Installation:
 
     @cached_property
     def store(self) -> Store:
-        return load("store", "local", Store)(self.home / "assets")  # type: ignore[type-abstract,call-arg]
+        """Where assets lie. A connection is looked up for a store that is elsewhere only."""
+        from runner import connections
+
+        settings = self.settings
+        named = settings.store != "local" and settings.store_connection
+        connection = connections.get(self, settings.store_connection) if named else Connection()
+        site = StoreSite(self.home, self.id, settings.store_address, connection, settings.cache_bytes)
+        return load("store", settings.store, Store).open(site)  # type: ignore[type-abstract]
 
     @cached_property
     def formats(self) -> dict[str, Format]:

@@ -42,7 +42,7 @@ def _computed(installation: Installation, tables: Tables) -> pa.Table:
 
 
 def _path(installation: Installation, asset_id: str, extension: str) -> Path:
-    found = installation.store.find(asset_id, extension)
+    found = installation.store.path(asset_id, extension)
     if found is None:
         raise DatasetError(f"the asset {asset_id}.{extension} is not in the store", hint="Import its dataset again.", asset=asset_id)
     return found

@@ -33,6 +33,12 @@ class Settings:
     engine_silence_s: float
     log_tail_lines: int
     val_fraction: float
+    store: str
+    store_connection: str
+    store_address: str
+    cache_bytes: int
+    source_max_files: int
+    source_max_bytes: int
     job_slots: int
     hold_after_s: float
     share_half_life_s: float

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BASE_IMAGE = "sluice/base:bookworm"
 INSTALLATION_LABEL = "sluice.installation"
 #: What may not leak from the developer's shell into a test, or from one test into the next.
-CLEARED_PREFIXES = ("SLUICE_", "NVIDIA_", "CUDA_", "YMIR_", "COLUMNS", "NO_COLOR", "FORCE_COLOR")
+CLEARED_PREFIXES = ("SLUICE_", "NVIDIA_", "CUDA_", "YMIR_", "AWS_", "COLUMNS", "NO_COLOR", "FORCE_COLOR")
 OPTIONAL_MARKS = {"docker": "needs a Docker Engine: --docker", "slow": "takes long: --slow"}
 
 
@@ -66,6 +66,9 @@ def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: 
     for name in [name for name in os.environ if name.startswith(CLEARED_PREFIXES)]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("SLUICE_HOME", str(tmp_path / "sluice-home"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "no-such-file"))
     if not request.node.get_closest_marker("docker"):
         _forbid_network(monkeypatch)
 
@@ -81,6 +84,24 @@ def _forbid_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket.socket, "connect", connect_here_only)
     monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/no-docker-in-this-test.sock")
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real S3 server (moto's) for the session; each test makes its own bucket, ``tests.s3.S3Server``."""
+    from tests.s3 import S3Server
+
+    with S3Server.started(tmp_path_factory.mktemp("s3") / "server.log") as server:
+        yield server
+
+
+@pytest.fixture
+def s3_faults(s3_server: Any) -> Iterator[Any]:
+    """A way to that server on which things go wrong as the test says, ``tests.s3.FaultyProxy``."""
+    from tests.s3 import FaultyProxy
+
+    with FaultyProxy.before(s3_server.port) as proxy:
+        yield proxy
 
 
 @pytest.fixture(scope="session")

@@ -37,6 +37,7 @@ class Field:
     least: int | None
     most: int | None
     host_path: bool
+    or_address: bool
 
 
 @cache
@@ -60,6 +61,7 @@ def _describe(field: FieldDescriptor) -> Field:
         least=options.Extensions[pb.least] if options.HasExtension(pb.least) else None,
         most=options.Extensions[pb.most] if options.HasExtension(pb.most) else None,
         host_path=options.Extensions[pb.host_path],
+        or_address=options.Extensions[pb.or_address],
     )
 
 

@@ -28,6 +28,8 @@ LEAST_FIELD_NUMBER: _ClassVar[int]
 least: _descriptor.FieldDescriptor
 MOST_FIELD_NUMBER: _ClassVar[int]
 most: _descriptor.FieldDescriptor
+OR_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+or_address: _descriptor.FieldDescriptor
 
 class Json(_message.Message):
     __slots__ = ("text",)
@@ -637,16 +639,18 @@ class Link(_message.Message):
     def __init__(self, training_image: _Optional[str] = ..., image: _Optional[str] = ..., kind: _Optional[str] = ...) -> None: ...
 
 class ImportDatasetRequest(_message.Message):
-    __slots__ = ("name", "path", "format", "split")
+    __slots__ = ("name", "path", "format", "split", "connection")
     NAME_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     SPLIT_FIELD_NUMBER: _ClassVar[int]
+    CONNECTION_FIELD_NUMBER: _ClassVar[int]
     name: str
     path: str
     format: str
     split: str
-    def __init__(self, name: _Optional[str] = ..., path: _Optional[str] = ..., format: _Optional[str] = ..., split: _Optional[str] = ...) -> None: ...
+    connection: str
+    def __init__(self, name: _Optional[str] = ..., path: _Optional[str] = ..., format: _Optional[str] = ..., split: _Optional[str] = ..., connection: _Optional[str] = ...) -> None: ...
 
 class SampleDatasetRequest(_message.Message):
     __slots__ = ("kind", "name", "train", "val", "test", "pool", "seed")
@@ -1315,6 +1319,94 @@ class Share(_message.Message):
     max_jobs: int
     usage_gpu_s: float
     def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., weight: _Optional[float] = ..., max_gpus: _Optional[int] = ..., max_jobs: _Optional[int] = ..., usage_gpu_s: _Optional[float] = ...) -> None: ...
+
+class AddConnectionRequest(_message.Message):
+    __slots__ = ("name", "endpoint", "region", "bucket", "prefix", "access_key", "secret", "profile", "authority", "addressing", "overwrite")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    BUCKET_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_FIELD_NUMBER: _ClassVar[int]
+    ACCESS_KEY_FIELD_NUMBER: _ClassVar[int]
+    SECRET_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    AUTHORITY_FIELD_NUMBER: _ClassVar[int]
+    ADDRESSING_FIELD_NUMBER: _ClassVar[int]
+    OVERWRITE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    endpoint: str
+    region: str
+    bucket: str
+    prefix: str
+    access_key: str
+    secret: str
+    profile: str
+    authority: str
+    addressing: str
+    overwrite: bool
+    def __init__(self, name: _Optional[str] = ..., endpoint: _Optional[str] = ..., region: _Optional[str] = ..., bucket: _Optional[str] = ..., prefix: _Optional[str] = ..., access_key: _Optional[str] = ..., secret: _Optional[str] = ..., profile: _Optional[str] = ..., authority: _Optional[str] = ..., addressing: _Optional[str] = ..., overwrite: _Optional[bool] = ...) -> None: ...
+
+class ListConnectionsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class StoreConnectionList(_message.Message):
+    __slots__ = ("connections",)
+    CONNECTIONS_FIELD_NUMBER: _ClassVar[int]
+    connections: _containers.RepeatedCompositeFieldContainer[StoreConnection]
+    def __init__(self, connections: _Optional[_Iterable[_Union[StoreConnection, _Mapping]]] = ...) -> None: ...
+
+class GetConnectionRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class CheckConnectionRequest(_message.Message):
+    __slots__ = ("name", "address")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    address: str
+    def __init__(self, name: _Optional[str] = ..., address: _Optional[str] = ...) -> None: ...
+
+class RemoveConnectionRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class StoreConnection(_message.Message):
+    __slots__ = ("name", "endpoint", "region", "bucket", "prefix", "access_key", "secret", "profile", "authority", "addressing")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    BUCKET_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_FIELD_NUMBER: _ClassVar[int]
+    ACCESS_KEY_FIELD_NUMBER: _ClassVar[int]
+    SECRET_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    AUTHORITY_FIELD_NUMBER: _ClassVar[int]
+    ADDRESSING_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    endpoint: str
+    region: str
+    bucket: str
+    prefix: str
+    access_key: str
+    secret: str
+    profile: str
+    authority: str
+    addressing: str
+    def __init__(self, name: _Optional[str] = ..., endpoint: _Optional[str] = ..., region: _Optional[str] = ..., bucket: _Optional[str] = ..., prefix: _Optional[str] = ..., access_key: _Optional[str] = ..., secret: _Optional[str] = ..., profile: _Optional[str] = ..., authority: _Optional[str] = ..., addressing: _Optional[str] = ...) -> None: ...
+
+class CheckedConnection(_message.Message):
+    __slots__ = ("name", "answer")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    answer: str
+    def __init__(self, name: _Optional[str] = ..., answer: _Optional[str] = ...) -> None: ...
 
 class DoctorRequest(_message.Message):
     __slots__ = ()

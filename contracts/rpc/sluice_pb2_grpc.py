@@ -234,6 +234,31 @@ class SluiceStub:
                 request_serializer=contracts_dot_rpc_dot_sluice__pb2.AssignGpuRequest.SerializeToString,
                 response_deserializer=contracts_dot_rpc_dot_sluice__pb2.Gpu.FromString,
                 _registered_method=True)
+        self.AddConnection = channel.unary_unary(
+                '/sluice.v1.Sluice/AddConnection',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.AddConnectionRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.StoreConnection.FromString,
+                _registered_method=True)
+        self.ListConnections = channel.unary_unary(
+                '/sluice.v1.Sluice/ListConnections',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.ListConnectionsRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.StoreConnectionList.FromString,
+                _registered_method=True)
+        self.GetConnection = channel.unary_unary(
+                '/sluice.v1.Sluice/GetConnection',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.GetConnectionRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.StoreConnection.FromString,
+                _registered_method=True)
+        self.CheckConnection = channel.unary_unary(
+                '/sluice.v1.Sluice/CheckConnection',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.CheckConnectionRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.CheckedConnection.FromString,
+                _registered_method=True)
+        self.RemoveConnection = channel.unary_unary(
+                '/sluice.v1.Sluice/RemoveConnection',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.RemoveConnectionRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.StoreConnection.FromString,
+                _registered_method=True)
         self.ListShares = channel.unary_unary(
                 '/sluice.v1.Sluice/ListShares',
                 request_serializer=contracts_dot_rpc_dot_sluice__pb2.ListSharesRequest.SerializeToString,
@@ -384,7 +409,7 @@ class SluiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ImportDataset(self, request, context):
-        """A new version of a dataset from a folder or archive.
+        """A new version of a dataset from a folder, an archive or an address.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -529,6 +554,39 @@ class SluiceServicer:
 
     def AssignGpu(self, request, context):
         """Put a card, and its slices, into a pool; jobs that run are left alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddConnection(self, request, context):
+        """Keep a way to a store, with its secret.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListConnections(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetConnection(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckConnection(self, request, context):
+        """Ask a store once whether it answers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveConnection(self, request, context):
+        """Forget a connection and its secret.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -764,6 +822,31 @@ def add_SluiceServicer_to_server(servicer, server):
                     servicer.AssignGpu,
                     request_deserializer=contracts_dot_rpc_dot_sluice__pb2.AssignGpuRequest.FromString,
                     response_serializer=contracts_dot_rpc_dot_sluice__pb2.Gpu.SerializeToString,
+            ),
+            'AddConnection': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddConnection,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.AddConnectionRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.StoreConnection.SerializeToString,
+            ),
+            'ListConnections': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConnections,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.ListConnectionsRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.StoreConnectionList.SerializeToString,
+            ),
+            'GetConnection': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetConnection,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.GetConnectionRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.StoreConnection.SerializeToString,
+            ),
+            'CheckConnection': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckConnection,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.CheckConnectionRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.CheckedConnection.SerializeToString,
+            ),
+            'RemoveConnection': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveConnection,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.RemoveConnectionRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.StoreConnection.SerializeToString,
             ),
             'ListShares': grpc.unary_unary_rpc_method_handler(
                     servicer.ListShares,
@@ -1866,6 +1949,141 @@ class Sluice:
             '/sluice.v1.Sluice/AssignGpu',
             contracts_dot_rpc_dot_sluice__pb2.AssignGpuRequest.SerializeToString,
             contracts_dot_rpc_dot_sluice__pb2.Gpu.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddConnection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/AddConnection',
+            contracts_dot_rpc_dot_sluice__pb2.AddConnectionRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.StoreConnection.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConnections(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/ListConnections',
+            contracts_dot_rpc_dot_sluice__pb2.ListConnectionsRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.StoreConnectionList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetConnection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/GetConnection',
+            contracts_dot_rpc_dot_sluice__pb2.GetConnectionRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.StoreConnection.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckConnection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/CheckConnection',
+            contracts_dot_rpc_dot_sluice__pb2.CheckConnectionRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.CheckedConnection.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveConnection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/RemoveConnection',
+            contracts_dot_rpc_dot_sluice__pb2.RemoveConnectionRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.StoreConnection.FromString,
             options,
             channel_credentials,
             insecure,

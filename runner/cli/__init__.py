@@ -24,6 +24,7 @@ LISTING: Listing = {
         "dataset": ("runner.cli.dataset:dataset", "Import, show and change datasets."),
         "job": ("runner.cli.job:job", "Watch, cancel and repeat jobs."),
         "model": ("runner.cli.model:model", "Show and export models."),
+        "connection": ("runner.cli.connection:connection", "Add, show and check the ways to stores (S3) that data comes from."),
         "gpu": ("runner.cli.gpu:gpu", "Show the GPUs and who holds them, take them out of use, and put them into pools."),
         "share": ("runner.cli.share:share", "Show and set who gets how much of the GPUs."),
     },

@@ -10,7 +10,7 @@ import click
 
 from runner.cli.blocks import Block, Facts, Line, Table, numbers, object_type_label
 from runner.cli.commands import Group, first_line
-from runner.cli.options import EXISTING_PATH, NEW_PLACE
+from runner.cli.options import NEW_PLACE, PATH_OR_ADDRESS
 from runner.cli.session import Session, pass_session
 from runner.cli.units import size_text, time_text
 
@@ -52,7 +52,7 @@ def dataset() -> None:
 
 @dataset.command("import")
 @click.argument("name")
-@click.argument("path", type=EXISTING_PATH)
+@click.argument("path", metavar="SOURCE", type=PATH_OR_ADDRESS)
 @click.option(
     "--format",
     "format_",
@@ -62,17 +62,24 @@ def dataset() -> None:
 @click.option(
     "--split", default="", metavar="SPLIT", help="Put every image into this split: train, val, test or pool (default: as the source says)."
 )
+@click.option("--connection", default="", metavar="NAME", help="How s3:// and obs:// are reached (default: the one of the bucket).")
 @pass_session
-def import_(session: Session, name: str, path: Path, format_: str | None, split: str) -> None:
-    """Import a folder or zip as a new version of a dataset.
+def import_(session: Session, name: str, path: Path | str, format_: str | None, split: str, connection: str) -> None:
+    """Import a folder, an archive, a prefix of a bucket or an archive of a web server as a new version of a dataset.
 
     Nothing is written into the source. The report names everything that was skipped, and why.
+
+    \b
+      sluice dataset import scenes FOLDER
+      sluice dataset import scenes s3://bucket/prefix --connection NAME
+      sluice dataset import scenes https://host/scenes.zip
     """
     from runner.cli.following import ImportDisplay
 
-    session.say_place(path, "read")
+    if isinstance(path, Path):
+        session.say_place(path, "read")
     with session.open_runner() as runner, ImportDisplay() as display:
-        report = runner.import_dataset(name, path, format=format_, split=split, on_progress=display)
+        report = runner.import_dataset(name, path, format=format_, split=split, connection=connection, on_progress=display)
     _answer_report(session, report)
 
 

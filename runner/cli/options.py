@@ -91,6 +91,16 @@ class PlacePath(click.Path):
 EXISTING_PATH = PlacePath(exists=True, path_type=Path)
 EXISTING_FILE = PlacePath(exists=True, dir_okay=False, path_type=Path)
 EXISTING_FOLDER = PlacePath(exists=True, file_okay=False, path_type=Path)
+
+
+class PathOrAddress(PlacePath):
+    """A path, or an address (``s3://bucket/prefix``), which is nobody's file and stays a text."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        return value if isinstance(value, str) and "://" in value else super().convert(value, parameter, context)
+
+
+PATH_OR_ADDRESS = PathOrAddress(exists=True, path_type=Path)
 NEW_FILE = PlacePath(dir_okay=False, path_type=Path)
 NEW_PLACE = PlacePath(path_type=Path)
 

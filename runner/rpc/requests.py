@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 from pydantic import ValidationError
 
+from contracts.connection import scheme_of
 from contracts.errors import RequestError
 from contracts.image import Kind
 from contracts.job import JobSpec, JobState
@@ -54,6 +55,8 @@ def _read(request: Message) -> dict[str, Any]:
 
 
 def _checked(field: Field, value: Any, caller: Caller) -> Any:
+    if field.or_address and scheme_of(value):
+        return value
     if field.host_path:
         return caller.check_path(value, field.name)
     if _is_spec(field):

@@ -47,6 +47,7 @@ SLOW = frozenset(
         "SampleDataset",
         "DeriveDataset",
         "ExportDataset",
+        "CheckConnection",
     }
 )
 _QUICK_THREADS, _SLOW_THREADS = 16, 8

@@ -7,10 +7,18 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import ConfigurationError
-from contracts.seams import GROUPS, Dialect, Engine, Format, GpuSource, Listener, Store
+from contracts.seams import GROUPS, Dialect, Engine, Format, GpuSource, Listener, Source, Store
 from runner.loading import installed, load, load_all
 
-BASES = {"engine": Engine, "gpu source": GpuSource, "store": Store, "format": Format, "dialect": Dialect, "listener": Listener}
+BASES = {
+    "engine": Engine,
+    "gpu source": GpuSource,
+    "store": Store,
+    "format": Format,
+    "dialect": Dialect,
+    "listener": Listener,
+    "source": Source,
+}
 
 
 @pytest.mark.parametrize("seam", sorted(GROUPS))
@@ -39,7 +47,7 @@ def test_a_half_written_plugin_is_refused_naming_what_it_lacks(tmp_path: Path, m
     code = "from contracts.seams import Store\nclass Half(Store):\n    name = 'foreign'\n    def find(self, sha1, extension): return None\n"
     _install(tmp_path, monkeypatch, "foreign_store:Half", code)
     assert "foreign" in installed("store")
-    with pytest.raises(ConfigurationError, match="lacks: add_bytes, add_file"):
+    with pytest.raises(ConfigurationError, match="lacks: add_many, check, holding"):
         load("store", "foreign", Store)
 
 

@@ -3,7 +3,7 @@
 A scenario is a folder with
 
 - ``script.txt``: one command per line, ``#`` begins a comment. ``# given: NAME`` starts where another scenario ended. ``$PROBE`` is the
-  probe image's folder. Commands run in a folder of their own.
+  probe image's folder, ``$S3`` the endpoint of an S3 server with the bucket ``scenario``. Commands run in a folder of their own.
 - ``input/``: files that lie in that folder at the start (optional).
 - ``expected-stdout.txt``, ``expected-stderr.txt``: each command with its answer and its talk; ``[exit 3]`` when it did not end with 0.
 - ``expected-tree.txt``: the files in the folder at the end (optional; what was put there from ``input/`` is left out).
@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -57,7 +58,7 @@ class World:
         return self.path / "work"
 
     def run(self, line: str) -> None:
-        program, *arguments = (word.replace("$PROBE", str(PROBE)) for word in shlex.split(line))
+        program, *arguments = (word.replace("$PROBE", str(PROBE)).replace("$S3", os.environ.get("S3", "")) for word in shlex.split(line))
         assert program == "sluice", line
         out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
         with redirect_stdout(out), redirect_stderr(err):
@@ -91,13 +92,26 @@ def process_engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_the_command_line_answers_as_the_scenario_says(name: str, worlds: dict[str, Path], tmp_path: Path) -> None:
+def test_the_command_line_answers_as_the_scenario_says(
+    name: str, worlds: dict[str, Path], tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "$S3" in (FOLDER / name / "script.txt").read_text(encoding="utf-8"):
+        monkeypatch.setenv("S3", endpoint_with_a_bucket(request.getfixturevalue("s3_server"), monkeypatch))
     world = played(name, worlds, tmp_path / "world")
     seen = {"expected-stdout.txt": "\n".join(world.stdout), "expected-stderr.txt": "\n".join(world.stderr)}
     if (FOLDER / name / "expected-tree.txt").exists():
         seen["expected-tree.txt"] = tree(name, world)
     for file, text in seen.items():
         check(FOLDER / name / file, steady(text, world, worlds[""]))
+
+
+def endpoint_with_a_bucket(server: Any, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The server's endpoint; the environment of boto3 says who asks."""
+    server.client.create_bucket(Bucket="scenario")
+    server.client.put_object(Bucket="scenario", Key="pictures/readme.txt", Body=b"no picture")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ada")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
+    return str(server.endpoint)
 
 
 def played(name: str, worlds: dict[str, Path], path: Path) -> World:
@@ -136,7 +150,7 @@ PROGRESS = rf"(?m)^<job \d+>  (waiting, .*|({'|'.join(STEP_WORDS.values())})(  .
 
 def steady(text: str, world: World, cache: Path) -> str:
     """The text with what differs from run to run replaced by its kind in <>."""
-    text = text.replace(str(PROBE), "<probe>")
+    text = text.replace(str(PROBE), "<probe>").replace(os.environ.get("S3") or "<s3>", "<s3>")
     for folder in (world.path, *(path for path in cache.iterdir())):
         text = text.replace(str(folder / "home"), "<home>").replace(str(folder / "work"), "<work>")
     for number, job in enumerate(job_ids(world), start=1):

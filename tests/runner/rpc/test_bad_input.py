@@ -148,6 +148,9 @@ def test_a_path_outside_of_the_allowed_roots_is_refused_whatever_its_disguise(se
             with pytest.raises(RequestError, match="outside of the folders") as caught:
                 remote.import_dataset("x", Path(path))
             assert caught.value.fields == {"field": "path", "setting": "allowed_roots"}
+        for address in ("file:///etc", "s3", "x://"):  # an address is no way around
+            with pytest.raises(RequestError, match=r"nothing reads|not an absolute path"):
+                remote.import_dataset("x", address)
         with pytest.raises(RequestError, match="outside of the folders"):
             remote.add_image("/etc")
         with pytest.raises(RequestError) as caught:

@@ -12,6 +12,7 @@ import pytest
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
+from contracts.errors import DatasetError
 from contracts.job import JobSpec
 from contracts.rpc import sluice_pb2 as pb
 from contracts.rpc.documents import fields_of, to_document, to_message
@@ -55,7 +56,7 @@ def test_a_request_has_a_field_for_every_parameter_and_knows_which_are_paths(ver
     parameters = _parameters(verb)
     fields = {field.name: field for field in fields_of(METHODS[verb].input_type)}
     assert set(fields) - {"follow"} == set(parameters)
-    paths = {name for name, parameter in parameters.items() if parameter.annotation == "Path"}
+    paths = {name for name, parameter in parameters.items() if parameter.annotation in ("Path", "Path | str")}
     assert {name for name, field in fields.items() if field.host_path} == paths
 
 
@@ -145,10 +146,24 @@ def test_a_job_of_any_kind_and_state_is_the_same_document(name: str, jobs: dict[
         ("list_shares", {}),
         ("gc", {"older_than_days": 0.0, "what": ["runs"]}),
         ("doctor", {}),
+        ("add_connection", {"name": "team", "endpoint": "http://127.0.0.1:1", "access_key": "k", "secret": "s", "overwrite": True}),
+        ("list_connections", {}),
+        ("get_connection", {"name": "team"}),
     ],
 )
 def test_what_a_verb_says_is_the_same_document(verb: str, arguments: dict[str, Any], jobs: Any, busy: Service, there: RemoteRunner) -> None:
     _same(verb, getattr(busy.runner, verb)(**arguments), getattr(there, verb)(**arguments))
+
+
+def test_a_store_is_asked_and_its_connection_forgotten_by_the_service(there: RemoteRunner, s3_server: Any) -> None:
+    from tests.s3 import KEY, SECRET
+
+    there.add_connection("asked", endpoint=s3_server.endpoint, access_key=KEY, secret=SECRET, addressing="path")
+    assert s3_server.endpoint in there.check_connection("asked")["answer"]
+    with pytest.raises(DatasetError, match="no bucket 'nothing'"):
+        there.import_dataset("cells", "s3://nothing/cells", connection="asked")
+    assert there.remove_connection("asked")["secret"] == "********"
+    assert "asked" not in [connection["name"] for connection in there.list_connections()]
 
 
 def test_a_ranking_is_the_same_document(jobs: dict[str, str], busy: Service, there: RemoteRunner) -> None:
