@@ -327,6 +327,15 @@ class Store(ABC):
     def add_file(self, path: Path, sha1: str, extension: str) -> Path:
         """As ``add_bytes`` for a file, which is copied and left alone. Raises ``DatasetError`` when its content is not ``sha1``."""
 
+    def add_many(self, files: Iterable[tuple[bytes, str, str]]) -> None:
+        """As ``add_bytes`` for every content, sha1 and extension; all are durable when it returns. Read once and in passing.
+
+        For stores that do this faster than one after another; they may rely on the sha1, which the caller has just computed. After an error
+        some may be stored, each whole.
+        """
+        for content, sha1, extension in files:
+            self.add_bytes(content, sha1, extension)
+
     @abstractmethod
     def find(self, sha1: str, extension: str) -> Path | None:
         """The file with this content, or None."""

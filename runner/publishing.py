@@ -32,7 +32,7 @@ class Draft:
 
     ``inputs`` are references of the versions it was made of, the first of them its parent; ``operation`` is what was done, None for an import.
     ``changes`` counts pictures ``added``, ``changed`` and ``deleted`` since the parent. ``classes``: all that the dataset is to know after it.
-    ``report`` is what else is to be reported.
+    ``report`` is what else is to be reported. ``on_current``: refuse it when its parent is not the current version any more.
     """
 
     dataset: str
@@ -44,6 +44,11 @@ class Draft:
     changes: Mapping[str, int] = field(default_factory=dict)
     classes: Sequence[DatasetClass] = ()
     report: Mapping[str, Any] = field(default_factory=dict)
+    on_current: bool = False
+
+
+class OutpacedError(Exception):
+    """Another version became current while this one was made from the former; nothing was done. Never leaves the runner."""
 
 
 def publish(draft: Draft, database: Database, home: Path) -> dict[str, Any]:
@@ -55,9 +60,17 @@ def publish(draft: Draft, database: Database, home: Path) -> dict[str, Any]:
     with aside_folder(home, "version") as aside:
         write_tables(aside, draft.tables)
         with database.writing() as session:
+            _check_parent(session, draft)
             if found := _unchanged(session, draft.dataset, facts["content_hash"], home):
                 return _completed(facts, home / found.folder, found.version, unchanged=True)
             return _enter(session, draft, facts, aside, home)
+
+
+def _check_parent(session: Session, draft: Draft) -> None:
+    if draft.on_current:
+        current = datasets.find_version(session, draft.dataset)
+        if (current.reference if current else None) != (draft.inputs[0] if draft.inputs else None):
+            raise OutpacedError
 
 
 def _unchanged(session: Session, name: str, content: str, home: Path) -> datasets.VersionRecord | None:

@@ -14,12 +14,12 @@ from typing import Any, ClassVar
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
 
 from contracts.dataset import Annotation
 from contracts.seams import Format, Found, ImportedImage, Locate, Skip, not_located
 from plugins.formats.listing import Listing, UnreadableFileError, folder_split_of, list_folder, shown
 from plugins.formats.values import BadValueError, is_true, read_class_name, read_number
+from plugins.formats.xml_text import parse_xml
 
 _LARGEST_XML_BYTES = 16 * 1024**2
 _LARGEST_LIST_BYTES = 256 * 1024**2
@@ -90,9 +90,9 @@ def _read_file(listing: Listing, file: PurePosixPath, labels: dict[PurePosixPath
 
 
 def _parse(content: bytes) -> Element:
-    """SECURITY: entities and external references are refused by defusedxml."""
+    """SECURITY: entities and external references are refused."""
     try:
-        root: Element = fromstring(_in_utf8(content))
+        root = parse_xml(_in_utf8(content))
     except DefusedXmlException as error:
         raise UnreadableFileError(f"is refused: {type(error).__name__} (an XML file that defines entities)") from error
     except (ParseError, ValueError, LookupError, RecursionError) as error:
@@ -170,6 +170,8 @@ def _read_object(element: Element) -> Annotation:
 
 
 def _number_or(text: str | None, default: float) -> float:
+    if text is None:
+        return default
     try:
         return read_number(text, "")
     except BadValueError:

@@ -6,14 +6,16 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, ClassVar
 
 from contracts.errors import DatasetError, UnavailableError
 from contracts.seams import Store
+from plugins.stores.syncing import sync_disk
 
 _SHA1 = re.compile(r"[0-9a-f]{40}")
 _EXTENSION = re.compile(r"[a-z0-9]{1,16}")
@@ -59,6 +61,26 @@ class LocalStore(Store):
                 raise DatasetError(f"the content of {path} is not {sha1} but {digest}", hint="It was changed meanwhile.", sha1=sha1)
         return target
 
+    def add_many(self, files: Iterable[tuple[bytes, str, str]]) -> None:
+        """All are written aside, the disk is synced once, and only then they get their names, which are synced once, too."""
+        aside: Path | None = None
+        written: dict[Path, Path] = {}
+        try:
+            for content, sha1, extension in files:
+                target = self._target(sha1, extension)
+                if target in written or target.exists():
+                    continue
+                if aside is None:
+                    aside = self._batch_folder()
+                written[target] = _write(aside / target.name, content)
+            if aside is not None:
+                _name_all(written, aside, self.folder)
+        except OSError as error:
+            raise UnavailableError(f"{len(written)} files cannot be stored in {self.folder}: {error.strerror}", hint="Is the disk full?") from error
+        finally:
+            if aside is not None:
+                shutil.rmtree(aside, ignore_errors=True)
+
     def find(self, sha1: str, extension: str) -> Path | None:
         target = self._target(sha1, extension)
         return target if target.is_file() else None
@@ -89,6 +111,12 @@ class LocalStore(Store):
             with suppress(OSError):
                 aside.unlink()
 
+    def _batch_folder(self) -> Path:
+        aside = self._incoming / secrets.token_hex(16)
+        self._prepare(aside)
+        aside.mkdir()
+        return aside
+
     def _prepare(self, target: Path) -> None:
         try:
             self._incoming.mkdir(parents=True, exist_ok=True)
@@ -98,6 +126,35 @@ class LocalStore(Store):
         if not self._swept:
             self._swept = True
             _sweep(self._incoming)
+
+
+def _write(file: Path, content: bytes) -> Path:
+    """A new read-only file; not yet on the disk for certain. Raises ``OSError``."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fchmod(descriptor, 0o444)  # whatever the umask took away
+    finally:
+        os.close(descriptor)
+    return file
+
+
+def _name_all(written: Mapping[Path, Path], aside: Path, folder: Path) -> None:
+    """The files that were written aside get their names once they are on the disk; a name that was taken meanwhile has the same content."""
+    sync_disk(aside, written.values())
+    folders = {target.parent for target in written}
+    for parent in folders:
+        parent.mkdir(exist_ok=True)
+    for target, file in written.items():
+        try:
+            os.link(file, target)
+        except FileExistsError:
+            pass
+        except OSError:  # this disk knows no hard links
+            file.replace(target)
+    sync_disk(folder, folders)
 
 
 def _give_name(aside: Path, target: Path) -> None:
@@ -132,5 +189,9 @@ def _copy(source: BinaryIO, target: BinaryIO) -> str:
 def _sweep(incoming: Path) -> None:
     for file in incoming.iterdir():
         with suppress(OSError):
-            if file.stat().st_mtime < time.time() - _STALE_S:
+            if file.stat().st_mtime >= time.time() - _STALE_S:
+                continue
+            if file.is_dir():
+                shutil.rmtree(file, ignore_errors=True)
+            else:
                 file.unlink()
