@@ -166,9 +166,13 @@ class RemoteRunner(Connection):
         *,
         format: str | None = None,  # noqa: A002 - the word of the domain
         split: str = "",
+        unknown_classes: str = "add",
+        add: bool = False,
+        verify: bool = False,
         on_progress: Count = lambda _, __: None,
     ) -> dict[str, Any]:
-        return self._long("ImportDataset", pb.ImportDatasetRequest, on_progress, name=name, path=path, format=format, split=split)
+        request = {"format": format, "split": split, "unknown_classes": unknown_classes, "add": add, "verify": verify}
+        return self._long("ImportDataset", pb.ImportDatasetRequest, on_progress, name=name, path=path, **request)
 
     def sample_dataset(
         self,

@@ -34,10 +34,19 @@ class DatasetVerbs:
         *,
         format: str | None = None,  # noqa: A002 - the word of the domain
         split: str = "",
+        unknown_classes: str = "add",
+        add: bool = False,
+        verify: bool = False,
         on_progress: Count = _quiet,
     ) -> dict[str, Any]:
-        """A new version from a folder or archive; the report names everything that was left out and why."""
-        return self._import(name, path, format, split, on_progress, source=str(path))
+        """A new version from a folder or archive; the report names everything that was left out and why.
+
+        ``unknown_classes``: ``add``, ``ignore`` or ``stop`` at annotations of classes that the dataset does not know yet. ``add``: what the
+        current version has, plus what is new in the source. ``verify``: decode every picture.
+        """
+        return self._import(
+            name, path, format, split, on_progress, source=str(path), unknown_classes=unknown_classes, add=add, verify=verify
+        )
 
     def sample_dataset(
         self,
@@ -60,10 +69,24 @@ class DatasetVerbs:
             make_digits(Path(folder), train=train, val=val, test=test, pool=pool, seed=seed)
             return self._import(name, Path(folder), "voc", "", on_progress, source=f"sample digits, seed {seed}")
 
-    def _import(self, name: str, folder: Path, format_name: str | None, split: str, on_progress: Count, source: str) -> dict[str, Any]:
-        from runner.datasets import import_dataset
+    def _import(
+        self,
+        name: str,
+        folder: Path,
+        format_name: str | None,
+        split: str,
+        on_progress: Count,
+        source: str,
+        *,
+        unknown_classes: str = "add",
+        add: bool = False,
+        verify: bool = False,
+    ) -> dict[str, Any]:
+        from runner.datasets import Rules, import_dataset
+        from runner.intake import PictureRules
 
         parts = self._installation
+        pictures = PictureRules(parts.settings.max_picture_bytes, verify)
         return import_dataset(
             name,
             folder,
@@ -75,6 +98,7 @@ class DatasetVerbs:
             split=split,
             on_progress=on_progress,
             source_name=source,
+            rules=Rules(unknown_classes, add, pictures),
         )
 
     def list_datasets(self) -> list[dict[str, Any]]:

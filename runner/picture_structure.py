@@ -69,6 +69,16 @@ def _jpeg(content: bytes) -> Outline | None:
 
 
 def _jpeg_scan(content: bytes, begin: int, frame: bytes, scan: bytes, tables: set[tuple[str, int]], turned: bool) -> Outline | None:
+    judged = _judged(frame, scan, frozenset(tables))
+    end = content.rfind(_EOI, begin)
+    if judged is None or end < 0 or (end - begin) * 8 < judged[2]:
+        return None
+    return judged[0], judged[1], turned
+
+
+@lru_cache(1024)  # the pictures of one camera or program differ in nothing of this
+def _judged(frame: bytes, scan: bytes, tables: frozenset[tuple[str, int]]) -> tuple[int, int, int] | None:
+    """Width, height and the least bits that the first scan must have; None when frame, scan and tables do not fit each other."""
     precision, height, width, count = struct.unpack_from(">BHHB", frame, 1)
     components = [tuple(frame[7 + 3 * number : 10 + 3 * number]) for number in range(count)]
     if precision != 8 or count not in (1, 3, 4) or len(frame) != 7 + 3 * count or not width or not height:
@@ -78,13 +88,10 @@ def _jpeg_scan(content: bytes, begin: int, frame: bytes, scan: bytes, tables: se
         return None
     if not _scan_fits(scan, names, tables, progressive=frame[0] == 0xC2):
         return None
-    end = content.rfind(_EOI, begin)
     # Each block of 8 x 8 takes two codes at least, of one bit each; of a progressive one, the first scan one bit for each DC.
     blocks = sum((sampling >> 4) * (sampling & 15) for _, sampling, _ in components) * _units(width, height, components)
     least_bits = blocks if frame[0] == 0xC2 else 2 * blocks
-    if end < 0 or (end - begin) * 8 < least_bits and scan[0] == count:
-        return None
-    return width, height, turned
+    return width, height, least_bits if scan[0] == count else 0
 
 
 def _can_be(marker: int, segment: bytes) -> bool:
@@ -114,7 +121,7 @@ def _units(width: int, height: int, components: list[tuple[int, ...]]) -> int:
     return -(-width // (8 * across)) * -(-height // (8 * down))
 
 
-def _scan_fits(scan: bytes, known: set[int], tables: set[tuple[str, int]], *, progressive: bool) -> bool:
+def _scan_fits(scan: bytes, known: set[int], tables: frozenset[tuple[str, int]], *, progressive: bool) -> bool:
     """The header of a scan speaks of components of the frame and of Huffman tables that are there."""
     count = scan[0]
     if not 1 <= count <= 4 or len(scan) != 4 + 2 * count:

@@ -63,22 +63,22 @@ class LocalStore(Store):
 
     def add_many(self, files: Iterable[tuple[bytes, str, str]]) -> None:
         """All are written aside, the disk is synced once, and only then they get their names, which are synced once, too."""
-        aside: Path | None = None
-        written: dict[Path, Path] = {}
+        aside = ""
+        written: dict[str, str] = {}
         try:
             for content, sha1, extension in files:
-                target = self._target(sha1, extension)
-                if target in written or target.exists():
+                target = os.fspath(self._target(sha1, extension))
+                if target in written or os.path.exists(target):  # noqa: PTH110 - plain text, for these are a million
                     continue
-                if aside is None:
-                    aside = self._batch_folder()
-                written[target] = _write(aside / target.name, content)
-            if aside is not None:
-                _name_all(written, aside, self.folder)
+                aside = aside or os.fspath(self._batch_folder())
+                written[target] = _write(f"{aside}/{sha1}.{extension}", content)
+            if written:
+                _name_all(written, Path(aside), self.folder)
         except OSError as error:
-            raise UnavailableError(f"{len(written)} files cannot be stored in {self.folder}: {error.strerror}", hint="Is the disk full?") from error
+            reason = f"{len(written)} files cannot be stored in {self.folder}: {error.strerror}"
+            raise UnavailableError(reason, hint="Is the disk full?") from error
         finally:
-            if aside is not None:
+            if aside:
                 shutil.rmtree(aside, ignore_errors=True)
 
     def find(self, sha1: str, extension: str) -> Path | None:
@@ -128,7 +128,7 @@ class LocalStore(Store):
             _sweep(self._incoming)
 
 
-def _write(file: Path, content: bytes) -> Path:
+def _write(file: str, content: bytes) -> str:
     """A new read-only file; not yet on the disk for certain. Raises ``OSError``."""
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
     try:
@@ -141,10 +141,10 @@ def _write(file: Path, content: bytes) -> Path:
     return file
 
 
-def _name_all(written: Mapping[Path, Path], aside: Path, folder: Path) -> None:
+def _name_all(written: Mapping[str, str], aside: Path, folder: Path) -> None:
     """The files that were written aside get their names once they are on the disk; a name that was taken meanwhile has the same content."""
-    sync_disk(aside, written.values())
-    folders = {target.parent for target in written}
+    sync_disk(aside, [Path(file) for file in written.values()])
+    folders = {Path(parent) for parent in {target.rpartition("/")[0] for target in written}}
     for parent in folders:
         parent.mkdir(exist_ok=True)
     for target, file in written.items():
@@ -153,8 +153,8 @@ def _name_all(written: Mapping[Path, Path], aside: Path, folder: Path) -> None:
         except FileExistsError:
             pass
         except OSError:  # this disk knows no hard links
-            file.replace(target)
-    sync_disk(folder, folders)
+            Path(file).replace(target)
+    sync_disk(folder, [*folders, folder])
 
 
 def _give_name(aside: Path, target: Path) -> None:

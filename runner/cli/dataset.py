@@ -32,8 +32,17 @@ def dataset() -> None:
 @click.option(
     "--split", default="", metavar="SPLIT", help="Put every image into this split: train, val, test or pool (default: as the source says)."
 )
+@click.option(
+    "--unknown-classes",
+    type=click.Choice(["add", "ignore", "stop"]),
+    default="add",
+    show_default=True,
+    help="Annotations of classes that the dataset does not know: take the classes up, leave them out, or import nothing.",
+)
+@click.option("--add", is_flag=True, help="Keep what the current version has and add what is new in the source.")
+@click.option("--verify", is_flag=True, help="Decode every picture, which finds more of the damaged ones and takes longer.")
 @pass_session
-def import_(session: Session, name: str, path: Path, format_: str | None, split: str) -> None:
+def import_(session: Session, name: str, path: Path, format_: str | None, split: str, **rules: Any) -> None:
     """Import a folder or zip as a new version of a dataset.
 
     Nothing is written into the source. The report names everything that was skipped, and why.
@@ -42,7 +51,7 @@ def import_(session: Session, name: str, path: Path, format_: str | None, split:
 
     session.say_place(path, "read")
     with session.open_runner() as runner, ImportDisplay() as display:
-        report = runner.import_dataset(name, path, format=format_, split=split, on_progress=display)
+        report = runner.import_dataset(name, path, format=format_, split=split, on_progress=display, **rules)
     _answer_report(session, report)
 
 
