@@ -125,7 +125,7 @@ def import_dataset(
         with unpacked(source, home, left_out=found.skipped) as folder:
             _require_files(found, folder)
             format_, detected = choose_format(folder, formats, format_name)
-            _collect(found, format_, folder, locate, Intake(store, locate, rules.pictures, _count_pictures(folder)), on_progress)
+            _collect(found, format_, folder, locate, store, rules.pictures, on_progress)
         _require_something(found, format_.name)
         _settle_unknown_classes(found, rules)
         report = _published(name, found, rules, database, home, {"format": format_.name, "detected": detected})
@@ -322,11 +322,13 @@ def _settle_unknown_classes(found: _Import, rules: Rules) -> None:
 # -------------------------------------------------------------------------------------------------------- collecting entries
 
 
-def _collect(found: _Import, format_: Format, folder: Path, locate: Locate, intake: Intake, on_progress: OnProgress) -> None:
+def _collect(
+    found: _Import, format_: Format, folder: Path, locate: Locate, store: Store, rules: PictureRules, on_progress: OnProgress
+) -> None:
     """Read the format while others check and store the pictures."""
     total, done = _count_pictures(folder), 0
     on_progress(0, total)
-    with quiet_pillow(), intake:
+    with quiet_pillow(), Intake(store, locate, rules, total) as intake:
         for image, result in _in_order(_read(format_, folder, locate), intake, found):
             done += 1
             _enter(found, image, result)

@@ -108,7 +108,10 @@ class _Worker:
     def __init__(self, greeting: bytes) -> None:
         command = [sys.executable, "-c", "from runner.intake import serve; serve()"]
         environ = {**os.environ, "PYTHONPATH": os.pathsep.join(place for place in sys.path if place)}
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ)
+        try:
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ)
+        except OSError as error:
+            raise UnavailableError(f"a process that takes pictures into the store cannot be started: {error.strerror}") from error
         self._requests, self._answers = _pipe(self._process.stdin), _pipe(self._process.stdout)
         with suppress(BrokenPipeError):  # it is gone already; the first question finds out
             self._requests.write(greeting)
@@ -147,7 +150,15 @@ def _start_workers(count: int, store: Store, rules: PictureRules) -> list[_Worke
         greeting = pickle.dumps((store, rules))
     except (pickle.PicklingError, TypeError, AttributeError):
         return []
-    return [_Worker(greeting) for _ in range(count)]
+    workers: list[_Worker] = []
+    try:
+        for _ in range(count):
+            workers.append(_Worker(greeting))
+    except BaseException:
+        for worker in workers:
+            worker.close()
+        raise
+    return workers
 
 
 def serve() -> None:

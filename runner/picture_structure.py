@@ -2,8 +2,8 @@
 
 ``well_formed`` never refuses: what is not built as expected, odd or broken, is for a real decoder to judge. So the cheap look cannot reject a
 picture that a decoder would take, and what it lets pass can be decoded by what jobs use. A file cut at any byte has lost its end (the EOI of
-a JPEG, the IEND of a PNG, rows of a BMP) and never passes. What it cannot see is damage inside the compressed data of a JPEG, which the
-decoders paint over as well, and a height made smaller in the header. Sources: ITU T.81 annex B, PNG third edition 5, BITMAPINFOHEADER.
+a JPEG, the IEND of a PNG, rows of a BMP) and never passes. What it cannot see: Huffman codes of wrong lengths that are still codes, which a
+decoder may stumble over; damage inside the compressed data and a wrong height of a JPEG, which decoders paint over as well. Sources: ITU T.81 annex B, PNG third edition 5, BITMAPINFOHEADER.
 """
 
 from __future__ import annotations

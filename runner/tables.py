@@ -357,7 +357,7 @@ def image_digests(tables: Tables) -> NDArray[np.uint64]:
     ends = np.cumsum(tables.counts())
     starts = np.concatenate([[0], ends])[: len(ends)]
     place = np.arange(len(drawn)) - starts[tables.owners]
-    sums = np.concatenate([[0], np.cumsum(_mixed(drawn + place.astype(np.uint64)))]).astype(np.uint64)
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(_mixed(drawn + place.astype(np.uint64)))])  # of one type: else they are floats
     return _mixed(_row_digests(tables.images, _CONTENT) + sums[ends] - sums[starts])
 
 

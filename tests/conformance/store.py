@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,34 @@ class StoreConformance:
         assert store.add_bytes(CONTENT, SHA1, "jpg") == first
         assert (first.stat().st_ino, first.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
+    def test_many_are_added_at_once_and_each_is_found(self, store: Store) -> None:
+        contents = [f"picture {number}".encode() for number in range(12)]
+        store.add_many((content, hashlib.sha1(content).hexdigest(), "png") for content in [*contents, contents[0]])
+        for content in contents:
+            path = store.find(hashlib.sha1(content).hexdigest(), "png")
+            assert path is not None
+            assert path.read_bytes() == content
+            assert path.stat().st_mode & 0o222 == 0
+
+    def test_what_is_there_already_is_left_alone_among_many(self, store: Store) -> None:
+        first = store.add_bytes(CONTENT, SHA1, "jpg")
+        before = first.stat()
+        store.add_many([(CONTENT, SHA1, "jpg"), (b"other", hashlib.sha1(b"other").hexdigest(), "jpg")])
+        assert (first.stat().st_ino, first.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+    def test_none_at_all_may_be_added(self, store: Store) -> None:
+        store.add_many([])
+
+    def test_when_the_contents_stop_with_an_error_it_comes_through_and_nothing_is_half_stored(self, store: Store) -> None:
+        def contents() -> Iterator[tuple[bytes, str, str]]:
+            yield CONTENT, SHA1, "jpg"
+            raise DatasetError("the source is gone")
+
+        with pytest.raises(DatasetError, match="the source is gone"):
+            store.add_many(contents())
+        path = store.find(SHA1, "jpg")
+        assert path is None or path.read_bytes() == CONTENT
+
     def test_a_stored_file_cannot_be_written_by_accident(self, store: Store) -> None:
         assert store.add_bytes(CONTENT, SHA1, "jpg").stat().st_mode & 0o222 == 0
 
@@ -65,6 +94,8 @@ class StoreConformance:
     def test_a_name_that_is_no_hash_is_refused(self, store: Store, sha1: str, extension: str) -> None:
         with pytest.raises(DatasetError):
             store.add_bytes(CONTENT, sha1, extension)
+        with pytest.raises(DatasetError):
+            store.add_many([(CONTENT, sha1, extension)])
 
     def test_many_threads_may_add_the_same_content_at_once(self, store: Store) -> None:
         start = threading.Barrier(8)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import time
+from collections.abc import Collection
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 
 from contracts.errors import DatasetError, UnavailableError
 from plugins.stores.local import LocalStore
+from plugins.stores.syncing import sync_disk
 from tests.conformance.store import CONTENT, SHA1, StoreConformance
 
 
@@ -32,6 +35,60 @@ def test_nothing_stays_aside_after_adding_or_refusing(tmp_path: Path) -> None:
     store.add_bytes(CONTENT, SHA1, "jpg")
     with pytest.raises(DatasetError):
         store.add_bytes(b"other", hashlib.sha1(b"wanted").hexdigest(), "jpg")
+    assert list((tmp_path / ".incoming").iterdir()) == []
+
+
+def _many(count: int) -> list[tuple[bytes, str, str]]:
+    contents = [f"picture {number}".encode() for number in range(count)]
+    return [(content, hashlib.sha1(content).hexdigest(), "jpg") for content in contents]
+
+
+@pytest.mark.parametrize("count", [1, 3, 40])
+def test_nothing_stays_aside_after_adding_many(tmp_path: Path, count: int) -> None:
+    LocalStore(tmp_path).add_many(_many(count))
+    assert len(list(tmp_path.glob("[0-9a-f][0-9a-f]/*"))) == count
+    assert list((tmp_path / ".incoming").iterdir()) == []
+
+
+@pytest.mark.parametrize("count", [2, 40])
+def test_no_file_has_its_name_before_all_are_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    def full(place: Path, paths: Collection[Path]) -> None:
+        assert {path.read_bytes() for path in paths} == {content for content, _, _ in _many(count)}
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("plugins.stores.local.sync_disk", full)
+    with pytest.raises(UnavailableError, match=f"{count} files cannot be stored.*No space"):
+        LocalStore(tmp_path).add_many(_many(count))
+    assert list(tmp_path.glob("[0-9a-f][0-9a-f]/*")) == []
+    assert list((tmp_path / ".incoming").iterdir()) == []
+
+
+def test_a_disk_without_hard_links_gets_the_files_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", none)
+    LocalStore(tmp_path).add_many(_many(6))
+    assert len(list(tmp_path.glob("[0-9a-f][0-9a-f]/*"))) == 6
+
+
+def test_a_system_without_syncfs_syncs_each_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plugins.stores.syncing._SYNCFS", None)
+    LocalStore(tmp_path).add_many(_many(8))
+    assert len(list(tmp_path.glob("[0-9a-f][0-9a-f]/*"))) == 8
+
+
+def test_what_cannot_be_synced_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        sync_disk(tmp_path / "gone", [tmp_path / str(number) for number in range(9)])
+
+
+def test_a_folder_of_many_that_a_killed_process_left_is_swept(tmp_path: Path) -> None:
+    old = tmp_path / ".incoming" / "old"
+    old.mkdir(parents=True)
+    (old / f"{SHA1}.jpg").write_bytes(b"half")
+    os.utime(old, (time.time() - 2 * 24 * 3600,) * 2)
+    LocalStore(tmp_path).add_many(_many(2))
     assert list((tmp_path / ".incoming").iterdir()) == []
 
 
