@@ -280,7 +280,9 @@ def _check_request(name: str, split: str, rules: Rules) -> None:
     check_folder_name("dataset", name)
     if rules.unknown_classes not in UNKNOWN_CLASSES:
         hint = f"Known: {', '.join(UNKNOWN_CLASSES)}."
-        raise DatasetError(f"unknown classes cannot be treated by {rules.unknown_classes!r}", hint=hint, unknown_classes=rules.unknown_classes)
+        raise DatasetError(
+            f"unknown classes cannot be treated by {rules.unknown_classes!r}", hint=hint, unknown_classes=rules.unknown_classes
+        )
     if split and not _SPLIT.fullmatch(split):
         raise DatasetError(f"{split!r} cannot be the name of a split", hint="Use train, val, test or pool.", split=split)
 

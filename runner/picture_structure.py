@@ -3,7 +3,8 @@
 ``well_formed`` never refuses: what is not built as expected, odd or broken, is for a real decoder to judge. So the cheap look cannot reject a
 picture that a decoder would take, and what it lets pass can be decoded by what jobs use. A file cut at any byte has lost its end (the EOI of
 a JPEG, the IEND of a PNG, rows of a BMP) and never passes. What it cannot see: Huffman codes of wrong lengths that are still codes, which a
-decoder may stumble over; damage inside the compressed data and a wrong height of a JPEG, which decoders paint over as well. Sources: ITU T.81 annex B, PNG third edition 5, BITMAPINFOHEADER.
+decoder may stumble over; damage inside the compressed data and a wrong height of a JPEG, which decoders paint over as well.
+Sources: ITU T.81 annex B, PNG third edition 5, BITMAPINFOHEADER.
 """
 
 from __future__ import annotations
@@ -204,10 +205,9 @@ def _bmp(content: bytes) -> Outline | None:
     if header not in (40, 108, 124) or planes != 1 or bits not in (8, 24, 32) or packing or width < 1 or height < 1:
         return None
     row_bytes = (width * bits // 8 + 3) // 4 * 4
-    colours = 4 * 256 if bits == 8 else 0
-    if offset < 14 + header or (bits == 8 and (offset != 14 + header + colours or colours_used not in (0, 256))) or offset + row_bytes * height > len(content):
-        return None
-    return width, height, False
+    palette_fits = bits != 8 or (offset == 14 + header + 4 * 256 and colours_used in (0, 256))
+    holds_all = 14 + header <= offset and offset + row_bytes * height <= len(content)
+    return (width, height, False) if palette_fits and holds_all else None
 
 
 _READERS: dict[str, Callable[[bytes], Outline | None]] = {"jpg": _jpeg, "png": _png, "bmp": _bmp}

@@ -42,7 +42,7 @@ def dataset() -> None:
 @click.option("--add", is_flag=True, help="Keep what the current version has and add what is new in the source.")
 @click.option("--verify", is_flag=True, help="Decode every picture, which finds more of the damaged ones and takes longer.")
 @pass_session
-def import_(session: Session, name: str, path: Path, format_: str | None, split: str, **rules: Any) -> None:
+def import_(session: Session, /, name: str, path: Path, format_: str | None, split: str, **rules: Any) -> None:
     """Import a folder or zip as a new version of a dataset.
 
     Nothing is written into the source. The report names everything that was skipped, and why.

@@ -19,6 +19,7 @@ from registry.database import Database
 from runner.datasets import import_dataset
 from tests.runner.datasets.conftest import FORMATS
 
+
 @dataclass(frozen=True)
 class Box:
     """One box of an XML file: corners as they stand there, which are inclusive pixels counted from 1."""
@@ -126,7 +127,11 @@ def test_labels_that_name_another_picture_or_size_are_named(report: dict[str, An
         with Image.open(folder / "JPEGImages" / f"{file.stem}.jpg") as picture:
             other_size += picture.size != (int(_text(document, "width")), int(_text(document, "height")))
     assert sum("as its picture, but was taken for" in note["reason"] for note in report["mended"]) == other_name
-    noted = [note for note in [*report["mended"], *report["skipped"]] if "pixels and leave the picture" in note["reason"] or ", not " in note["reason"]]
+    noted = [
+        note
+        for note in [*report["mended"], *report["skipped"]]
+        if "pixels and leave the picture" in note["reason"] or ", not " in note["reason"]
+    ]
     assert len(noted) == other_size
 
 

@@ -205,9 +205,7 @@ def test_marks_of_the_source_are_taken(cells: Path, run_import: RunImport, store
 def test_a_name_over_255_characters_is_left_out_by_name(cells: Path, run_import: RunImport) -> None:
     report = run_import(cells, formats={"marked": _Marked()})
     assert report["images"] == 1
-    assert [(skip["place"], skip["reason"]) for skip in report["skipped"]] == [
-        ("x" * 256, "its file name is longer than 255 characters")
-    ]
+    assert [(skip["place"], skip["reason"]) for skip in report["skipped"]] == [("x" * 256, "its file name is longer than 255 characters")]
 
 
 def _zip_of(path: Path, *names: str) -> Path:
@@ -226,7 +224,7 @@ def test_in_an_archive_too_and_the_rest_is_imported(tmp_path: Path, run_import: 
 
 
 def test_when_all_names_are_too_long_that_is_the_reason(tmp_path: Path, run_import: RunImport) -> None:
-    with pytest.raises(DatasetError, match="nothing in it could be unpacked .*its name is longer than 255 bytes"):
+    with pytest.raises(DatasetError, match=r"nothing in it could be unpacked .*its name is longer than 255 bytes"):
         run_import(_zip_of(tmp_path / "a.zip", "b" * 252 + ".png", "c" * 252 + ".png"))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -74,7 +73,9 @@ def test_an_address_is_fetched_in_the_process_that_can(scenes: Path, store: Loca
 def test_the_rules_count_in_processes_too(scenes: Path, store: LocalStore, by_processes: None) -> None:
     with Intake(store, not_located, PictureRules(largest_bytes=100), 5) as taking:
         taken = taking.submit(sorted(scenes.rglob("*.jpg"))[4:6]).result()
-    assert [found.message for found in taken if isinstance(found, DatasetError)] == ["is larger than 100 bytes, the limit max_picture_bytes"] * 2
+    assert [found.message for found in taken if isinstance(found, DatasetError)] == [
+        "is larger than 100 bytes, the limit max_picture_bytes"
+    ] * 2
 
 
 def test_a_store_that_cannot_be_sent_to_a_process_is_used_by_threads(scenes: Path, home: Path, by_processes: None) -> None:
@@ -150,9 +151,13 @@ def _is_alive(pid: int) -> bool:
         return False
 
 
+def _open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def test_a_process_that_nobody_can_start_leaves_none_behind(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nothing/python")
-    before = len(os.listdir("/proc/self/fd"))
+    before = _open_files()
     with pytest.raises(UnavailableError, match="cannot be started"):
         Intake(store, not_located, PictureRules(), intake.MANY)
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert _open_files() <= before
