@@ -39,12 +39,13 @@ from runner.settings import load_settings
 
 GOAL = 1.5
 _ROOT = Path(__file__).resolve().parent.parent
-_PAIRS = 5
+_PAIRS = 3
 _OBJECT = re.compile(rb"\s*<object>.*?</object>", re.DOTALL)
+_CLASSES = ("RBC", "WBC", "Platelets", *(str(digit) for digit in range(10)))
 _DATUMARO = """
 import sys
 from datumaro.components.dataset import Dataset
-Dataset.import_from(sys.argv[1], "voc").export(sys.argv[2], "datumaro", save_media=True)
+Dataset.import_from(sys.argv[1], "voc_detection").export(sys.argv[2], "datumaro", save_media=True)
 """
 
 
@@ -187,6 +188,10 @@ def make_source(folder: Path, source: Path, images: int, *, photos: bool) -> Pat
             re.sub(rb"<filename>.*?</filename>", f"<filename>{name}.jpg</filename>".encode(), label)
         )
     (folder / "ImageSets" / "Main" / "train.txt").write_text("".join(f"{number:06d}\n" for number in range(images)), encoding="ascii")
+    # What datumaro asks for; VOC's own classes are not in these pictures.
+    (folder / "labelmap.txt").write_text(
+        "# label:color_rgb:parts:actions\n" + "".join(f"{name}:::\n" for name in _CLASSES), encoding="ascii"
+    )
     return folder
 
 

@@ -29,6 +29,7 @@ from registry.tables import now
 from runner.archives import unpacked
 from runner.asset_lock import adding_assets
 from runner.boxes import check_boxes, overhang_px
+from runner.collecting import seldom_collecting
 from runner.dataset_files import Entry, write_predictions
 from runner.gathering import Gathered
 from runner.intake import Intake, PictureRules, Taken
@@ -330,7 +331,7 @@ def _collect(
     """Read the format while others check and store the pictures."""
     total, done = _count_pictures(folder), 0
     on_progress(0, total)
-    with quiet_pillow(), Intake(store, locate, rules, total) as intake:
+    with quiet_pillow(), seldom_collecting(), Intake(store, locate, rules, total) as intake:
         for image, result in _in_order(_read(format_, folder, locate), intake, found):
             done += 1
             _enter(found, image, result)

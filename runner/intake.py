@@ -11,7 +11,7 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ from runner.pictures import LARGEST_FILE_BYTES, quiet_pillow, read_picture
 MANY = 1500
 _BATCH, _SMALL_BATCH = 512, 32
 _MOST_WORKERS = 8
+_HELD_BYTES = 32 * 1024**2
 _LAST_WORDS_S = 30.0
 
 #: The asset, stored, and its EXIF orientation; the error is a value here, for one bad picture does not end an import.
@@ -81,21 +82,24 @@ class Intake:
 
 
 def take_in(store: Store, paths: Sequence[Path | str], locate: Locate, rules: PictureRules) -> list[Taken]:
-    """Check the pictures and store them durably."""
+    """Check the pictures and store them durably, at most ``_HELD_BYTES`` and one picture at a time in memory."""
     taken: list[Taken] = []
-
-    def contents() -> Iterator[tuple[bytes, str, str]]:
-        for path in paths:
-            try:
-                file = locate(path) if isinstance(path, str) else path
-                picture = read_picture(file, largest_bytes=rules.largest_bytes, verify=rules.verify)
-            except DatasetError as error:
-                taken.append(error)
-                continue
-            taken.append((picture.asset, picture.orientation))
-            yield picture.content, picture.asset.id, picture.asset.extension
-
-    store.add_many(contents())
+    held: list[tuple[bytes, str, str]] = []
+    held_bytes = 0
+    for path in paths:
+        try:
+            file = locate(path) if isinstance(path, str) else path
+            picture = read_picture(file, largest_bytes=rules.largest_bytes, verify=rules.verify)
+        except DatasetError as error:
+            taken.append(error)
+            continue
+        taken.append((picture.asset, picture.orientation))
+        held.append((picture.content, picture.asset.id, picture.asset.extension))
+        held_bytes += len(picture.content)
+        if held_bytes >= _HELD_BYTES:
+            store.add_many(held)
+            held, held_bytes = [], 0
+    store.add_many(held)
     return taken
 
 
