@@ -329,9 +329,11 @@ def content_hash(tables: Tables, class_names: Sequence[str]) -> str:
 def _hash_column(digest: Any, column: pa.ChunkedArray) -> None:
     if pa.types.is_dictionary(column.type):
         codes, names = codes_of(column)
-        order = sorted(set(names))
+        used = np.bincount(codes[codes >= 0], minlength=len(names)) > 0  # a filter leaves words that no row has any more
+        order = sorted({name for name, is_used in zip(names, used, strict=True) if is_used})
         digest.update(json.dumps(order).encode())
-        places = np.array([*map(order.index, names), -1], np.int32)
+        ranks = {name: rank for rank, name in enumerate(order)}
+        places = np.array([*(ranks.get(name, -1) for name in names), -1], np.int32)
         digest.update(np.ascontiguousarray(places[codes]))
     elif pa.types.is_string(column.type):
         _hash_texts(digest, column)

@@ -12,8 +12,9 @@ from runner.collecting import seldom_collecting
 
 def test_inside_it_is_seldom_and_afterwards_as_before_also_after_an_error() -> None:
     before = gc.get_threshold()
-    with pytest.raises(KeyError), seldom_collecting():
+    with seldom_collecting():
         assert gc.get_threshold()[0] > before[0]
+    with pytest.raises(KeyError), seldom_collecting():
         raise KeyError
     assert gc.get_threshold() == before
 

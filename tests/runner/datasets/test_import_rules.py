@@ -120,6 +120,13 @@ def test_what_has_left_the_source_stays(cells: Path, run_import: RunImport, stor
     assert run_import(cells)["images"] == 2
 
 
+def test_what_the_source_has_no_labels_of_any_more_makes_no_new_version(cells: Path, run_import: RunImport) -> None:
+    run_import(cells)
+    (cells / "2.png").unlink()  # the only one without labels: a word that no row has must not count
+    (cells / "0.xml").unlink()
+    assert run_import(cells, rules=Rules(add=True))["unchanged"]
+
+
 def test_labels_that_changed_in_the_source_are_taken_and_labels_it_does_not_have_are_kept(
     cells: Path, run_import: RunImport, write_voc: WriteVoc, store: LocalStore
 ) -> None:
