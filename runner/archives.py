@@ -23,6 +23,7 @@ from contracts.seams import Skip
 from runner.aside import aside_folder
 
 _CHUNK_BYTES = 1024**2
+_LONGEST_NAME_BYTES = 255
 _BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, ValueError)
 
 
@@ -83,7 +84,10 @@ class _Unpacking:
         if name.startswith(("/", "\\")) or ".." in parts or (parts and parts[0][1:2] == ":"):
             raise self.refuse(f"holds a file whose name leads out of the folder: {_shown(name)}", "Do not trust this archive.")
         path = PurePosixPath(*parts)
-        if not parts or any(len(part.encode("utf-8", "surrogateescape")) > 255 for part in parts) or "\0" in name:
+        if any(len(part.encode("utf-8", "surrogateescape")) > _LONGEST_NAME_BYTES for part in parts):
+            self.leave_out(name, f"its name is longer than {_LONGEST_NAME_BYTES} bytes, as much as a disk takes")
+            return None
+        if not parts or "\0" in name:
             self.leave_out(name, "its name cannot be used")
             return None
         if str(path) in self.taken:

@@ -167,10 +167,14 @@ class RemoteRunner(Connection):
         format: str | None = None,  # noqa: A002 - the word of the domain
         split: str = "",
         connection: str = "",
+        unknown_classes: str = "add",
+        add: bool = False,
+        verify: bool = False,
         on_progress: Count = lambda _, __: None,
     ) -> dict[str, Any]:
-        how = {"format": format, "split": split, "connection": connection}
-        return self._long("ImportDataset", pb.ImportDatasetRequest, on_progress, name=name, path=path, **how)
+        source = {"name": name, "path": path, "format": format, "connection": connection}
+        how = {"split": split, "unknown_classes": unknown_classes, "add": add, "verify": verify}
+        return self._long("ImportDataset", pb.ImportDatasetRequest, on_progress, **source, **how)
 
     def sample_dataset(
         self,

@@ -35,17 +35,23 @@ class DatasetVerbs:
         format: str | None = None,  # noqa: A002 - the word of the domain
         split: str = "",
         connection: str = "",
+        unknown_classes: str = "add",
+        add: bool = False,
+        verify: bool = False,
         on_progress: Count = _quiet,
     ) -> dict[str, Any]:
         """A new version from a folder, an archive or an address (s3://, obs://, http://, https://); the report names what was left out and why.
 
-        ``connection``: how s3:// and obs:// are reached, here and inside the source; '' chooses one by the bucket.
+        ``connection``: how s3:// and obs:// are reached, here and inside the source; '' chooses one by the bucket. ``unknown_classes``: ``add``,
+        ``ignore`` or ``stop`` at annotations of classes that the dataset does not know yet. ``add``: what the current version has, plus
+        what is new in the source. ``verify``: decode every picture.
         """
         from runner.sources import opened, shown_source
 
         with opened(self._installation, path, connection, on_progress) as source:
-            extra = {"locate": source.locate, "left_out": source.left_out}
-            return self._import(name, source.folder, format, split, on_progress, source=shown_source(path), **extra)
+            how: dict[str, Any] = {"unknown_classes": unknown_classes, "add": add, "verify": verify}
+            how |= {"locate": source.locate, "left_out": source.left_out}
+            return self._import(name, source.folder, format, split, on_progress, source=shown_source(path), **how)
 
     def sample_dataset(
         self,
@@ -69,11 +75,24 @@ class DatasetVerbs:
             return self._import(name, Path(folder), "voc", "", on_progress, source=f"sample digits, seed {seed}")
 
     def _import(
-        self, name: str, folder: Path, format_name: str | None, split: str, on_progress: Count, source: str, **extra: Any
+        self,
+        name: str,
+        folder: Path,
+        format_name: str | None,
+        split: str,
+        on_progress: Count,
+        source: str,
+        *,
+        unknown_classes: str = "add",
+        add: bool = False,
+        verify: bool = False,
+        **extra: Any,
     ) -> dict[str, Any]:
-        from runner.datasets import import_dataset
+        from runner.datasets import Rules, import_dataset
+        from runner.intake import PictureRules
 
         parts = self._installation
+        pictures = PictureRules(parts.settings.max_picture_bytes, verify)
         return import_dataset(
             name,
             folder,
@@ -85,6 +104,7 @@ class DatasetVerbs:
             split=split,
             on_progress=on_progress,
             source_name=source,
+            rules=Rules(unknown_classes, add, pictures),
             **extra,
         )
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -32,15 +32,22 @@ from runner.archives import unpacked
 from runner.asset_lock import adding_assets
 from runner.boxes import check_boxes, overhang_px
 from runner.chosen_format import most_specific
-from runner.dataset_files import Entry, tables_of, write_predictions
-from runner.pictures import quiet_pillow, read_picture
-from runner.publishing import Draft, changes_since, class_names_of, publish
+from runner.collecting import seldom_collecting
+from runner.dataset_files import Entry, write_predictions
+from runner.gathering import Gathered
+from runner.intake import Intake, PictureRules, Taken
+from runner.merging_imports import added_to
+from runner.pictures import quiet_pillow
+from runner.publishing import Draft, OutpacedError, changes_since, class_names_of, publish
 from runner.tables import Tables, read_tables
 
 #: The format that takes any folder of pictures; it is asked only when no other recognises the folder.
 LAST_RESORT = "images"
 _SPLIT = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+_LONGEST_FILE_NAME = 255
+#: What to do with annotations of a class that the dataset does not know: take the class up, leave them out, or refuse the import.
+UNKNOWN_CLASSES = ("add", "ignore", "stop")
 
 OnProgress = Callable[[int, "int | None"], None]
 
@@ -49,17 +56,29 @@ def _quiet(done: int, total: int | None) -> None:
     """Progress nobody wants."""
 
 
+@dataclass(frozen=True)
+class Rules:
+    """How strict an import is. ``add``: keep what the current version has; else the new version is exactly what the source holds."""
+
+    unknown_classes: str = "add"
+    add: bool = False
+    pictures: PictureRules = PictureRules()
+
+
 @dataclass
 class _Import:
-    """What an import has found so far."""
+    """What an import has found so far. ``known_classes`` None: any class is taken."""
 
     place: str
     split: str
     canonical: Mapping[str, str] = field(default_factory=dict)
-    entries: dict[str, Entry] = field(default_factory=dict)
+    known_classes: frozenset[str] | None = None
+    gathered: Gathered = field(default_factory=lambda: Gathered(now()))
+    predictions: dict[str, Sequence[Annotation]] = field(default_factory=dict)
     skipped: list[Skip] = field(default_factory=list)
     mended: list[Skip] = field(default_factory=list)
     edge_count: int = 0
+    unknown: Counter[str] = field(default_factory=Counter)
     declared: ClassNames = ClassNames(())
     predicted_by: PredictedBy | None = None
 
@@ -68,11 +87,15 @@ class _Import:
             (self.mended if skip.what == "mended" else self.skipped).append(skip)
 
     def called_now(self, annotations: Iterable[Annotation]) -> list[Annotation]:
-        """Under the names that the dataset knows the classes by now."""
-        names = self.canonical
-        return [
+        """Under the names that the dataset knows the classes by now; without those of classes that it is not to know."""
+        names, known = self.canonical, self.known_classes
+        called = [
             replace(a, class_name=names[a.class_name]) if names.get(a.class_name, a.class_name) != a.class_name else a for a in annotations
         ]
+        if known is None:
+            return called
+        self.unknown.update(a.class_name for a in called if a.class_name not in known)
+        return [a for a in called if a.class_name in known]
 
 
 def import_dataset(
@@ -89,6 +112,7 @@ def import_dataset(
     source_name: str = "",
     locate: Locate = not_located,
     left_out: Sequence[Skip] = (),
+    rules: Rules = Rules(),
 ) -> dict[str, Any]:
     """Make a folder or archive the next version of a dataset; returns the report, which is also ``report.json`` of the version.
 
@@ -101,19 +125,42 @@ def import_dataset(
     ``left_out``: what was left out before; the report names it, too.
     Raises ``NotFoundError``, ``DatasetError`` (nothing recognised, several formats fit, nothing usable), ``UnavailableError`` (the disk).
     """
-    _check_request(name, split)
-    parent, classes = _known(name, database)
-    found = _Import(source_name or str(source), split, names_by_alias(classes))
+    _check_request(name, split, rules)
+    found = _begun(name, source_name or str(source), split, rules, database)
     found.note(*left_out)
     with adding_assets(home):
         with unpacked(source, home, left_out=found.skipped) as folder:
+            _require_files(found, folder)
             format_, detected = choose_format(folder, formats, format_name)
-            _collect(found, format_, folder, locate, store, on_progress)
+            _collect(found, format_, folder, locate, store, rules.pictures, on_progress)
         _require_something(found, format_.name)
-        draft = _draft(name, found, parent, classes, home, {"format": format_.name, "detected": detected})
-        report = publish(draft, database, home)
+        _settle_unknown_classes(found, rules)
+        report = _published(name, found, rules, database, home, {"format": format_.name, "detected": detected})
     kept = _keep_predictions(found, report, database, home)
     return {**report, "predictions": kept} if kept else report
+
+
+def _begun(name: str, place: str, split: str, rules: Rules, database: Database) -> _Import:
+    """An import with the classes that the dataset knows. Raises ``DatasetError`` when it must know them all and knows none."""
+    parent, classes = _known(name, database)
+    canonical = names_by_alias(classes)
+    if rules.unknown_classes == "add":
+        return _Import(place, split, canonical)
+    known = frozenset(canonical.values()) | frozenset(parent.class_names if parent else ())
+    if not known:
+        raise DatasetError(f"the dataset {name} knows no classes yet", hint="Import with --unknown-classes add first.", dataset=name)
+    return _Import(place, split, canonical, known)
+
+
+def _published(name: str, found: _Import, rules: Rules, database: Database, home: Path, seen: Mapping[str, str]) -> dict[str, Any]:
+    """The report of the version. What is added to a version is added to the one that is current in the end, whoever was faster meanwhile."""
+    tables = found.gathered.tables()
+    while True:
+        parent, classes = _known(name, database)
+        try:
+            return publish(_draft(name, found, tables, parent, classes, home, seen, add=rules.add), database, home)
+        except OutpacedError:
+            continue
 
 
 def _known(name: str, database: Database) -> tuple[VersionRecord | None, list[DatasetClass]]:
@@ -122,13 +169,22 @@ def _known(name: str, database: Database) -> tuple[VersionRecord | None, list[Da
 
 
 def _draft(
-    name: str, found: _Import, parent: VersionRecord | None, classes: list[DatasetClass], home: Path, seen: Mapping[str, str]
+    name: str,
+    found: _Import,
+    tables: Tables,
+    parent: VersionRecord | None,
+    classes: list[DatasetClass],
+    home: Path,
+    seen: Mapping[str, str],
+    *,
+    add: bool,
 ) -> Draft:
-    tables = tables_of(found.entries.values(), now())
-    former = _former(parent, home, found)
+    former = _former(parent, home, found, needed=add)
     if former:
         tables = dated_like(former, tables)
-    declared = [found.canonical.get(class_name, class_name) for class_name in found.declared.names]
+    if former and add:
+        tables = added_to(former, tables)
+    declared = [*(parent.class_names if parent and add else ()), *(found.canonical.get(known, known) for known in found.declared.names)]
     class_names = class_names_of(tables, declared)
     report = {**seen, "skipped": [asdict(skip) for skip in found.skipped], "mended": [asdict(skip) for skip in found.mended]}
     return Draft(
@@ -140,14 +196,17 @@ def _draft(
         changes=changes_since(former, tables, np.ones(len(tables), bool)),
         classes=with_new_classes(classes, class_names, found.declared),
         report=report,
+        on_current=add,
     )
 
 
-def _former(parent: VersionRecord | None, home: Path, found: _Import) -> Tables | None:
-    """The tables of the parent; a version whose files are lost must not keep anybody from importing again."""
+def _former(parent: VersionRecord | None, home: Path, found: _Import, *, needed: bool) -> Tables | None:
+    """The tables of the parent; a version whose files are lost must not keep anybody from importing again, but for adding they are needed."""
     try:
         return read_tables(home / parent.folder) if parent else None
     except DatasetError as error:
+        if needed:
+            raise
         found.note(Skip(parent.reference if parent else "", f"could not be compared: {error.message}", "mended"))
         return None
 
@@ -174,7 +233,7 @@ def with_new_classes(known: Sequence[DatasetClass], names: Iterable[str], declar
 
 def _keep_predictions(found: _Import, report: Mapping[str, Any], database: Database, home: Path) -> str:
     """What a model of the source found: beside the version and never in it; its id, '' for none. Repeated after a kill it does what is missing."""
-    predictions = {e.asset.id: e.predictions for e in found.entries.values() if e.predictions is not None}
+    predictions = found.predictions
     if not predictions:
         return ""
     import_id = f"import-{report['content_hash'][:16]}"
@@ -227,14 +286,25 @@ def _first_line(format_: Format) -> str:
     return (type(format_).__doc__ or "").strip().split("\n")[0].rstrip(".")
 
 
-def _check_request(name: str, split: str) -> None:
+def _check_request(name: str, split: str, rules: Rules) -> None:
     check_folder_name("dataset", name)
+    if rules.unknown_classes not in UNKNOWN_CLASSES:
+        hint = f"Known: {', '.join(UNKNOWN_CLASSES)}."
+        raise DatasetError(
+            f"unknown classes cannot be treated by {rules.unknown_classes!r}", hint=hint, unknown_classes=rules.unknown_classes
+        )
     if split and not _SPLIT.fullmatch(split):
         raise DatasetError(f"{split!r} cannot be the name of a split", hint="Use train, val, test or pool.", split=split)
 
 
+def _require_files(found: _Import, folder: Path) -> None:
+    """An archive of which nothing could be unpacked says why, rather than that it is empty."""
+    if found.skipped and not any(folder.iterdir()):
+        raise _nothing_usable(found, "nothing in it could be unpacked")
+
+
 def _require_something(found: _Import, format_name: str) -> None:
-    if found.entries:
+    if len(found.gathered):
         return
     first = "; ".join(f"{skip.place}: {skip.reason}" for skip in found.skipped[:3])
     what = f"not one of its pictures can be used ({first})" if first else "it holds no pictures"
@@ -242,15 +312,36 @@ def _require_something(found: _Import, format_name: str) -> None:
     raise DatasetError(f"{found.place} was read as {format_name}, but {what}", hint=hint, skipped=len(found.skipped))
 
 
+def _nothing_usable(found: _Import, what: str) -> DatasetError:
+    first = "; ".join(f"{skip.place[:60]}: {skip.reason}" for skip in found.skipped[:3])
+    return DatasetError(f"{found.place}: {what} ({first})", hint="Mend these.", skipped=len(found.skipped))
+
+
+def _settle_unknown_classes(found: _Import, rules: Rules) -> None:
+    """Say once for each unknown class how many of its annotations were left out, or refuse them all together."""
+    counts = sorted(found.unknown.items())
+    if counts and rules.unknown_classes == "stop":
+        named = ", ".join(f"{name[:60]} ({count})" for name, count in counts[:10]) + (", ..." if len(counts) > 10 else "")
+        raise DatasetError(
+            f"the source has annotations of {len(counts)} classes that the dataset does not know: {named}",
+            hint="Give a known class these names as aliases, or say --unknown-classes add or ignore.",
+            classes=[name for name, _ in counts],
+        )
+    for name, count in counts:
+        found.note(Skip(".", f"the dataset does not know the class {name[:200]!r}; its {count} annotations were left out", "box"))
+
+
 # -------------------------------------------------------------------------------------------------------- collecting entries
 
 
-def _collect(found: _Import, format_: Format, folder: Path, locate: Locate, store: Store, on_progress: OnProgress) -> None:
-    """Read the format while threads check and store the pictures: decoding, hashing and syncing all happen outside of Python's lock."""
+def _collect(
+    found: _Import, format_: Format, folder: Path, locate: Locate, store: Store, rules: PictureRules, on_progress: OnProgress
+) -> None:
+    """Read the format while others check and store the pictures."""
     total, done = _count_pictures(folder), 0
     on_progress(0, total)
-    with quiet_pillow():
-        for image, result in _in_order(_read(format_, folder, locate), locate, store, found):
+    with quiet_pillow(), seldom_collecting(), Intake(store, locate, rules, total) as intake:
+        for image, result in _in_order(_read(format_, folder, locate), intake, found):
             done += 1
             _enter(found, image, result)
             on_progress(done, max(done, total))
@@ -276,44 +367,49 @@ def _read(format_: Format, folder: Path, locate: Locate) -> Iterator[Found]:
         ) from error
 
 
-def _in_order(
-    items: Iterator[Found], locate: Locate, store: Store, found: _Import
-) -> Iterator[tuple[ImportedImage, tuple[Asset, int] | DatasetError]]:
-    """Every picture with what was found in it, in the order of the source; only a few wait in memory at any time."""
-    workers = min(8, 2 * (os.cpu_count() or 1))
-    waiting: deque[tuple[ImportedImage, Future[tuple[Asset, int] | DatasetError]]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="sluice-import") as threads:
-        try:
-            for item in items:
-                if isinstance(item, ImportedImage):
-                    waiting.append((item, threads.submit(_take_in, store, item.path, locate)))
-                elif isinstance(item, ClassNames):
-                    found.declared = item
-                elif isinstance(item, PredictedBy):
-                    found.predicted_by = item
-                else:
-                    found.note(item)
-                if len(waiting) > 2 * workers:
-                    image, future = waiting.popleft()
-                    yield image, future.result()
-            while waiting:
-                image, future = waiting.popleft()
-                yield image, future.result()
-        finally:
-            threads.shutdown(wait=True, cancel_futures=True)
+def _in_order(items: Iterator[Found], intake: Intake, found: _Import) -> Iterator[tuple[ImportedImage, Taken]]:
+    """Every picture with what became of it, and every note, in the order of the source; only a few batches wait in memory at any time."""
+    waiting: deque[tuple[list[ImportedImage | Skip], Future[list[Taken]]]] = deque()
+    for batch in _batches(items, intake.batch, found):
+        waiting.append((batch, intake.submit([item.path for item in batch if isinstance(item, ImportedImage)])))
+        if len(waiting) > intake.width:
+            yield from _taken(*waiting.popleft(), found)
+    while waiting:
+        yield from _taken(*waiting.popleft(), found)
 
 
-def _take_in(store: Store, path: Path | str, locate: Locate) -> tuple[Asset, int] | DatasetError:
-    """The asset, stored, and its EXIF orientation; the error is a value here, for one bad picture does not end an import."""
-    try:
-        picture = read_picture(locate(path) if isinstance(path, str) else path)
-    except DatasetError as error:
-        return error
-    store.add_bytes(picture.content, picture.asset.id, picture.asset.extension)
-    return picture.asset, picture.orientation
+def _batches(items: Iterator[Found], size: int, found: _Import) -> Iterator[list[ImportedImage | Skip]]:
+    batch: list[ImportedImage | Skip] = []
+    for item in items:
+        if isinstance(item, ClassNames):
+            found.declared = item
+        elif isinstance(item, PredictedBy):
+            found.predicted_by = item
+        elif isinstance(item, ImportedImage) and _has_long_name(item):
+            batch.append(Skip(item.name, f"its file name is longer than {_LONGEST_FILE_NAME} characters", "image"))
+        else:
+            batch.append(item)
+        if len(batch) >= size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
-def _enter(found: _Import, image: ImportedImage, result: tuple[Asset, int] | DatasetError) -> None:
+def _has_long_name(image: ImportedImage) -> bool:
+    return len(image.name) > _LONGEST_FILE_NAME and len(image.name.rpartition("/")[2]) > _LONGEST_FILE_NAME
+
+
+def _taken(batch: list[ImportedImage | Skip], future: Future[list[Taken]], found: _Import) -> Iterator[tuple[ImportedImage, Taken]]:
+    results = iter(future.result())
+    for item in batch:
+        if isinstance(item, Skip):
+            found.note(item)
+        else:
+            yield item, next(results)
+
+
+def _enter(found: _Import, image: ImportedImage, result: Taken) -> None:
     if isinstance(result, DatasetError):
         found.note(Skip(image.name, result.message, "image"))
         return
@@ -329,10 +425,11 @@ def _enter(found: _Import, image: ImportedImage, result: tuple[Asset, int] | Dat
         found.edge_count += checked.edge_count
         boxes = checked.kept
     name = image.name.encode("utf-8", "backslashreplace").decode()
-    entry = Entry(asset, name, _one_split(found, image), boxes, image.marks, _checked_predictions(found, image, asset))
-    known = found.entries.setdefault(asset.id, entry)
-    if known is not entry:
-        _join(found, known, entry)
+    predictions = _checked_predictions(found, image, asset)
+    if reason := found.gathered.add(Entry(asset, name, _one_split(found, image), boxes, image.marks)):
+        found.note(Skip(name, reason, "image"))
+    elif predictions is not None:
+        found.predictions[asset.id] = predictions
 
 
 def _checked_predictions(found: _Import, image: ImportedImage, asset: Asset) -> list[Annotation] | None:
@@ -373,16 +470,3 @@ def _one_split(found: _Import, image: ImportedImage) -> str:
     for other in splits[1:]:
         found.note(Skip(image.name, f"is listed in {splits[0]} and in {other}; it was kept in {splits[0]} only", "image"))
     return splits[0] if splits else ""
-
-
-def _join(found: _Import, known: Entry, again: Entry) -> None:
-    """The same content under a second name: one asset, and the first annotations count."""
-    reason = f"is the same picture as {known.name}"
-    if known.split and again.split and known.split != again.split:
-        reason += f", which is in {known.split}; it was refused for {again.split}"
-    known.split = known.split or again.split
-    if known.annotations is None:
-        known.annotations = again.annotations
-    elif again.annotations is not None and list(known.annotations) != list(again.annotations):
-        reason += "; its other annotations were left out"
-    found.note(Skip(again.name, reason, "image"))

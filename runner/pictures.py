@@ -1,14 +1,15 @@
 """A picture file looked at before it becomes an asset: what it really is, whether it is whole, how large it is.
 
-The format follows from the content, never from the name. A JPEG is decoded to its end at an eighth of its size (0.35 ms for 640x480 instead of
-0.8 ms for all pixels; every cut and almost every damage shows); of a PNG every chunk's checksum is compared (0.1 ms instead of 8 ms);
-a BMP is decoded. Not more: an image's own decoder meets the pixels soon enough, and a hundred thousand pictures must not take an hour.
+The format follows from the content, never from the name. A picture that is built as it should be (``runner.picture_structure``) is taken
+without decoding it; of everything else, and of all with ``verify``, the pixels are decoded: of a JPEG at an eighth of its size, which reads
+all of its data (0.35 ms for 640x480 instead of 0.8 ms; the structure takes 0.01 ms).
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,11 +23,14 @@ from PIL.PngImagePlugin import PngImageFile
 
 from contracts.dataset import Asset
 from contracts.errors import DatasetError
+from runner.picture_structure import well_formed
 
+#: What the setting ``max_picture_bytes`` is when nobody sets it.
 LARGEST_FILE_BYTES = 256 * 1024**2
 #: Also Pillow's own limit against decompression bombs.
 LARGEST_PIXELS = 178_956_970
 _EXIF_ORIENTATION = 274
+_CHUNK_BYTES = 1024**2
 # The classes themselves, not Image.open: it warns about large pictures, and warnings cannot be caught in several threads at once.
 _OPENERS: dict[str, type[ImageFile]] = {"jpg": JpegImageFile, "png": PngImageFile, "bmp": BmpImageFile}
 _HEADS = {
@@ -54,12 +58,15 @@ class Picture:
         return self.orientation != 1
 
 
-def read_picture(path: Path) -> Picture:
-    """Read and check one file. Raises ``DatasetError`` whose message is the reason, without the file's name."""
-    content = _read(path)
+def read_picture(path: Path, *, largest_bytes: int = LARGEST_FILE_BYTES, verify: bool = False) -> Picture:
+    """Read and check one file; ``verify`` decodes it even where its structure is sound.
+
+    Raises ``DatasetError`` whose message is the reason, without the file's name.
+    """
+    content = _read(path, largest_bytes)
     extension = sniff_extension(content)
     try:
-        width, height, orientation = _examine(content, extension)
+        width, height, orientation = _examine(content, extension, verify)
     except DatasetError:
         raise
     except Exception as error:
@@ -96,27 +103,55 @@ def _kind(content: bytes) -> str:
     return "text" if content[:1024].isascii() and b"\0" not in content[:1024] else "something unknown"
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, largest_bytes: int) -> bytes:
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_FILE_BYTES + 1)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            content = _read_up_to(descriptor, largest_bytes + 1)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise DatasetError(f"cannot be read: {error.strerror}") from error
-    if len(content) > LARGEST_FILE_BYTES:
-        raise DatasetError(f"is larger than {LARGEST_FILE_BYTES:,} bytes")
+    if len(content) > largest_bytes:
+        raise DatasetError(f"is larger than {largest_bytes:,} bytes, the limit max_picture_bytes")
     if not content:
         raise DatasetError("is empty")
     return content
 
 
-def _examine(content: bytes, extension: str) -> tuple[int, int, int]:
-    """Width, height and EXIF orientation, after the whole file was looked through."""
+def _read_up_to(descriptor: int, limit_bytes: int) -> bytes:
+    """The whole file, or its first ``limit_bytes``; a usual file in one read, whose being short says that it was all."""
+    size = os.fstat(descriptor).st_size
+    content = os.read(descriptor, min(size + 1, limit_bytes))
+    if len(content) in (size, limit_bytes):
+        return content
+    chunks, length = [content], len(content)
+    while length < limit_bytes and (chunk := os.read(descriptor, min(_CHUNK_BYTES, limit_bytes - length))):
+        chunks.append(chunk)
+        length += len(chunk)
+    return b"".join(chunks)
+
+
+def _examine(content: bytes, extension: str, verify: bool) -> tuple[int, int, int]:
+    """Width, height and EXIF orientation of a picture that is whole."""
+    outline = None if verify else well_formed(content, extension)
+    if outline is None:
+        return _decode(content, extension, verify)
+    width, height, may_be_turned = outline
+    _check_size(width, height, len(content), extension)
+    return width, height, _orientation(_OPENERS[extension](io.BytesIO(content))) if may_be_turned else 1
+
+
+def _decode(content: bytes, extension: str, verify: bool) -> tuple[int, int, int]:
+    """As ``_examine``, after the whole file was looked through."""
     image = _OPENERS[extension](io.BytesIO(content))
     width, height = image.size
     _check_size(width, height, len(content), extension)
     orientation = _orientation(image)
     if extension == "png":
         _OPENERS[extension](io.BytesIO(content)).verify()  # opened anew: looking for EXIF may have decoded the other
+        if verify:
+            _OPENERS[extension](io.BytesIO(content)).load()
     else:
         image.draft(None, (1, 1))
         image.load()

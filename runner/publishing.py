@@ -34,6 +34,7 @@ class Draft:
     ``inputs`` are references of the versions it was made of, the first of them its parent; ``operation`` is what was done, None for an import.
     ``changes`` counts pictures ``added``, ``changed`` and ``deleted`` since the parent. ``classes``: all that the dataset is to know after it.
     ``report`` is what else is to be reported. ``same_annotations``: the folder of a version that has the same annotations, row by row.
+    ``report`` is what else is to be reported. ``on_current``: refuse it when its parent is not the current version any more.
     """
 
     dataset: str
@@ -46,6 +47,11 @@ class Draft:
     classes: Sequence[DatasetClass] = ()
     report: Mapping[str, Any] = field(default_factory=dict)
     same_annotations: Path | None = None
+    on_current: bool = False
+
+
+class OutpacedError(Exception):
+    """Another version became current while this one was made from the former; nothing was done. Never leaves the runner."""
 
 
 def publish(draft: Draft, database: Database, home: Path) -> dict[str, Any]:
@@ -58,6 +64,7 @@ def publish(draft: Draft, database: Database, home: Path) -> dict[str, Any]:
         write_tables(aside, draft.tables, _file(draft.same_annotations))
         facts = {**_facts(draft), **hashing.result()}
         with database.writing() as session:
+            _check_parent(session, draft)
             if found := _unchanged(session, draft.dataset, facts["content_hash"], home):
                 del facts["annotations_hash"]
                 return _completed(facts, home / found.folder, found.version, unchanged=True)
@@ -81,6 +88,13 @@ def _known_hash(folder: Path | None) -> str:
     except (OSError, ValueError):
         return ""
     return str(manifest.get("annotations_hash", ""))
+
+
+def _check_parent(session: Session, draft: Draft) -> None:
+    if draft.on_current:
+        current = datasets.find_version(session, draft.dataset)
+        if (current.reference if current else None) != (draft.inputs[0] if draft.inputs else None):
+            raise OutpacedError
 
 
 def _unchanged(session: Session, name: str, content: str, home: Path) -> datasets.VersionRecord | None:

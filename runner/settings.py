@@ -39,6 +39,7 @@ class Settings:
     cache_bytes: int
     source_max_files: int
     source_max_bytes: int
+    max_picture_bytes: int
     job_slots: int
     hold_after_s: float
     share_half_life_s: float

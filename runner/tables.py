@@ -404,9 +404,11 @@ def _table_hash(table: pa.Table, names: Sequence[str]) -> str:
 def _hash_column(digest: Any, column: pa.ChunkedArray) -> None:
     if pa.types.is_dictionary(column.type):
         codes, names = codes_of(column)
-        order = sorted(set(names))
+        used = np.bincount(codes[codes >= 0], minlength=len(names)) > 0  # a filter leaves words that no row has any more
+        order = sorted({name for name, is_used in zip(names, used, strict=True) if is_used})
         digest.update(json.dumps(order).encode())
-        places = np.array([*map(order.index, names), -1], np.int32)
+        ranks = {name: rank for rank, name in enumerate(order)}
+        places = np.array([*(ranks.get(name, -1) for name in names), -1], np.int32)
         digest.update(np.ascontiguousarray(places[codes]))
     elif pa.types.is_string(column.type):
         _hash_texts(digest, column)
@@ -432,7 +434,8 @@ def image_digests(tables: Tables) -> NDArray[np.uint64]:
     ends = np.cumsum(tables.counts())
     starts = np.concatenate([[0], ends])[: len(ends)]
     place = np.arange(len(drawn)) - starts[tables.owners]
-    sums = np.concatenate([[0], np.cumsum(mixed(drawn + place.astype(np.uint64)))]).astype(np.uint64)
+    # Of one type: else they are floats.
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(mixed(drawn + place.astype(np.uint64)))])
     return mixed(row_digests(tables.images, _CONTENT[1:]) + sums[ends] - sums[starts])
 
 

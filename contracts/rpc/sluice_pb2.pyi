@@ -639,18 +639,24 @@ class Link(_message.Message):
     def __init__(self, training_image: _Optional[str] = ..., image: _Optional[str] = ..., kind: _Optional[str] = ...) -> None: ...
 
 class ImportDatasetRequest(_message.Message):
-    __slots__ = ("name", "path", "format", "split", "connection")
+    __slots__ = ("name", "path", "format", "split", "connection", "unknown_classes", "add", "verify")
     NAME_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     SPLIT_FIELD_NUMBER: _ClassVar[int]
     CONNECTION_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_CLASSES_FIELD_NUMBER: _ClassVar[int]
+    ADD_FIELD_NUMBER: _ClassVar[int]
+    VERIFY_FIELD_NUMBER: _ClassVar[int]
     name: str
     path: str
     format: str
     split: str
     connection: str
-    def __init__(self, name: _Optional[str] = ..., path: _Optional[str] = ..., format: _Optional[str] = ..., split: _Optional[str] = ..., connection: _Optional[str] = ...) -> None: ...
+    unknown_classes: str
+    add: bool
+    verify: bool
+    def __init__(self, name: _Optional[str] = ..., path: _Optional[str] = ..., format: _Optional[str] = ..., split: _Optional[str] = ..., connection: _Optional[str] = ..., unknown_classes: _Optional[str] = ..., add: _Optional[bool] = ..., verify: _Optional[bool] = ...) -> None: ...
 
 class SampleDatasetRequest(_message.Message):
     __slots__ = ("kind", "name", "train", "val", "test", "pool", "seed")

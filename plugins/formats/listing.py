@@ -86,18 +86,22 @@ class Listing:
     skips: list[Skip] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.pictures = [path for path in self.files if self._looks_like_picture(path)]
         self._files_by_name: dict[str, list[PurePosixPath]] | None = None
         self._file_set: frozenset[PurePosixPath] | None = None
+        self.pictures = [path for path in self.files if self._looks_like_picture(path, _parts_of_name(path)[2])]
         self.index()
 
     def index(self) -> None:
-        """Ready the look-ups for ``pictures`` as they are."""
+        """Ready the look-ups for ``files`` and ``pictures`` as they are."""
         self._by_name: dict[str, list[PurePosixPath]] = defaultdict(list)
         self._by_stem: dict[str, list[PurePosixPath]] = defaultdict(list)
+        self._by_suffix: dict[str, list[PurePosixPath]] = defaultdict(list)
+        for path in self.files:
+            self._by_suffix[_parts_of_name(path)[2]].append(path)
         for path in self.pictures:
-            self._by_name[path.name.lower()].append(path)
-            self._by_stem[path.stem.lower()].append(path)
+            name, stem, _ = _parts_of_name(path)
+            self._by_name[name].append(path)
+            self._by_stem[stem].append(path)
 
     def without_pictures(self, unwanted: Callable[[PurePosixPath], bool]) -> Listing:
         """The same folder, in which files that ``unwanted`` is true of are files, but no pictures."""
@@ -112,7 +116,9 @@ class Listing:
         return other
 
     def with_suffix(self, *suffixes: str) -> list[PurePosixPath]:
-        return [path for path in self.files if path.suffix.lower() in suffixes]
+        """The files with one of these suffixes (lower-case, with the dot), in alphabetical order."""
+        found = [self._by_suffix[suffix] for suffix in suffixes if suffix in self._by_suffix]
+        return list(found[0]) if len(found) == 1 else sorted((path for paths in found for path in paths), key=str)
 
     def host(self, path: PurePosixPath) -> Path:
         return self.root / path
@@ -123,11 +129,15 @@ class Listing:
         Of several, the one whose folders agree best with ``wanted``, then the one that lies nearest to ``near``. None when there is none;
         raises ``UnreadableFileError`` when several fit equally well.
         """
+        plain = wanted.lower()
+        candidates = self._by_name.get(plain) or self._by_stem.get(plain) or []
+        if len(candidates) == 1:
+            return candidates[0]  # nearly always: a bare name, and one picture that has it
         path = PurePosixPath(wanted.strip().replace("\\", "/"))
-        candidates = self._by_name.get(path.name.lower()) or self._by_stem.get(path.name.lower())
+        candidates = self._by_name.get(path.name.lower()) or self._by_stem.get(path.name.lower()) or []
         if not candidates and path.suffix.lower() in PICTURE_SUFFIXES:
-            candidates = self._by_stem.get(path.stem.lower())
-        return _best(candidates or [], path, near)
+            candidates = self._by_stem.get(path.stem.lower()) or []
+        return _best(candidates, path, near)
 
     def find_file(self, wanted: str, near: PurePosixPath, fits: Callable[[PurePosixPath], bool] = lambda _: True) -> PurePosixPath | None:
         """The file of exactly that name that ``fits``, chosen as ``find_picture`` chooses."""
@@ -180,8 +190,7 @@ class Listing:
         except OSError:
             return b""
 
-    def _looks_like_picture(self, path: PurePosixPath) -> bool:
-        suffix = path.suffix.lower()
+    def _looks_like_picture(self, path: PurePosixPath, suffix: str) -> bool:
         return suffix in PICTURE_SUFFIXES or (not suffix and self.head(path, 8).startswith(_PICTURE_HEADS))
 
 
@@ -201,6 +210,13 @@ def list_folder(folder: Path) -> Listing:
     return Listing(root, files, skips)
 
 
+def _parts_of_name(path: PurePosixPath) -> tuple[str, str, str]:
+    """Name, stem and suffix in lower case, as pathlib has them, which takes its time for a million."""
+    name = str(path).rpartition("/")[2].lower()
+    dot = name.rfind(".")
+    return (name, name[:dot], name[dot:]) if 0 < dot < len(name) - 1 else (name, name, "")
+
+
 def _walk(root: Path, below: PurePosixPath, skips: list[Skip]) -> Iterator[PurePosixPath]:
     pending = [below]
     while pending:
@@ -212,10 +228,11 @@ def _walk(root: Path, below: PurePosixPath, skips: list[Skip]) -> Iterator[PureP
                 raise
             skips.append(Skip(shown(current), f"the folder cannot be read: {error.strerror}", "file"))
             continue
+        prefix = f"{current}/" if current.parts else ""
         for entry in entries:
             if entry.name.startswith(".") or entry.name in _LITTER:
                 continue
-            path = current / entry.name
+            path = PurePosixPath(f"{prefix}{entry.name}")
             if entry.is_dir(follow_symlinks=False) and len(path.parts) <= _MAX_DEPTH:
                 pending.append(path)
             elif reason := _unfit(root, entry):
@@ -242,7 +259,9 @@ def _unfit(root: Path, entry: os.DirEntry[str]) -> str:
 
 
 def _best(candidates: Iterable[PurePosixPath], wanted: PurePosixPath, near: PurePosixPath) -> PurePosixPath | None:
-    ranked = sorted((((_agreement(c, wanted), *_nearness(c, near)), str(c), c) for c in candidates), key=lambda r: r[:2])
+    if len(found := list(candidates)) == 1:
+        return found[0]
+    ranked = sorted((((_agreement(c, wanted), *_nearness(c, near)), str(c), c) for c in found), key=lambda r: r[:2])
     if not ranked:
         return None
     best = [candidate for rank, _, candidate in ranked if rank == ranked[-1][0]]

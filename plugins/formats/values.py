@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from decimal import Context, Decimal
+from functools import lru_cache
 from typing import Any
 
 #: Larger than any picture; beyond it a coordinate is a mistake, and arithmetic with it would lose pixels.
@@ -12,6 +13,7 @@ _LARGEST = 1e7
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 _LONGEST_CLASS_NAME = 200
 _EXACT = Context(prec=800)
+_FEW_DIGITS = 8
 
 
 class BadValueError(Exception):
@@ -22,6 +24,8 @@ def read_number(value: Any, name: str) -> float:
     """A finite number from text or JSON. Raises ``BadValueError`` for what is missing, no number, NaN, infinite or absurdly large."""
     if type(value) is float and -_LARGEST <= value <= _LARGEST:  # nearly always, and NaN never
         return value
+    if type(value) is str and len(value) < _FEW_DIGITS and value.isascii() and value.isdigit():
+        return float(value)  # nearly all of a million
     if value is None or (isinstance(value, str) and not value.strip()):
         raise BadValueError(f"{name} is missing")
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
@@ -41,7 +45,12 @@ def read_class_name(value: Any) -> str:
     """A class name stripped, with single spaces, in lower case. Raises ``BadValueError`` for none, or one that would break a label file."""
     if not isinstance(value, (str, int)) or isinstance(value, bool):
         raise BadValueError("the class name is missing")
-    name = " ".join(str(value).split()).lower()
+    return _class_name(str(value))
+
+
+@lru_cache(4096)
+def _class_name(text: str) -> str:
+    name = " ".join(text.split()).lower()
     if not name:
         raise BadValueError("the class name is missing")
     if len(name) > _LONGEST_CLASS_NAME or not name.isprintable():

@@ -63,8 +63,17 @@ def dataset() -> None:
     "--split", default="", metavar="SPLIT", help="Put every image into this split: train, val, test or pool (default: as the source says)."
 )
 @click.option("--connection", default="", metavar="NAME", help="How s3:// and obs:// are reached (default: the one of the bucket).")
+@click.option(
+    "--unknown-classes",
+    type=click.Choice(["add", "ignore", "stop"]),
+    default="add",
+    show_default=True,
+    help="Annotations of classes that the dataset does not know: take the classes up, leave them out, or import nothing.",
+)
+@click.option("--add", is_flag=True, help="Keep what the current version has and add what is new in the source.")
+@click.option("--verify", is_flag=True, help="Decode every picture, which finds more of the damaged ones and takes longer.")
 @pass_session
-def import_(session: Session, name: str, path: Path | str, format_: str | None, split: str, connection: str) -> None:
+def import_(session: Session, /, name: str, path: Path | str, format_: str | None, split: str, **rules: Any) -> None:
     """Import a folder, an archive, a prefix of a bucket or an archive of a web server as a new version of a dataset.
 
     Nothing is written into the source. The report names everything that was skipped, and why.
@@ -79,7 +88,7 @@ def import_(session: Session, name: str, path: Path | str, format_: str | None, 
     if isinstance(path, Path):
         session.say_place(path, "read")
     with session.open_runner() as runner, ImportDisplay() as display:
-        report = runner.import_dataset(name, path, format=format_, split=split, connection=connection, on_progress=display)
+        report = runner.import_dataset(name, path, format=format_, split=split, on_progress=display, **rules)
     _answer_report(session, report)
 
 

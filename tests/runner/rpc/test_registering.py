@@ -33,6 +33,18 @@ def test_an_import_counts_and_gives_the_report_that_a_runner_gives(remote: Remot
     assert {**report, **places} == {**here, **places}
 
 
+def test_an_import_over_the_service_keeps_the_rules_that_it_is_given(remote: RemoteRunner, tmp_path: Path) -> None:
+    remote.import_dataset("birds", voc_folder(tmp_path / "birds", {"train": 3}))
+    more = voc_folder(tmp_path / "more", {"val": 2, "train": 4})
+    added = remote.import_dataset("birds", more, add=True, unknown_classes="stop", verify=True)
+    assert added["changes"]["deleted"] == 0
+    assert added["images"] >= 6
+    for label in more.rglob("*.xml"):
+        label.write_text(label.read_text().replace("<name>", "<name>un"))
+    with pytest.raises(DatasetError, match="classes that the dataset does not know"):
+        remote.import_dataset("birds", more, unknown_classes="stop")
+
+
 def test_a_sample_is_the_same_over_the_service(remote: RemoteRunner, tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     wanted = {"train": 3, "val": 2, "pool": 0, "seed": 7}
