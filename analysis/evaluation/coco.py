@@ -57,9 +57,9 @@ def coco(truth: Objects, found: Objects, class_count: int, *, masks: bool = Fals
     ranked = _ranked(found, class_count)
     kept = np.flatnonzero(ranked < MOST_DETECTIONS[-1])
     found, rank = found.take(kept), ranked[kept]
-    groups = [objects.image * class_count + objects.label for objects in (found, truth)]
-    pairs = overlaps(found, truth, *groups, float(OVERLAPS[0]), masks=masks)
-    rounds = rounds_of(pairs, rank, groups[0])
+    group = found.group(class_count)
+    pairs = overlaps(found, truth, group, truth.group(class_count), float(OVERLAPS[0]), masks=masks)
+    rounds = rounds_of(pairs, rank, group)
     order = order_of(found.label, -found.score, found.image, rank)
     precision = np.empty((len(OVERLAPS), len(COCO_RECALLS), class_count, len(SIZES)))
     recall = np.empty((len(OVERLAPS), class_count, len(SIZES), len(MOST_DETECTIONS)))
@@ -83,7 +83,7 @@ def judge(matched: Ints, ignored: Flags, outside: Flags) -> tuple[Flags, Flags]:
 
 def _ranked(found: Objects, class_count: int) -> Ints:
     """(n,) the place of each prediction among those of its picture and class, by score, then as they came."""
-    group = found.image * class_count + found.label
+    group = found.group(class_count)
     order = order_of(group, -found.score)
     rank = np.empty(len(found), np.int64)
     rank[order] = ranks_in(group[order])

@@ -20,7 +20,7 @@ def to_mask(segmentation: Any, height: int, width: int) -> dict[str, Any]:
     """
     from pycocotools import mask as coco_mask
 
-    if not (0 < height and 0 < width and height * width <= LARGEST_PIXELS):
+    if not (height > 0 and width > 0 and height * width <= LARGEST_PIXELS):
         raise InputError(f"a mask of {width}x{height} pixels")
     if isinstance(segmentation, dict):
         return _read_runs(segmentation, height, width)

@@ -48,9 +48,20 @@ class Objects:
         numbers = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
         mask = [self.mask[row] for row in numbers] if len(self.mask) else ()
         score = self.score[numbers] if len(self.score) else self.score
-        columns = (self.image, self.label, self.box)
-        image, label, box = (column[numbers] for column in columns)
-        return Objects(image, label, box, score, self.crowd[numbers], self.difficult[numbers], self.area[numbers], mask)
+        return Objects(
+            self.image[numbers],
+            self.label[numbers],
+            self.box[numbers],
+            score,
+            self.crowd[numbers],
+            self.difficult[numbers],
+            self.area[numbers],
+            mask,
+        )
+
+    def group(self, class_count: int) -> Ints:
+        """(n,) a number for each picture and class together."""
+        return self.image * class_count + self.label
 
 
 def make_truths(
@@ -83,7 +94,7 @@ def _make(image: Any, label: Any, box: Any, score: Any, crowd: Any, difficult: A
             raise InputError(f"{count} images, but {len(column)} values of {name}")
     for name, column in {"box": boxes, "score": scores, "area": areas}.items():
         _check_finite(name, column)
-    _refuse("box: a negative width or height", (boxes[:, 2:] < 0).any(axis=1))
+    _refuse("box: a negative width or height", (boxes[:, 2] < 0) | (boxes[:, 3] < 0))
     return Objects(images, labels, boxes, scores, flags[0], flags[1], areas, mask)
 
 
@@ -97,7 +108,8 @@ def _numbers(name: str, column: Any) -> Ints:
 
 
 def _check_finite(name: str, column: Floats) -> None:
-    _refuse(f"{name}: not a number", ~np.isfinite(column if column.ndim == 2 else column[:, None]).all(axis=1))
+    finite = np.isfinite(column if column.ndim == 2 else column[:, None])
+    _refuse(f"{name}: not a number", np.asarray(~finite.all(axis=1), np.bool_))
 
 
 def _refuse(what: str, wrong: Flags) -> None:

@@ -49,15 +49,15 @@ class Operating:
 def operate(truth: Objects, found: Objects, class_count: int, iou: float, confidence: float, *, masks: bool = False) -> Operating:
     """Matches by COCO's rule without a limit on detections. A prediction's match does not depend on those below it, so one matching
     serves every confidence."""
-    groups = [objects.image * class_count + objects.label for objects in (found, truth)]
-    turn = _turns(found, groups[0])
+    group = found.group(class_count)
+    turn = _turns(found, group)
     ignored = truth.crowd | truth.difficult
-    pairs = overlaps(found, truth, *groups, iou, masks=masks)
-    matched = match(rounds_of(pairs, turn, groups[0]), len(found), ignored, truth.crowd, np.array([iou]))
+    pairs = overlaps(found, truth, group, truth.group(class_count), iou, masks=masks)
+    matched = match(rounds_of(pairs, turn, group), len(found), ignored, truth.crowd, np.array([iou]))
     right, wrong = judge(matched, ignored, np.zeros(len(found), np.bool_))
     sure = found.score >= confidence
     truth_of = matched[0]
-    found_by = np.full(len(truth), -1, np.int64)
+    found_by: Ints = np.full(len(truth), -1, np.int64)
     takers = np.flatnonzero(sure & (truth_of >= 0))
     takers = takers[order_of(-found.score[takers])][::-1]  # of a crowd's many, the surest is named
     found_by[truth_of[takers]] = takers
@@ -118,7 +118,8 @@ def count(truth: Objects, found: Objects, at: Operating, class_count: int) -> Co
 
 def ratio(part: NDArray[np.int64] | Floats, whole: NDArray[np.int64] | Floats) -> Floats:
     """NaN where the whole is 0."""
-    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) != 0)
+    shares: Floats = np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) != 0)
+    return shares
 
 
 # ------------------------------------------------------------------------------------------------------------------ curves
@@ -169,4 +170,5 @@ def best_f1(truth: Objects, found: Objects, at: Operating, class_count: int) -> 
 def _within(flags: Flags, begin: Ints, label: Ints) -> Ints:
     """How many so far, of the same class."""
     before = np.r_[0, np.cumsum(flags)]
-    return before[1:] - before[begin[label]]
+    so_far: Ints = before[1:] - before[begin[label]]
+    return so_far

@@ -75,7 +75,8 @@ def _box_measure(found: Objects, truth: Objects) -> Measure:
         height = np.minimum(fb[f], tb[t]) - np.maximum(fy[f], ty[t])
         both = np.where((width > 0) & (height > 0), width * height, 0.0)
         union = np.where(truth.crowd[t], fa[f], fa[f] + ta[t] - both)
-        return np.divide(both, union, out=np.zeros(len(f)), where=both > 0)
+        iou: Floats = np.divide(both, union, out=np.zeros(len(f)), where=both > 0)
+        return iou
 
     return measure
 

@@ -46,7 +46,7 @@ def hits(right: Flags, wrong: Flags, class_begin: Ints) -> Hits:
 
 def _falling(precision: Floats, begin: Ints) -> Floats:
     """Each value raised to the largest that follows in its class."""
-    best = precision.copy()
+    best: Floats = precision.copy()
     for first, last in zip(begin[:-1], begin[1:], strict=True):
         part = best[first:last][::-1]
         np.maximum.accumulate(part, out=part)

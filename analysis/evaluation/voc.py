@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.evaluation.objects import Flags, Floats, Objects, order_of
+from analysis.evaluation.objects import Flags, Floats, Ints, Objects, order_of
 from analysis.evaluation.overlap import overlaps
 from analysis.evaluation.precision import VOC_2007_RECALLS, area_under, hits, precision_at
 
@@ -19,7 +19,7 @@ class Voc:
     ap_2010: Floats
 
 
-def voc(truth: Objects, found: Objects, class_count: int, iou: float = 0.5) -> Voc:
+def voc(truth: Objects, found: Objects, class_count: int, iou: float = 0.5, *, masks: bool = False) -> Voc:
     """Each prediction is compared with the one object of its class and picture that it overlaps most.
 
     The first to reach ``iou`` with an object is right, later ones are wrong; what is nearest to a difficult object counts neither way.
@@ -28,7 +28,7 @@ def voc(truth: Objects, found: Objects, class_count: int, iou: float = 0.5) -> V
     ignored = truth.crowd | truth.difficult
     order = order_of(found.label, -found.score, found.image)
     found = found.take(order)
-    nearest = _nearest(truth, found, class_count, iou)
+    nearest = _nearest(truth, found, class_count, iou, masks)
     near = np.flatnonzero(nearest >= 0)
     first = np.zeros(len(found), np.bool_)
     first[near[np.unique(nearest[near], return_index=True)[1]]] = True
@@ -39,11 +39,10 @@ def voc(truth: Objects, found: Objects, class_count: int, iou: float = 0.5) -> V
     return Voc(eleven, area_under(made, positives))
 
 
-def _nearest(truth: Objects, found: Objects, class_count: int, iou: float) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _nearest(truth: Objects, found: Objects, class_count: int, iou: float, masks: bool) -> Ints:
     """(n,) the object that each overlaps most, the first of equal ones; -1 where that is less than ``iou``."""
     plain = Objects(**{**truth.__dict__, "crowd": np.zeros(len(truth), np.bool_)})  # intersection over union with everything
-    groups = [objects.image * class_count + objects.label for objects in (found, truth)]
-    pairs = overlaps(found, plain, *groups, iou)
+    pairs = overlaps(found, plain, found.group(class_count), truth.group(class_count), iou, masks=masks)
     order = order_of(pairs.iou, -pairs.truth)
     nearest = np.full(len(found), -1, np.int64)
     nearest[pairs.found[order]] = pairs.truth[order]

@@ -13,7 +13,9 @@ from pycocotools.cocoeval import COCOeval
 from analysis.evaluation.objects import Objects
 
 
-def judged(truth: Objects, found: Objects, image_count: int, class_count: int, *, masks: bool = False) -> tuple[NDArray[Any], NDArray[Any], Any]:
+def judged(
+    truth: Objects, found: Objects, image_count: int, class_count: int, *, masks: bool = False
+) -> tuple[NDArray[Any], NDArray[Any], Any]:
     """COCOeval's precision (t, r, k, a, m), recall (t, k, a, m) and the twelve numbers."""
     document = {
         "images": [{"id": image, "width": 100, "height": 100} for image in range(image_count)],

@@ -24,7 +24,11 @@ def world(seed: int, *, images: int, classes: int, truths: int, predictions: int
     )
     near = (random.random(predictions) < 0.7) & (truths > 0)
     of = random.integers(0, max(truths, 1), predictions)
-    image, label, found = random.integers(0, images, predictions), random.integers(0, classes, predictions), _boxes(random, predictions, grid)
+    image, label, found = (
+        random.integers(0, images, predictions),
+        random.integers(0, classes, predictions),
+        _boxes(random, predictions, grid),
+    )
     if truths:
         image, label = np.where(near, truth.image[of], image), np.where(near & (random.random(predictions) < 0.9), truth.label[of], label)
         shift = random.normal(0, 3, (predictions, 4)) * (random.random((predictions, 1)) < 0.8)
