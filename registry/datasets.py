@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, case, delete, func, select
 from sqlalchemy.orm import Session
 
 from contracts.errors import ConflictError, NotFoundError
@@ -19,13 +19,18 @@ from registry.tables import DatasetRow, JobRow, VersionRow, now
 _VERSIONS: Any = VersionRow.__table__
 _DATASETS: Any = DatasetRow.__table__
 _NAMED = select(_VERSIONS).join(_DATASETS, _VERSIONS.c.dataset_id == _DATASETS.c.id).where(_DATASETS.c.name == bindparam("name"))
-_LATEST = Prepared(_NAMED.order_by(_VERSIONS.c.number.desc()).limit(1))
+_IS_CURRENT = case((_VERSIONS.c.number == _DATASETS.c.current_number, 1), else_=0)
+_CURRENT = Prepared(_NAMED.order_by(_IS_CURRENT.desc(), _VERSIONS.c.number.desc()).limit(1))
 _FIND = Prepared(_NAMED.where(_VERSIONS.c.number == bindparam("number")))
 
 
 @dataclass(frozen=True)
 class VersionRecord:
-    """One immutable version. ``splits`` maps a split's name ('' for none) to its number of pictures; ``parent`` is a version's number."""
+    """One immutable version. ``splits`` maps a split's name ('' for none) to its number of pictures; ``parent`` is a version's number.
+
+    ``inputs`` are the references it was made of, ``operation`` what was done to them (None: an import), ``changes`` how many pictures were
+    added, changed and deleted since the first of them. ``statistics``: pictures by state, hard ones, annotations by class.
+    """
 
     dataset: str
     number: int
@@ -40,6 +45,10 @@ class VersionRecord:
     parent: int | None = None
     source: Any = None
     job_id: str | None = None
+    inputs: tuple[str, ...] = ()
+    operation: Any = None
+    changes: Mapping[str, int] = field(default_factory=dict)
+    statistics: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def version(self) -> str:
@@ -85,8 +94,12 @@ def add_version(
     source: Any = None,
     job_id: str | None = None,
     created_at: datetime | None = None,
+    inputs: Iterable[str] = (),
+    operation: Any = None,
+    changes: Mapping[str, int] | None = None,
+    statistics: Mapping[str, Any] | None = None,
 ) -> VersionRecord:
-    """Store a version; the dataset is made with its first. ``number`` None takes the next.
+    """Store a version, which becomes the current one; the dataset is made with its first. ``number`` None takes the next.
 
     Raises ``ConflictError`` when another writer took the number first.
     """
@@ -94,8 +107,10 @@ def add_version(
     moment = created_at or now()
     if find_version(session, dataset, number) is not None:
         raise ConflictError(f"{dataset}@V{number:03d} exists already", hint="Versions never change: store it under the next number.")
+    owner = _ensure_dataset(session, dataset, moment)
+    owner.current_number = None
     row = VersionRow(
-        dataset_id=_ensure_dataset(session, dataset, moment).id,
+        dataset_id=owner.id,
         number=number,
         folder=folder,
         image_count=image_count,
@@ -108,6 +123,10 @@ def add_version(
         source=source,
         job_id=job_id,
         created_at=moment,
+        inputs=list(inputs),
+        operation=operation,
+        changes=dict(changes or {}),
+        statistics=dict(statistics or {}),
     )
     session.add(row)
     session.flush()
@@ -115,7 +134,7 @@ def add_version(
 
 
 def get_version(session: Session, name: str, number: int | None = None) -> VersionRecord:
-    """A version, the latest when ``number`` is None. Raises ``NotFoundError``."""
+    """A version, the current one when ``number`` is None. Raises ``NotFoundError``."""
     version = find_version(session, name, number)
     if version is not None:
         return version
@@ -127,7 +146,7 @@ def get_version(session: Session, name: str, number: int | None = None) -> Versi
 
 def find_version(session: Session, name: str, number: int | None = None) -> VersionRecord | None:
     """As ``get_version``, or None."""
-    found = _LATEST.run(session, name=name) if number is None else _FIND.run(session, name=name, number=number)
+    found = _CURRENT.run(session, name=name) if number is None else _FIND.run(session, name=name, number=number)
     row = found.first()
     return _record(name, row) if row else None
 
@@ -169,6 +188,37 @@ def remove_dataset(session: Session, name: str) -> list[VersionRecord]:
     session.delete(row)
     session.flush()
     return versions
+
+
+def find_equal(session: Session, name: str, content_hash: str) -> VersionRecord | None:
+    """The newest version with this content."""
+    query = _NAMED.where(_VERSIONS.c.content_hash == content_hash).order_by(_VERSIONS.c.number.desc()).limit(1)
+    row = session.execute(query, {"name": name}).first()
+    return _record(name, row) if row else None
+
+
+def set_current(session: Session, name: str, number: int) -> VersionRecord:
+    """Let the dataset's name alone mean this version until a new one is made. Raises ``NotFoundError``."""
+    version = get_version(session, name, number)
+    _dataset_row(session, name).current_number = number
+    session.flush()
+    return version
+
+
+def remove_version(session: Session, name: str, number: int) -> VersionRecord:
+    """Forget one version; returns it, so that its folder can be removed after the commit. Its number is not given again while newer ones exist.
+
+    Raises ``NotFoundError``, and ``ConflictError`` for the only one or while an unfinished job reads it.
+    """
+    version = get_version(session, name, number)
+    if len(list_versions(session, name)) == 1:
+        raise ConflictError(f"{version.reference} is the only version of {name}", hint=f"Remove the dataset: sluice dataset remove {name}.")
+    if users := _unfinished_jobs_on(session, name):
+        raise ConflictError(f"dataset {name!r} is read by unfinished jobs: {', '.join(users[:5])}", hint="Wait for them.", jobs=users)
+    dataset = _dataset_row(session, name)
+    dataset.current_number = None if dataset.current_number == number else dataset.current_number
+    session.execute(delete(VersionRow).where(VersionRow.dataset_id == dataset.id, VersionRow.number == number))
+    return version
 
 
 def _ensure_dataset(session: Session, name: str, moment: datetime) -> DatasetRow:
@@ -218,4 +268,8 @@ def _record(dataset: str, row: Any) -> VersionRecord:
         parent=row.parent,
         source=row.source,
         job_id=row.job_id,
+        inputs=tuple(row.inputs),
+        operation=row.operation,
+        changes=dict(row.changes),
+        statistics=dict(row.statistics),
     )

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from registry.prepared import Prepared
-from registry.tables import ImageRow, LinkRow, ModelRow, VersionRow
+from registry.tables import DatasetRow, ImageRow, LinkRow, ModelRow, VersionRow
 
 
 def catalogue_stamp(session: Session, model: str | None = None) -> tuple[Any, ...]:
@@ -34,6 +34,7 @@ _STAMP = Prepared(
         _of(func.max(LinkRow.id), LinkRow),
         _of(func.count(), VersionRow),
         _of(func.max(VersionRow.id), VersionRow),
+        _of(func.sum(DatasetRow.current_number * DatasetRow.id), DatasetRow),
         _of(func.count(), ModelRow),
         _of(func.max(ModelRow.id), ModelRow),
     )

@@ -113,10 +113,13 @@ class LinkRow(Base):
 
 
 class DatasetRow(Base):
+    """``current_number``: the version that the dataset's name alone means, None for the newest."""
+
     __tablename__ = "datasets"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(200), unique=True)
+    current_number: Mapped[int | None]
     created_at: Mapped[datetime] = mapped_column(UtcTime)
 
 
@@ -138,6 +141,25 @@ class VersionRow(Base):
     source: Mapped[Any] = mapped_column(FreeJson, nullable=True)
     job_id: Mapped[str | None] = mapped_column(String(50), index=True)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
+    # Where it comes from: the references it was made of, what was done to them, how it differs from the first of them, and what is in it.
+    inputs: Mapped[Any] = mapped_column(FreeJson)
+    operation: Mapped[Any] = mapped_column(FreeJson, nullable=True)
+    changes: Mapped[Any] = mapped_column(FreeJson)
+    statistics: Mapped[Any] = mapped_column(FreeJson)
+
+
+class DatasetClassRow(Base):
+    """A class of a dataset as it is called now; ``aliases`` are what it was called before, or elsewhere."""
+
+    __tablename__ = "dataset_classes"
+    __table_args__ = (UniqueConstraint("dataset_id", "name"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"))
+    position: Mapped[int]
+    name: Mapped[str] = mapped_column(String(200))
+    aliases: Mapped[Any] = mapped_column(FreeJson)
+    attributes: Mapped[Any] = mapped_column(FreeJson)
 
 
 class ModelRow(Base):

@@ -1,82 +1,32 @@
-"""The files of a dataset version and of predictions: Parquet, so that a million boxes load in column operations and other tools can read them.
+"""What a dataset version holds as objects: entries on their way in, samples on their way to a job. The tables are ``runner.tables``.
 
-``images.parquet``, one row per asset, in the order of ``asset_id``::
-
-    asset_id    string           lower-case hex sha1
-    extension   dictionary       jpg, png, bmp
-    width       int32            pixels, as stored
-    height      int32
-    size_bytes  int64
-    name        string           file name in the source it was imported from
-    split       dictionary       train, val, test, pool, ...; '' for none
-    annotated   bool             false: nobody looked; true without boxes: nothing is in the picture
-
-``annotations.parquet``, one row per box, in the order of ``asset_id``::
-
-    asset_id      string
-    class_name    dictionary     stripped, lower-case
-    x, y          double         pixels, top left corner
-    width, height double         pixels; x + width is the first column outside
-    crowd         bool
-    difficult     bool
-    quality       float          -1: unknown
-    angle         float
-    segmentation  string         JSON: polygons or a COCO run-length dict; null for none
-
-Predictions have the columns of ``annotations.parquet`` and ``score`` (double); a row whose ``class_name`` is null says that the asset was looked at
-and nothing was found. Beside the tables, ``manifest.json`` names the version, its classes in order and its content hash; ``report.json``
-is what the import reported.
+Predictions lie in files of their own, with the columns of ``annotations.parquet``, ``asset_id`` instead of ``image``, and a ``score`` each; a
+row whose ``class_name`` is null says that the asset was looked at and nothing was found. Beside the tables of a version ``manifest.json``
+names the version, its classes in order and its content hash; ``report.json`` is what its import or operation reported.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import repeat
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from contracts.dataset import Annotation, Asset, Sample
+from contracts.dataset import Annotation, Asset, Marks, Sample
 from contracts.errors import DatasetError
 from contracts.seams import Store
+from runner.tables import ANNOTATIONS, DRAWN, IMAGES, Tables, ordered, read_table, read_tables, table_of, write_table
 
-_WORD = pa.dictionary(pa.int32(), pa.string())
-IMAGES = pa.schema(
-    [
-        ("asset_id", pa.string()),
-        ("extension", _WORD),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("size_bytes", pa.int64()),
-        ("name", pa.string()),
-        ("split", _WORD),
-        ("annotated", pa.bool_()),
-    ]
-)
-ANNOTATIONS = pa.schema(
-    [
-        ("asset_id", pa.string()),
-        ("class_name", _WORD),
-        ("x", pa.float64()),
-        ("y", pa.float64()),
-        ("width", pa.float64()),
-        ("height", pa.float64()),
-        ("crowd", pa.bool_()),
-        ("difficult", pa.bool_()),
-        ("quality", pa.float32()),
-        ("angle", pa.float32()),
-        ("segmentation", pa.string()),
-    ]
-)
-PREDICTIONS = ANNOTATIONS.append(pa.field("score", pa.float64()))
+PREDICTIONS = pa.schema([pa.field("asset_id", pa.string()), *DRAWN])
 
 
 @dataclass(slots=True)
@@ -87,27 +37,20 @@ class Entry:
     name: str
     split: str
     annotations: Sequence[Annotation] | None
+    marks: Marks = Marks()
+    predictions: Sequence[Annotation] | None = None
+
+    @property
+    def state(self) -> str:
+        return self.marks.state or ("unlabeled" if self.annotations is None else "labeled")
 
 
-def content_hash(entries: Iterable[Entry], class_names: Sequence[str]) -> str:
-    """sha256 of what a job could tell apart: pictures, splits, boxes and the order of the classes, but no file names."""
-    digest = hashlib.sha256(json.dumps(list(class_names)).encode())
-    for entry in sorted(entries, key=lambda e: e.asset.id):
-        boxes = None if entry.annotations is None else sorted(repr(_row(entry.asset.id, box)) for box in entry.annotations)
-        digest.update(repr((entry.asset.id, entry.split, boxes)).encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
-
-
-def write_tables(folder: Path, entries: Iterable[Entry]) -> None:
-    """``images.parquet`` and ``annotations.parquet``, synced to disk."""
-    ordered = sorted(entries, key=lambda e: e.asset.id)
-    images = [
-        (e.asset.id, e.asset.extension, e.asset.width, e.asset.height, e.asset.size_bytes, e.name, e.split, e.annotations is not None)
-        for e in ordered
-    ]
-    boxes = (_row(e.asset.id, box) for e in ordered for box in e.annotations or ())
-    _write(folder / "images.parquet", images, IMAGES)
-    _write(folder / "annotations.parquet", boxes, ANNOTATIONS)
+def tables_of(entries: Iterable[Entry], added_at: datetime) -> Tables:
+    """The tables of a version that holds these entries, in any order."""
+    kept = list(entries)
+    images = table_of((_image_row(entry, added_at) for entry in kept), IMAGES)
+    boxes = ((number, *_drawn_row(box)) for number, entry in enumerate(kept) for box in entry.annotations or ())
+    return ordered(images, table_of(boxes, ANNOTATIONS))
 
 
 def write_json(file: Path, document: Mapping[str, Any]) -> None:
@@ -121,91 +64,119 @@ def write_json(file: Path, document: Mapping[str, Any]) -> None:
 def read_samples(folder: Path, store: Store, split: str | None = None, *, annotated_only: bool = False) -> list[Sample]:
     """The samples of a version in the order of asset ids; ``split`` None means all of them, '' those in no split.
 
-    ``annotated_only`` leaves out pictures nobody has annotated. Raises ``DatasetError`` when a table is broken or an asset is missing.
+    ``annotated_only`` leaves out pictures that nobody has labelled, also those whose labels wait to be confirmed. Raises ``DatasetError`` when
+    a table is broken or an asset is missing.
     """
-    images = _read(folder / "images.parquet")
+    return samples_of(selected(read_tables(folder), split, annotated_only=annotated_only), store)
+
+
+def selected(tables: Tables, split: str | None, *, annotated_only: bool = False) -> Tables:
+    mask = np.ones(len(tables), bool)
     if split is not None:
-        images = images.filter(pc.equal(images["split"].cast(pa.string()), split))
+        mask &= np.asarray(pc.equal(tables.images["split"].cast(pa.string()), split))
     if annotated_only:
-        images = images.filter(images["annotated"])
-    boxes = _read(folder / "annotations.parquet")
-    if split is not None or annotated_only:
-        boxes = boxes.filter(pc.is_in(boxes["asset_id"], value_set=images["asset_id"].combine_chunks()))
-    by_asset = _grouped(boxes)
-    assets = map(Asset, *(images[column].to_pylist() for column in ("asset_id", "extension", "width", "height", "size_bytes")))
+        mask &= np.asarray(pc.equal(tables.images["state"].cast(pa.string()), "labeled"))
+    return tables.keep(mask)
+
+
+def samples_of(tables: Tables, store: Store) -> list[Sample]:
+    """Raises ``DatasetError`` for an asset that is not in the store."""
+    columns = {name: tables.images[name].to_pylist() for name in IMAGES.names if name != "added_at"}
+    assets = map(Asset, *(columns[name] for name in ("asset_id", "extension", "width", "height", "size_bytes")))
+    ends = np.cumsum(tables.counts()).tolist()
+    annotations = _annotations(tables.annotations)
     return [
-        Sample(asset, _stored(store, asset, name), tuple(by_asset.get(asset.id, ())), name)
-        for asset, name in zip(assets, images["name"].to_pylist(), strict=True)
+        Sample(asset, _stored(store, asset, name), tuple(annotations[start:end]), name, split, marks)
+        for asset, name, start, end, split, marks in zip(
+            assets, columns["name"], [0, *ends], ends, columns["split"], _marks(columns), strict=False
+        )
     ]
 
 
 def write_predictions(path: Path, predictions: Mapping[str, Sequence[Annotation]]) -> None:
     """Predictions by asset id into one Parquet file, synced to disk; its folder is made. Empty ones are kept as such."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, _prediction_rows(predictions), PREDICTIONS)
+    write_table(path, table_of(_prediction_rows(predictions), PREDICTIONS))
 
 
 def read_predictions(path: Path) -> dict[str, tuple[Annotation, ...]]:
     """What ``write_predictions`` was given. Raises ``DatasetError`` when the file is missing or broken."""
-    table = _read(path)
+    table = read_table(path)
     looked_at = dict.fromkeys(table["asset_id"].to_pylist())
-    found = _grouped(table.filter(pc.is_valid(table["class_name"])))
+    table = table.filter(pc.is_valid(table["class_name"]))
+    found: dict[str, list[Annotation]] = defaultdict(list)
+    for asset_id, annotation in zip(table["asset_id"].to_pylist(), _annotations(table), strict=True):
+        found[asset_id].append(annotation)
     return {asset_id: tuple(found.get(asset_id, ())) for asset_id in looked_at}
 
 
 # ------------------------------------------------------------------------------------------------------------------ rows
 
 
-def _row(asset_id: str, box: Annotation) -> tuple[Any, ...]:
-    shape = None if box.segmentation is None else json.dumps(box.segmentation, sort_keys=True)
+def _image_row(entry: Entry, added_at: datetime) -> tuple[Any, ...]:
+    asset, marks = entry.asset, entry.marks
     return (
-        asset_id, box.class_name, float(box.x), float(box.y), float(box.width), float(box.height),
-        box.crowd, box.difficult, float(box.quality), float(box.angle), shape,
+        asset.id, asset.extension, asset.width, asset.height, asset.size_bytes, entry.name, entry.split, entry.state, marks.hard,
+        marks.hard_coefficient, reasons_text(marks.hard_reasons), _json(marks.tags), added_at,
     )  # fmt: skip
+
+
+def reasons_text(reasons: Iterable[int]) -> str:
+    return "-".join(map(str, reasons))
+
+
+def _drawn_row(box: Annotation) -> tuple[Any, ...]:
+    return (
+        box.class_name, float(box.x), float(box.y), float(box.width), float(box.height), box.shape, _json(list(box.points)), box.crowd,
+        box.difficult, float(box.quality), float(box.angle), box.score, _json(box.segmentation), _json(box.attributes), box.annotated_by,
+    )  # fmt: skip
+
+
+def _json(value: Any) -> str | None:
+    """None for what is empty."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False) if value else None
 
 
 def _prediction_rows(predictions: Mapping[str, Sequence[Annotation]]) -> Iterator[tuple[Any, ...]]:
     for asset_id, boxes in predictions.items():
         for box in boxes:
-            yield (*_row(asset_id, box), box.score)
+            yield (asset_id, *_drawn_row(box))
         if not boxes:
-            yield (asset_id, *repeat(None, len(PREDICTIONS) - 1))
+            yield (asset_id, *repeat(None, len(DRAWN)))
 
 
-def _write(file: Path, rows: Iterable[tuple[Any, ...]], schema: pa.Schema) -> None:
-    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
-    arrays = [_column(values, kind.type) for values, kind in zip(columns, schema, strict=True)]
-    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), file, compression="zstd")
-    with file.open("rb") as written:
-        os.fsync(written.fileno())
+# --------------------------------------------------------------------------------------------------------------- objects
 
 
-def _column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    return pa.array(values, pa.string()).dictionary_encode() if pa.types.is_dictionary(kind) else pa.array(values, kind)
+def _annotations(table: pa.Table) -> list[Annotation]:
+    """One for each row, also of tables that an older version wrote."""
+    given = set(table.column_names)
+    columns = {name: table[name].to_pylist() for name in DRAWN.names if name in given}
+    for name in ("segmentation", "points", "attributes"):
+        if name in given:
+            columns[name] = _parsed(table[name], {"points": (), "attributes": {}}.get(name), tuple if name == "points" else None)
+    names = list(columns)
+    return [Annotation(**dict(zip(names, row, strict=True))) for row in zip(*columns.values(), strict=True)]
 
 
-# --------------------------------------------------------------------------------------------------------------- reading
+def _parsed(column: pa.ChunkedArray, empty: Any, made: Any = None) -> list[Any]:
+    """Texts of JSON as values, null as ``empty``."""
+    if column.null_count == len(column):
+        return [empty] * len(column)
+    values = (None if text is None else json.loads(text) for text in column.to_pylist())
+    return [empty if value is None else made(value) if made else value for value in values]
 
 
-def _read(file: Path) -> pa.Table:
-    try:
-        return pq.read_table(file)
-    except (OSError, pa.ArrowException) as error:
-        reason = "is not there" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
-        raise DatasetError(f"{file} {reason}", hint="The files of a version must not be changed from outside.", path=str(file)) from error
-
-
-def _grouped(table: pa.Table) -> dict[str, list[Annotation]]:
-    """The boxes by asset id, in the order of the table."""
-    shapes = table["segmentation"]
-    columns: list[Iterable[Any]] = [table[name].to_pylist() for name in ("class_name", "x", "y", "width", "height")]
-    columns.append(table["score"].to_pylist() if "score" in table.column_names else repeat(None))
-    columns.append(repeat(None) if shapes.null_count == len(shapes) else [text and json.loads(text) for text in shapes.to_pylist()])
-    columns += [table[name].to_pylist() for name in ("crowd", "difficult", "quality", "angle")]
-    grouped: dict[str, list[Annotation]] = defaultdict(list)
-    for asset_id, annotation in zip(table["asset_id"].to_pylist(), map(Annotation, *columns), strict=True):
-        grouped[asset_id].append(annotation)
-    return grouped
+def _marks(columns: Mapping[str, list[Any]]) -> Iterator[Marks]:
+    """One for each picture; the many that say nothing but their state are one object."""
+    plain = {state: Marks(state) for state in set(columns["state"])}
+    names = ("state", "hard", "hard_coefficient", "hard_reasons", "tags")
+    for state, hard, coefficient, reasons, tags in zip(*(columns[name] for name in names), strict=True):
+        if not hard and coefficient is None and not reasons and not tags:
+            yield plain[state]
+        else:
+            numbers = tuple(int(number) for number in reasons.split("-") if number)
+            yield Marks(state, hard, coefficient, numbers, json.loads(tags) if tags else {})
 
 
 def _stored(store: Store, asset: Asset, name: str) -> Path:

@@ -86,8 +86,9 @@ class DatasetVerbs:
         wanted = parse_dataset_reference(reference)
         with self._installation.database.reading() as session:
             version = datasets.get_version(session, wanted.name, wanted.number)
+            current = datasets.get_version(session, wanted.name)
             numbers = [f"V{v.number:03d}" for v in datasets.list_versions(session, wanted.name)]
-        return dataset_view(self._installation, version, numbers, report)
+        return dataset_view(self._installation, version, numbers, report, current=current.number == version.number)
 
 
 class ModelVerbs:
@@ -113,8 +114,10 @@ class ModelVerbs:
         return export_model(self._installation.folder(model.folder), model, target)
 
 
-def dataset_view(installation: Installation, version: datasets.VersionRecord, numbers: list[str], report: bool) -> dict[str, Any]:
-    view: dict[str, Any] = {
+def dataset_view(
+    installation: Installation, version: datasets.VersionRecord, numbers: list[str], report: bool, *, current: bool
+) -> dict[str, Any]:
+    return {
         "name": version.dataset,
         "version": version.version,
         "versions": numbers,
@@ -126,11 +129,15 @@ def dataset_view(installation: Installation, version: datasets.VersionRecord, nu
         "source": version.source,
         "folder": str(installation.folder(version.folder)),
         "created_at": time_view(version.created_at),
+        **({"report": _read_json(installation.folder(version.folder) / "report.json")} if report else {}),
+        "current": current,
+        "states": dict(version.statistics.get("states", {})),
+        "hard": version.statistics.get("hard", 0),
+        "inputs": list(version.inputs),
+        "operation": version.operation,
+        "changes": dict(version.changes),
+        "content_hash": version.content_hash,
     }
-    if report:
-        file = installation.folder(version.folder) / "report.json"
-        view["report"] = _read_json(file)
-    return view
 
 
 def _read_json(file: Path) -> Any:

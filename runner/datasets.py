@@ -7,31 +7,32 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.orm import Session
+import pyarrow.compute as pc
 
-from contracts.dataset import Asset
+from contracts.dataset import Annotation, Asset
 from contracts.errors import DatasetError, InternalError, SluiceError
-from contracts.image import ObjectType
 from contracts.seams import ClassNames, Format, Found, ImportedImage, Locate, PredictedBy, Skip, Store, not_located
 from registry import datasets
 from registry.database import Database
+from registry.dataset_classes import DatasetClass, list_classes, names_by_alias
+from registry.datasets import VersionRecord
 from registry.lookup import check_folder_name
+from registry.predictions import add_prediction, find_prediction
+from registry.tables import now
 from runner.archives import unpacked
-from runner.aside import aside_folder
 from runner.asset_lock import adding_assets
 from runner.boxes import check_boxes, overhang_px
-from runner.dataset_files import Entry, content_hash, write_json, write_tables
+from runner.dataset_files import Entry, tables_of, write_predictions
 from runner.pictures import quiet_pillow, read_picture
-from runner.run_dir import sync_to_disk
+from runner.publishing import Draft, changes_since, class_names_of, publish
+from runner.tables import Tables, read_tables
 
 #: The format that takes any folder of pictures; it is asked only when no other recognises the folder.
 LAST_RESORT = "images"
@@ -51,27 +52,24 @@ class _Import:
 
     place: str
     split: str
+    canonical: Mapping[str, str] = field(default_factory=dict)
     entries: dict[str, Entry] = field(default_factory=dict)
     skipped: list[Skip] = field(default_factory=list)
     mended: list[Skip] = field(default_factory=list)
     edge_count: int = 0
-    declared: tuple[str, ...] = ()
+    declared: ClassNames = ClassNames(())
     predicted_by: PredictedBy | None = None
 
     def note(self, *skips: Skip) -> None:
         for skip in skips:
             (self.mended if skip.what == "mended" else self.skipped).append(skip)
 
-    @property
-    def class_counts(self) -> Counter[str]:
-        return Counter(box.class_name for entry in self.entries.values() for box in entry.annotations or ())
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The classes that have a box: in the order of the source's ids, the others in alphabetical order behind them."""
-        used = self.class_counts
-        order = [name for name in dict.fromkeys(self.declared) if name in used]
-        return (*order, *sorted(set(used) - set(order)))
+    def called_now(self, annotations: Iterable[Annotation]) -> list[Annotation]:
+        """Under the names that the dataset knows the classes by now."""
+        names = self.canonical
+        return [
+            replace(a, class_name=names[a.class_name]) if names.get(a.class_name, a.class_name) != a.class_name else a for a in annotations
+        ]
 
 
 def import_dataset(
@@ -99,15 +97,96 @@ def import_dataset(
     Raises ``NotFoundError``, ``DatasetError`` (nothing recognised, several formats fit, nothing usable), ``UnavailableError`` (the disk).
     """
     _check_request(name, split)
-    found = _Import(source_name or str(source), split)
+    parent, classes = _known(name, database)
+    found = _Import(source_name or str(source), split, names_by_alias(classes))
     with adding_assets(home):
         with unpacked(source, home, left_out=found.skipped) as folder:
             format_, detected = choose_format(folder, formats, format_name)
             _collect(found, format_, folder, locate, store, on_progress)
         _require_something(found, format_.name)
-        with aside_folder(home, "import") as aside:
-            write_tables(aside, found.entries.values())
-            return _publish(_facts(name, found, format_.name, detected), aside, database, home)
+        draft = _draft(name, found, parent, classes, home, {"format": format_.name, "detected": detected})
+        report = publish(draft, database, home)
+    _keep_predictions(found, report, database, home)
+    return report
+
+
+def _known(name: str, database: Database) -> tuple[VersionRecord | None, list[DatasetClass]]:
+    with database.reading() as session:
+        return datasets.find_version(session, name), list_classes(session, name)
+
+
+def _draft(
+    name: str, found: _Import, parent: VersionRecord | None, classes: list[DatasetClass], home: Path, seen: Mapping[str, str]
+) -> Draft:
+    tables = tables_of(found.entries.values(), now())
+    former = _former(parent, home, found)
+    if former:
+        tables = dated_like(former, tables)
+    declared = [found.canonical.get(class_name, class_name) for class_name in found.declared.names]
+    class_names = class_names_of(tables, declared)
+    report = {**seen, "skipped": [asdict(skip) for skip in found.skipped], "mended": [asdict(skip) for skip in found.mended]}
+    return Draft(
+        dataset=name,
+        tables=tables,
+        class_names=class_names,
+        source=found.place,
+        inputs=(parent.reference,) if parent else (),
+        changes=changes_since(former, tables),
+        classes=with_new_classes(classes, class_names, found.declared),
+        report=report,
+    )
+
+
+def _former(parent: VersionRecord | None, home: Path, found: _Import) -> Tables | None:
+    """The tables of the parent; a version whose files are lost must not keep anybody from importing again."""
+    try:
+        return read_tables(home / parent.folder) if parent else None
+    except DatasetError as error:
+        found.note(Skip(parent.reference if parent else "", f"could not be compared: {error.message}", "mended"))
+        return None
+
+
+def dated_like(former: Tables, tables: Tables) -> Tables:
+    """Pictures that were in the dataset before keep the time at which they came."""
+    rows = pc.index_in(tables.asset_ids, value_set=former.asset_ids)
+    known = former.images["added_at"].take(rows)
+    return tables.with_image_column("added_at", pc.coalesce(known, tables.images["added_at"]))
+
+
+def with_new_classes(known: Sequence[DatasetClass], names: Iterable[str], declared: ClassNames) -> list[DatasetClass]:
+    """The known classes and behind them the new ones, with what the source says of them where no other class has that name."""
+    taken = set(names_by_alias(known))
+    added = [name for name in names if name not in taken]
+    taken |= set(added)
+    classes = list(known)
+    for name in added:
+        aliases = tuple(dict.fromkeys(alias for alias in declared.aliases.get(name, ()) if alias not in taken))
+        taken |= set(aliases)
+        classes.append(DatasetClass(name, aliases, declared.attributes.get(name, {})))
+    return classes
+
+
+def _keep_predictions(found: _Import, report: Mapping[str, Any], database: Database, home: Path) -> None:
+    """What a model of the source found: beside the version and never in it. Repeated after a kill it does what is missing."""
+    predictions = {e.asset.id: e.predictions for e in found.entries.values() if e.predictions is not None}
+    if not predictions:
+        return
+    import_id = f"import-{report['content_hash'][:16]}"
+    file = home / "predictions" / f"{import_id}.parquet"
+    with database.reading() as session:
+        if find_prediction(session, import_id) and file.exists():
+            return
+    write_predictions(file, predictions)
+    boxes = sum(map(len, predictions.values()))
+    model = found.predicted_by.model if found.predicted_by else ""
+    facts = {"dataset": report["dataset"], "number": int(report["version"][1:]), "split": found.split}
+    with database.writing() as session:
+        if find_prediction(session, import_id) is None:
+            relative = str(file.relative_to(home))
+            add_prediction(
+                session, job_id=import_id, model_name=model, stage_name="", file=relative,
+                image_count=len(predictions), annotation_count=boxes, **facts,
+            )  # fmt: skip
 
 
 def choose_format(folder: Path, formats: Mapping[str, Format], format_name: str | None = None) -> tuple[Format, str]:
@@ -200,7 +279,7 @@ def _in_order(
                 if isinstance(item, ImportedImage):
                     waiting.append((item, threads.submit(_take_in, store, item.path, locate)))
                 elif isinstance(item, ClassNames):
-                    found.declared = item.names
+                    found.declared = item
                 elif isinstance(item, PredictedBy):
                     found.predicted_by = item
                 else:
@@ -236,15 +315,23 @@ def _enter(found: _Import, image: ImportedImage, result: tuple[Asset, int] | Dat
     _note_doubts(found, image, asset, orientation)
     boxes = None
     if image.annotations is not None:
-        checked = check_boxes(image.name, image.annotations, asset.width, asset.height)
+        checked = check_boxes(image.name, found.called_now(image.annotations), asset.width, asset.height)
         found.note(*checked.notes)
         found.edge_count += checked.edge_count
         boxes = checked.kept
     name = image.name.encode("utf-8", "backslashreplace").decode()
-    entry = Entry(asset, name, _one_split(found, image), boxes)
+    entry = Entry(asset, name, _one_split(found, image), boxes, image.marks, _checked_predictions(found, image, asset))
     known = found.entries.setdefault(asset.id, entry)
     if known is not entry:
         _join(found, known, entry)
+
+
+def _checked_predictions(found: _Import, image: ImportedImage, asset: Asset) -> list[Annotation] | None:
+    if image.predictions is None:
+        return None
+    checked = check_boxes(f"{image.name}#prediction", found.called_now(image.predictions), asset.width, asset.height)
+    found.note(*checked.notes)
+    return checked.kept
 
 
 def _drawn_elsewhere(image: ImportedImage, asset: Asset, orientation: int) -> str:
@@ -290,102 +377,3 @@ def _join(found: _Import, known: Entry, again: Entry) -> None:
     elif again.annotations is not None and list(known.annotations) != list(again.annotations):
         reason += "; its other annotations were left out"
     found.note(Skip(again.name, reason, "image"))
-
-
-# ------------------------------------------------------------------------------------------------------------- publishing
-
-
-def _facts(name: str, found: _Import, format_name: str, detected: str) -> dict[str, Any]:
-    """The report but for what is known only with the version's number."""
-    counts = found.class_counts
-    entries = found.entries.values()
-    splits = Counter(entry.split for entry in entries)
-    return {
-        "dataset": name,
-        "version": "",
-        "format": format_name,
-        "detected": detected,
-        "images": len(found.entries),
-        "annotations": counts.total(),
-        "object_type": int(_object_type(entries)),
-        "classes": {class_name: counts[class_name] for class_name in found.class_names},
-        "splits": {split: splits[split] for split in sorted(splits, key=_split_rank)},
-        "unlabeled": sum(entry.annotations is None for entry in entries),
-        "skipped": [asdict(skip) for skip in found.skipped],
-        "mended": [asdict(skip) for skip in found.mended],
-        "unchanged": False,
-        "source": found.place,
-        "content_hash": content_hash(entries, found.class_names),
-    }
-
-
-def _split_rank(split: str) -> tuple[int, str]:
-    order = ("train", "val", "test", "pool")
-    return (order.index(split) if split in order else len(order) + (not split)), split
-
-
-def _publish(facts: dict[str, Any], aside: Path, database: Database, home: Path) -> dict[str, Any]:
-    """Take a number, give the folder its name and enter the version, in one transaction."""
-    name = facts["dataset"]
-    with database.writing() as session:
-        latest = datasets.find_version(session, name)
-        if latest and latest.content_hash == facts["content_hash"] and (home / latest.folder).is_dir():
-            return _completed(facts, home / latest.folder, latest.version, unchanged=True)
-        number = datasets.next_number(session, name)
-        folder = home / "datasets" / name / f"V{number:03d}"
-        report = _completed(facts, folder, f"V{number:03d}")
-        write_json(aside / "report.json", report)
-        write_json(aside / "manifest.json", _manifest(report, number))
-        _place(aside, folder)
-        try:
-            _add_row(session, report, number, str(folder.relative_to(home)), latest.number if latest else None)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-    return report
-
-
-def _completed(facts: dict[str, Any], folder: Path, version: str, *, unchanged: bool = False) -> dict[str, Any]:
-    return {**facts, "version": version, "unchanged": unchanged, "folder": str(folder), "report_file": str(folder / "report.json")}
-
-
-def _manifest(report: Mapping[str, Any], number: int) -> dict[str, Any]:
-    kept = ("dataset", "version", "format", "images", "annotations", "splits", "unlabeled", "source", "content_hash")
-    created_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return {"schema": 1, "number": number, "created_at": created_at, "class_names": list(report["classes"]), **{k: report[k] for k in kept}}
-
-
-def _place(aside: Path, folder: Path) -> None:
-    """Give the finished folder its name. A folder that has it already was left by an import killed before its row was there."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    if folder.exists():
-        orphan = aside.with_suffix(".orphan")
-        folder.rename(orphan)
-        shutil.rmtree(orphan, ignore_errors=True)
-    for file in aside.iterdir():
-        file.chmod(0o444)
-    aside.rename(folder)
-    sync_to_disk(folder, folder.parent)
-
-
-def _object_type(entries: Iterable[Entry]) -> ObjectType:
-    """What the annotations can teach: outlines also teach boxes, boxes no outlines."""
-    outlined = any(box.segmentation for entry in entries for box in entry.annotations or ())
-    return ObjectType.INSTANCE_SEGMENTATION if outlined else ObjectType.DETECTION
-
-
-def _add_row(session: Session, report: Mapping[str, Any], number: int, folder: str, parent: int | None) -> None:
-    datasets.add_version(
-        session,
-        dataset=report["dataset"],
-        number=number,
-        folder=folder,
-        image_count=report["images"],
-        annotation_count=report["annotations"],
-        class_names=tuple(report["classes"]),
-        splits=report["splits"],
-        object_type=report["object_type"],
-        content_hash=report["content_hash"],
-        parent=parent,
-        source=report["source"],
-    )

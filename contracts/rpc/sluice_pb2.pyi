@@ -683,7 +683,7 @@ class Count(_message.Message):
     def __init__(self, done: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...
 
 class ImportReport(_message.Message):
-    __slots__ = ("dataset", "version", "format", "detected", "images", "annotations", "object_type", "classes", "splits", "unlabeled", "skipped", "mended", "unchanged", "source", "content_hash", "folder", "report_file")
+    __slots__ = ("dataset", "version", "format", "detected", "images", "annotations", "object_type", "classes", "splits", "unlabeled", "skipped", "mended", "unchanged", "source", "content_hash", "folder", "report_file", "states", "hard", "inputs", "operation", "changes")
     DATASET_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
@@ -701,6 +701,11 @@ class ImportReport(_message.Message):
     CONTENT_HASH_FIELD_NUMBER: _ClassVar[int]
     FOLDER_FIELD_NUMBER: _ClassVar[int]
     REPORT_FILE_FIELD_NUMBER: _ClassVar[int]
+    STATES_FIELD_NUMBER: _ClassVar[int]
+    HARD_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
     dataset: str
     version: str
     format: str
@@ -718,7 +723,12 @@ class ImportReport(_message.Message):
     content_hash: str
     folder: str
     report_file: str
-    def __init__(self, dataset: _Optional[str] = ..., version: _Optional[str] = ..., format: _Optional[str] = ..., detected: _Optional[str] = ..., images: _Optional[int] = ..., annotations: _Optional[int] = ..., object_type: _Optional[int] = ..., classes: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., splits: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., unlabeled: _Optional[int] = ..., skipped: _Optional[_Iterable[_Union[Skip, _Mapping]]] = ..., mended: _Optional[_Iterable[_Union[Skip, _Mapping]]] = ..., unchanged: _Optional[bool] = ..., source: _Optional[str] = ..., content_hash: _Optional[str] = ..., folder: _Optional[str] = ..., report_file: _Optional[str] = ...) -> None: ...
+    states: _containers.RepeatedCompositeFieldContainer[NamedCount]
+    hard: int
+    inputs: _containers.RepeatedScalarFieldContainer[str]
+    operation: Json
+    changes: _containers.RepeatedCompositeFieldContainer[NamedCount]
+    def __init__(self, dataset: _Optional[str] = ..., version: _Optional[str] = ..., format: _Optional[str] = ..., detected: _Optional[str] = ..., images: _Optional[int] = ..., annotations: _Optional[int] = ..., object_type: _Optional[int] = ..., classes: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., splits: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., unlabeled: _Optional[int] = ..., skipped: _Optional[_Iterable[_Union[Skip, _Mapping]]] = ..., mended: _Optional[_Iterable[_Union[Skip, _Mapping]]] = ..., unchanged: _Optional[bool] = ..., source: _Optional[str] = ..., content_hash: _Optional[str] = ..., folder: _Optional[str] = ..., report_file: _Optional[str] = ..., states: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., hard: _Optional[int] = ..., inputs: _Optional[_Iterable[str]] = ..., operation: _Optional[_Union[Json, _Mapping]] = ..., changes: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ...) -> None: ...
 
 class NamedCount(_message.Message):
     __slots__ = ("name", "count")
@@ -757,7 +767,7 @@ class GetDatasetRequest(_message.Message):
     def __init__(self, reference: _Optional[str] = ..., report: _Optional[bool] = ...) -> None: ...
 
 class Dataset(_message.Message):
-    __slots__ = ("name", "version", "versions", "images", "annotations", "classes", "splits", "object_type", "source", "folder", "created_at", "report")
+    __slots__ = ("name", "version", "versions", "images", "annotations", "classes", "splits", "object_type", "source", "folder", "created_at", "report", "current", "states", "hard", "inputs", "operation", "changes", "content_hash")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
@@ -770,6 +780,13 @@ class Dataset(_message.Message):
     FOLDER_FIELD_NUMBER: _ClassVar[int]
     CREATED_AT_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_FIELD_NUMBER: _ClassVar[int]
+    STATES_FIELD_NUMBER: _ClassVar[int]
+    HARD_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_HASH_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     versions: _containers.RepeatedScalarFieldContainer[str]
@@ -782,7 +799,14 @@ class Dataset(_message.Message):
     folder: str
     created_at: str
     report: Json
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., versions: _Optional[_Iterable[str]] = ..., images: _Optional[int] = ..., annotations: _Optional[int] = ..., classes: _Optional[_Iterable[str]] = ..., splits: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., object_type: _Optional[int] = ..., source: _Optional[str] = ..., folder: _Optional[str] = ..., created_at: _Optional[str] = ..., report: _Optional[_Union[Json, _Mapping]] = ...) -> None: ...
+    current: bool
+    states: _containers.RepeatedCompositeFieldContainer[NamedCount]
+    hard: int
+    inputs: _containers.RepeatedScalarFieldContainer[str]
+    operation: Json
+    changes: _containers.RepeatedCompositeFieldContainer[NamedCount]
+    content_hash: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., versions: _Optional[_Iterable[str]] = ..., images: _Optional[int] = ..., annotations: _Optional[int] = ..., classes: _Optional[_Iterable[str]] = ..., splits: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., object_type: _Optional[int] = ..., source: _Optional[str] = ..., folder: _Optional[str] = ..., created_at: _Optional[str] = ..., report: _Optional[_Union[Json, _Mapping]] = ..., current: _Optional[bool] = ..., states: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., hard: _Optional[int] = ..., inputs: _Optional[_Iterable[str]] = ..., operation: _Optional[_Union[Json, _Mapping]] = ..., changes: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., content_hash: _Optional[str] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
     __slots__ = ()

@@ -1,0 +1,76 @@
+"""The classes of a dataset by reference: what each is called now, and what it was called before or is called elsewhere.
+
+Versions never change: one that was made before a class was renamed goes on with the old name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from contracts.errors import ConflictError, DatasetError
+from registry.tables import DatasetClassRow, DatasetRow
+
+_LONGEST_NAME = 200
+
+
+@dataclass(frozen=True)
+class DatasetClass:
+    """One class. Names and aliases are stripped, lower-case and unique within a dataset; ``attributes`` are values of JSON, such as ``color``."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def list_classes(session: Session, dataset: str) -> list[DatasetClass]:
+    """In the order in which they came; [] for a dataset that is not there."""
+    query = select(DatasetClassRow).join(DatasetRow, DatasetRow.id == DatasetClassRow.dataset_id).where(DatasetRow.name == dataset)
+    rows = session.scalars(query.order_by(DatasetClassRow.position, DatasetClassRow.id))
+    return [DatasetClass(row.name, tuple(row.aliases), dict(row.attributes)) for row in rows]
+
+
+def names_by_alias(classes: Iterable[DatasetClass]) -> dict[str, str]:
+    """What every known name means now; each class means itself."""
+    return {name: known.name for known in classes for name in (*known.aliases, known.name)}
+
+
+def put_classes(session: Session, dataset: str, classes: Iterable[DatasetClass]) -> None:
+    """Make these the classes of the dataset. Raises ``ConflictError`` when two of them share a name, ``DatasetError`` for one that is none."""
+    kept = list(classes)
+    _check(kept)
+    dataset_id = session.scalars(select(DatasetRow.id).where(DatasetRow.name == dataset)).one()
+    session.execute(delete(DatasetClassRow).where(DatasetClassRow.dataset_id == dataset_id))
+    session.add_all(
+        DatasetClassRow(
+            dataset_id=dataset_id,
+            position=position,
+            name=kept_class.name,
+            aliases=list(kept_class.aliases),
+            attributes=dict(kept_class.attributes),
+        )
+        for position, kept_class in enumerate(kept)
+    )
+    session.flush()
+
+
+def check_class_name(name: str) -> str:
+    """The name stripped and lower-case. Raises ``DatasetError``."""
+    cleaned = name.strip().lower()
+    if not cleaned or len(cleaned) > _LONGEST_NAME or not cleaned.isprintable():
+        raise DatasetError(f"{name[:60]!r} cannot be the name of a class", hint=f"Use 1 to {_LONGEST_NAME} printable characters.")
+    return cleaned
+
+
+def _check(classes: list[DatasetClass]) -> None:
+    owners: dict[str, str] = {}
+    for known in classes:
+        for name in (known.name, *known.aliases):
+            check_class_name(name)
+            owner = owners.setdefault(name, known.name)
+            if owner != known.name:
+                raise ConflictError(f"both {owner!r} and {known.name!r} are called {name!r}", hint="A name means one class of a dataset.")
