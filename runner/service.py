@@ -22,6 +22,7 @@ from registry import jobs
 from registry.jobs import JobRecord
 from runner.dataset_verbs import DatasetVerbs, ModelVerbs
 from runner.drivers import Driver, Drivers
+from runner.evaluation_verbs import EvaluationVerbs
 from runner.gpu_verbs import GpuVerbs
 from runner.image_verbs import ImageVerbs
 from runner.installation import Installation
@@ -40,7 +41,7 @@ _LOOK_EVERY_S = 1.0
 _START_S = 10.0
 
 
-class Runner(ImageVerbs, DatasetVerbs, ModelVerbs, GpuVerbs, ShareVerbs):
+class Runner(ImageVerbs, DatasetVerbs, ModelVerbs, EvaluationVerbs, GpuVerbs, ShareVerbs):
     """One installation, used by one process; several processes may use the same home at once.
 
     In ``sluice serve`` the service drives the jobs (``serving``); in any other process, whoever watches a job drives it when nobody else does.

@@ -13,10 +13,13 @@ from analysis.evaluation.objects import Flags, Floats, InputError, Ints
 from analysis.evaluation.operating import Counts, ratio
 
 
-def evaluate_classification(truth: Any, predicted: Any, class_names: Sequence[str], *, scores: Any = None) -> dict[str, Any]:
+def evaluate_classification(
+    truth: Any, predicted: Any, class_names: Sequence[str], *, scores: Any = None, places: Any = None
+) -> dict[str, Any]:
     """One label a picture. ``truth``, ``predicted``: (n,) class numbers; -1 as prediction: none was made, which is wrong.
 
-    ``predicted`` None: the surest of ``scores``, (n, k), which also give the top five. Raises ``InputError``.
+    ``predicted`` None: the surest of ``scores``, (n, k), which also give the top five. ``places``: (n,) instead
+    of the scores, how many classes are surer than the true one. Raises ``InputError``.
     """
     k = len(class_names)
     surest = None if scores is None else _scores(scores, k)
@@ -29,7 +32,9 @@ def evaluate_classification(truth: Any, predicted: Any, class_names: Sequence[st
     right = labels == guesses
     metrics: dict[str, Any] = {"accuracy": _share(right)}
     if surest is not None:
-        metrics["top5_accuracy"] = _share(places_of(surest, labels) < 5)
+        places = places_of(surest, labels)
+    if places is not None:
+        metrics["top5_accuracy"] = _share(np.asarray(places) < 5)
     cells = cells_of(labels, np.where(guesses < 0, k, guesses), k)
     tp = np.bincount(labels[right], minlength=k)
     counts = Counts(tp, np.bincount(guesses[guesses >= 0], minlength=k) - tp, np.bincount(labels, minlength=k) - tp)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def rounds_of(pairs: Pairs, turn: Ints, group: Ints) -> list[Pairs]:
     ordered = pairs.take(order_of(number[pairs.found], pairs.found, pairs.iou, pairs.truth))
     ends = np.flatnonzero(np.diff(number[ordered.found])) + 1
     bounds = np.r_[0, ends, len(ordered.found)]
-    return [ordered.take(np.arange(begin, end)) for begin, end in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [ordered.take(np.arange(begin, end)) for begin, end in pairwise(bounds.tolist())]
 
 
 def match(rounds: Sequence[Pairs], count: int, ignored: Flags, crowd: Flags, thresholds: Floats) -> Ints:

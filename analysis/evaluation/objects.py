@@ -46,7 +46,7 @@ class Objects:
     def take(self, rows: NDArray[Any]) -> Objects:
         """Those of the rows: numbers, or (n,) of whether."""
         numbers = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
-        mask = [self.mask[row] for row in numbers] if len(self.mask) else ()
+        mask = [self.mask[row] for row in numbers.tolist()] if len(self.mask) else ()
         score = self.score[numbers] if len(self.score) else self.score
         return Objects(
             self.image[numbers],

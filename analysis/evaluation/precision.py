@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -47,7 +48,7 @@ def hits(right: Flags, wrong: Flags, class_begin: Ints) -> Hits:
 def _falling(precision: Floats, begin: Ints) -> Floats:
     """Each value raised to the largest that follows in its class."""
     best: Floats = precision.copy()
-    for first, last in zip(begin[:-1], begin[1:], strict=True):
+    for first, last in pairwise(begin.tolist()):
         part = best[first:last][::-1]
         np.maximum.accumulate(part, out=part)
     return best
