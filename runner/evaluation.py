@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from sqlalchemy.orm import Session
 
 from contracts.errors import DatasetError, NotFoundError, RequestError
@@ -23,7 +24,7 @@ from registry.tables import now
 from runner.aside import aside_folder
 from runner.dataset_files import selected, write_json
 from runner.evaluation_data import Predictions, TestSet
-from runner.evaluation_kinds import KINDS, ModelResult
+from runner.evaluation_kinds import KINDS, ModelResult, Terms
 from runner.installation import Installation
 from runner.job_data import PinnedData, pin
 from runner.run_dir import sync_to_disk
@@ -90,8 +91,8 @@ def evaluate(installation: Installation, question: Question) -> dict[str, Any]:
     ]
     test, coverage = _test_set(_read_test_set(installation, asked.test), found, question)
     kind = question.kind or _kind(asked.test.version.object_type, found)
-    by = _check_by(test, question.by)
-    results = [KINDS[kind](test, each, question.iou, question.confidence, by, question.background) for each in found]
+    terms = Terms(question.iou, question.confidence, _check_by(test, question.by), question.background)
+    results = [KINDS[kind](test, each, terms) for each in found]
     document = _document(id_, kind, question, asked, test, coverage, results)
     _store(installation, asked, document, results, known=stored is not None)
     return {**document, "folder": str(installation.home / "evaluations" / id_)}

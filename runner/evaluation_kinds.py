@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -33,50 +33,50 @@ class ModelResult:
     about_predictions: Mapping[str, Any] = field(default_factory=dict)
 
 
-Evaluate = Callable[[TestSet, Predictions, float, float, Mapping[str, str], bool], ModelResult]
+@dataclass(frozen=True)
+class Terms:
+    """``by``: names of tags and attributes with which of both they are. Each kind reads what it needs."""
+
+    iou: float
+    confidence: float
+    by: Mapping[str, str]
+    background: bool
+
+    def tags(self, test: TestSet) -> dict[str, list[str]]:
+        """By name the value of every picture."""
+        return {name: test.image_tags(name) for name, what in self.by.items() if what == "tag"}
+
+
+Evaluate = Callable[[TestSet, Predictions, Terms], ModelResult]
 
 
 # -------------------------------------------------------------------------------------------------- detection and instances
 
 
-def _detection(
-    test: TestSet,
-    predictions: Predictions,
-    iou: float,
-    confidence: float,
-    by: Mapping[str, str],
-    background: bool,  # noqa: ARG001
-) -> ModelResult:
-    return _boxes(test, predictions, iou, confidence, by, masks=False)
+def _detection(test: TestSet, predictions: Predictions, terms: Terms) -> ModelResult:
+    return _boxes(test, predictions, terms, masks=False)
 
 
-def _instance(
-    test: TestSet,
-    predictions: Predictions,
-    iou: float,
-    confidence: float,
-    by: Mapping[str, str],
-    background: bool,  # noqa: ARG001
-) -> ModelResult:
+def _instance(test: TestSet, predictions: Predictions, terms: Terms) -> ModelResult:
     """Masks, and the boxes beside them: their numbers as ``boxes``."""
-    result = _boxes(test, predictions, iou, confidence, by, masks=True)
-    boxes = _boxes(test, predictions, iou, confidence, {}, masks=False).document
+    result = _boxes(test, predictions, terms, masks=True)
+    boxes = _boxes(test, predictions, replace(terms, by={}), masks=False).document
     return ModelResult(
         result.job, {**result.document, "boxes": boxes["metrics"]}, result.tables, result.about_truth, result.about_predictions
     )
 
 
-def _boxes(test: TestSet, predictions: Predictions, iou: float, confidence: float, by: Mapping[str, str], *, masks: bool) -> ModelResult:
+def _boxes(test: TestSet, predictions: Predictions, terms: Terms, *, masks: bool) -> ModelResult:
     truth, guess = truths(test, masks=masks), found(predictions, test, masks=masks)
     made = evaluate_detection(
         truth.objects,
         guess.objects,
         test.class_names,
-        iou=iou,
-        confidence=confidence,
+        iou=terms.iou,
+        confidence=terms.confidence,
         masks=masks,
-        image_tags={name: test.image_tags(name) for name, what in by.items() if what == "tag"},
-        attributes={name: test.attribute(name, truth.rows) for name, what in by.items() if what == "attribute"},
+        image_tags=terms.tags(test),
+        attributes={name: test.attribute(name, truth.rows) for name, what in terms.by.items() if what == "attribute"},
     )
     tables = {
         "classes.parquet": _class_table(predictions.job, made.document["classes"]),
@@ -180,14 +180,7 @@ def _same(word: str, count: int) -> pa.Array:
 # ------------------------------------------------------------------------------------------------------------ classification
 
 
-def _classification(
-    test: TestSet,
-    predictions: Predictions,
-    iou: float,
-    confidence: float,
-    by: Mapping[str, str],
-    background: bool,  # noqa: ARG001
-) -> ModelResult:
+def _classification(test: TestSet, predictions: Predictions, terms: Terms) -> ModelResult:
     """One label a picture where every picture has exactly one; otherwise several, and a prediction is there from the confidence on."""
     table, image = predictions.of(test)
     true = picture_labels(test.tables.annotations, np.asarray(test.tables.owners, np.int64), test.class_names)
@@ -199,7 +192,7 @@ def _classification(
 
     def evaluated(chosen: NDArray[np.bool_]) -> dict[str, Any]:
         if not single:
-            return _several(test, chosen, true, guess, confidence)
+            return _several(test, chosen, true, guess, terms.confidence)
         return _one_each(test, chosen, true.label, guess)
 
     document = evaluated(np.ones(count, np.bool_))
@@ -209,9 +202,7 @@ def _classification(
             for value in sorted(set(values))
             for part in [evaluated(np.array(values) == value)]
         }
-        for name, what in by.items()
-        if what == "tag"
-        for values in [test.image_tags(name)]
+        for name, values in terms.tags(test).items()
     }
     present = set(true.label.tolist())
     truth = {"objects": len(true.label), "classes_without_objects": [test.class_names[n] for n in range(k) if n not in present]}
@@ -246,20 +237,13 @@ def _several(test: TestSet, chosen: NDArray[np.bool_], true: Labels, guess: Labe
 # -------------------------------------------------------------------------------------------------------------------- semantic
 
 
-def _semantic(
-    test: TestSet,
-    predictions: Predictions,
-    iou: float,
-    confidence: float,
-    by: Mapping[str, str],
-    background: bool,
-) -> ModelResult:
+def _semantic(test: TestSet, predictions: Predictions, terms: Terms) -> ModelResult:
     """Outlines painted picture by picture: of objects that overlap the later one counts, of predictions the surer one. A crowd is not counted."""
     truth, guess = truths(test, masks=True), found(predictions, test, masks=True)
-    whole = Pixels(test.class_names, background=background)
-    tags = {name: test.image_tags(name) for name, what in by.items() if what == "tag"}
+    whole = Pixels(test.class_names, background=terms.background)
+    tags = terms.tags(test)
     parts: dict[str, dict[str, Pixels]] = {name: {} for name in tags}
-    sure = guess.objects.take(guess.objects.score >= confidence)
+    sure = guess.objects.take(guess.objects.score >= terms.confidence)
     sure = sure.take(np.argsort(sure.score, kind="stable"))
     rows, guesses = _rows_by_picture(truth.objects, len(test.tables)), _rows_by_picture(sure, len(test.tables))
     for picture, size in enumerate(test.sizes):
@@ -269,7 +253,7 @@ def _semantic(
         )
         whole.add(*maps, ignored=_NOT_COUNTED)
         for name, values in tags.items():
-            parts[name].setdefault(values[picture], Pixels(test.class_names, background=background)).add(*maps, ignored=_NOT_COUNTED)
+            parts[name].setdefault(values[picture], Pixels(test.class_names, background=terms.background)).add(*maps, ignored=_NOT_COUNTED)
     document = whole.document()
     document["by_tag"] = {
         name: {value: {"pictures": pixels.pictures, **pixels.document()["metrics"]} for value, pixels in sorted(values.items())}

@@ -21,12 +21,13 @@ DEFINITIONS: dict[str, str] = {
     "AR_medium": "AR_100 of objects of 32 x 32 to 96 x 96 pixels of area",
     "AR_large": "AR_100 of objects from 96 x 96 pixels of area",
     # ------------------------------------------------------------------------------------------------------- detection, VOC
-    "AP_voc2007": "VOC 2007 mAP: mean over classes of the mean of the largest precision at recalls 0, 0.1, ..., 1, at one IoU; each prediction is judged by "
-    "the object it overlaps most; difficult objects (and crowds) ignored; no limit on predictions",
-    "AP_voc2010": "VOC 2010-2012 mAP: mean over classes of the area under the precision envelope over all recalls, at one IoU; each prediction is judged "
-    "by the object it overlaps most; difficult objects (and crowds) ignored; no limit on predictions",
+    "AP_voc2007": "VOC 2007 mAP: mean over classes of the mean of the largest precision at recalls 0, 0.1, ..., 1, at one IoU; each prediction is "
+    "judged by the object it overlaps most; difficult objects (and crowds) ignored; no limit on predictions",
+    "AP_voc2010": "VOC 2010-2012 mAP: mean over classes of the area under the precision envelope over all recalls, at one IoU; each prediction is "
+    "judged by the object it overlaps most; difficult objects (and crowds) ignored; no limit on predictions",
     # ------------------------------------------------------------------------------------------- detection, one confidence
-    "tp": "predictions with at least the confidence that took an object of their class: surest first, each the free object it overlaps most, at least the IoU",
+    "tp": "predictions with at least the confidence that took an object of their class: surest first, each the free object it overlaps most, "
+    "at least by the IoU",
     "fp": "predictions with at least the confidence that took no object; those that took a crowd or a difficult object are ignored",
     "fn": "objects that no such prediction took; crowds and difficult objects are ignored",
     "precision": "tp / (tp + fp)",
@@ -36,8 +37,8 @@ DEFINITIONS: dict[str, str] = {
     "best_f1_confidence": "the highest confidence that gives best_f1",
     "marks": "predictions: TP, FP, IGNORED (below the confidence, or took a crowd or difficult object); objects: MTP (found; YMIR's word), FN, IGNORED. "
     "touched_by counts the predictions of the class that overlap an object at least by the IoU: above 1 it was found more than once",
-    "confusion": "rows: the true class, columns: the predicted one; the diagonal is tp. Predictions and objects that are left are matched whatever the class, "
-    "surest first; what is left then is paired with the background",
+    "confusion": "rows: the true class, columns: the predicted one; the diagonal is tp. Predictions and objects that are left are matched "
+    "whatever the class, surest first; what is left then is paired with the background",
     # ------------------------------------------------------------------------------------------------------ classification
     "accuracy": "share of pictures whose surest class (of several equally sure ones the first) is the true one",
     "top5_accuracy": "share of pictures whose true class is among the five surest; of equal scores the class that comes first is surer",
