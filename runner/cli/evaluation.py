@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from runner.cli.commands import Command, Group
-from runner.cli.evaluation_blocks import comparison_blocks, list_blocks, show_blocks
+from runner.cli.evaluation_blocks import comparison_blocks, definition_blocks, list_blocks, show_blocks
 from runner.cli.session import Session, pass_session
 
 KINDS = ("detection", "instance", "semantic", "classification")
@@ -63,6 +63,7 @@ def evaluate(
             jobs, against=against, kind=kind or "", iou=iou, confidence=confidence, by=by, common=common, background=background
         )
     session.answer(made, show_blocks)
+    session.hint(f"sluice evaluation show {made['id']} --definitions")
 
 
 @click.group(cls=Group)
@@ -83,12 +84,13 @@ def list_(session: Session) -> None:
 
 @evaluation.command()
 @click.argument("reference", metavar="EVALUATION")
+@click.option("--definitions", is_flag=True, help="Say what each of its numbers is instead.")
 @pass_session
-def show(session: Session, reference: str) -> None:
+def show(session: Session, reference: str, definitions: bool) -> None:
     """Show an evaluation: its test set, its numbers, each class, and what was left out."""
     with session.open_runner() as runner:
         shown = runner.get_evaluation(reference)
-    session.answer(shown, show_blocks)
+    session.answer(shown, definition_blocks if definitions else show_blocks)
 
 
 @evaluation.command()

@@ -41,6 +41,11 @@ def list_blocks(evaluations: Sequence[Document]) -> list[Block]:
     return [Table(("evaluation", "kind", "data", "model", "job", "metrics", "created"), rows)]
 
 
+def definition_blocks(shown: Document) -> list[Block]:
+    """What each number is."""
+    return [Facts(list(shown["definitions"].items()))]
+
+
 def show_blocks(shown: Document) -> list[Block]:
     """The test set, the numbers of all models, then the classes of each."""
     blocks: list[Block] = [_facts(shown), Line(), _metrics(shown["models"])]
@@ -56,7 +61,7 @@ def comparison_blocks(compared: Document) -> list[Block]:
     facts = Facts([("kind", compared["kind"]), ("data", test["data"]), ("pictures", test["evaluated"]), ("iou", settings["iou"])])
     name = next((name for name in ("AP", "f1", "IoU") if name in models[0]["classes"][0]), "") if models[0]["classes"] else ""
     names = [_name(model) for model in models]
-    rows = [(rows[0]["class"], *(metric_text(row.get(name)) for row in rows)) for rows in zip(*(m["classes"] for m in models), strict=True)]
+    rows = [(rows[0]["class"], *(_text(row.get(name)) for row in rows)) for rows in zip(*(m["classes"] for m in models), strict=True)]
     by_class: list[Block] = [Line(), Table((f"{name} of class", *names), rows, numbers(*names))] if name else []
     return [facts, Line(), _metrics(models), *by_class]
 
@@ -81,7 +86,7 @@ def _facts(shown: Document) -> Facts:
 
 def _metrics(models: Sequence[Document]) -> Table:
     names = [_name(model) for model in models]
-    rows = [(metric, *(metric_text(model["metrics"].get(metric)) for model in models)) for metric in models[0]["metrics"]]
+    rows = [(metric, *(_text(model["metrics"].get(metric)) for model in models)) for metric in models[0]["metrics"]]
     return Table(("", *names), rows, numbers(*names))
 
 
@@ -104,7 +109,7 @@ def _left_out(model: Document) -> Facts:
 
 def _classes(model: Document) -> Table:
     names = [name for name in _CLASS_COLUMNS if model["classes"] and name in model["classes"][0]]
-    rows = [(row["class"], *(metric_text(row[name]) for name in names)) for row in model["classes"]]
+    rows = [(row["class"], *(_text(row[name]) for name in names)) for row in model["classes"]]
     return Table(
         ("class", *(name.replace("_", " ") for name in names)), rows, numbers(*(name.replace("_", " ") for name in names)), indent=2
     )
@@ -112,10 +117,11 @@ def _classes(model: Document) -> Table:
 
 def _parts(model: Document) -> list[Block]:
     blocks: list[Block] = []
-    for title in ("by_tag", "by_attribute"):
-        for name, values in (model.get(title) or {}).items():
+    named = {**(model.get("by_tag") or {}), **(model.get("by_attribute") or {}), "size": model.get("by_size") or {}}
+    for name, values in named.items():
+        if values:
             columns = list(dict.fromkeys(column for part in values.values() for column in part))
-            rows = [(value or "(none)", *(metric_text(part.get(column)) for column in columns)) for value, part in values.items()]
+            rows = [(value or "(none)", *(_text(part.get(column)) for column in columns)) for value, part in values.items()]
             blocks += [Line(), Table((name, *columns), rows, numbers(*columns), indent=2)]
     return blocks
 
@@ -129,4 +135,9 @@ def _confusions(model: Document) -> list[Block]:
 
 
 def _numbers(metrics: Mapping[str, Any]) -> str:
-    return "  ".join(f"{name} {metric_text(value)}" for name, value in list(metrics.items())[:3] if value is not None)
+    return "  ".join(f"{name} {_text(value)}" for name, value in list(metrics.items())[:3] if value is not None)
+
+
+def _text(value: Any) -> str:
+    """Counts as they are, shares with four digits, '' for what there is none of."""
+    return str(value) if isinstance(value, int | str) else metric_text(value)
