@@ -55,10 +55,10 @@ def mask_overlap(found: Any, truths: Sequence[Any], crowd: Flags) -> Floats:
 
 
 def to_pixels(mask: Any) -> Flags:
-    """(height, width) of whether."""
-    from pycocotools import mask as coco_mask
-
-    pixels: Flags = coco_mask.decode(mask).astype(np.bool_)
+    """(height, width) of whether. Runs go down the columns, the first one outside the mask."""
+    height, width = mask["size"]
+    runs = _decoded(mask["counts"])
+    pixels: Flags = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
     return pixels
 
 
