@@ -59,7 +59,12 @@ def test_detection_tells_the_worst_pictures(tmp_path: Path) -> None:
     ],
 )
 def test_nothing_is_written_for_what_cannot_be_evaluated(change: dict, words: str, tmp_path: Path) -> None:
-    given: dict[str, Any] = {"task_type": "image_classification", "pred_list": [[1, 0], [0, 1]], "label_list": [0, 1], "name_list": ["a", "b"]}
+    given: dict[str, Any] = {
+        "task_type": "image_classification",
+        "pred_list": [[1, 0], [0, 1]],
+        "label_list": [0, 1],
+        "name_list": ["a", "b"],
+    }
     with pytest.raises(ValueError, match=words):
         analyse(**{**given, "label_map_dict": CLASSES, "save_path": tmp_path / "out", **change})
     assert not (tmp_path / "out").exists()
