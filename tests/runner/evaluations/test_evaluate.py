@@ -72,7 +72,7 @@ def test_a_file_that_is_gone_is_made_anew(world: World) -> None:
 
 
 def test_models_stand_side_by_side_on_one_test_set(world: World) -> None:
-    world.predict("i2", {name: boxes for name, boxes in {"a.jpg": [box("cat", 10, 0.9)], "b.jpg": [], "c.jpg": []}.items()}, model="second")
+    world.predict("i2", {"a.jpg": [box("cat", 10, 0.9)], "b.jpg": [], "c.jpg": []}, model="second")
     made = world.runner.evaluate(["i1", "i2"])
     assert [(model["model"], model["metrics"]["tp"]) for model in made["models"]] == [("first", 2), ("second", 1)]
     tables = {name: pq.read_table(Path(made["folder"]) / name) for name in ("classes.parquet", "marks.parquet")}
