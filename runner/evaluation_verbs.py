@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from registry import evaluations, jobs
+from sqlalchemy.orm import Session
+
+from registry import evaluations, jobs, predictions
 from registry.evaluations import EvaluationRecord
 from runner.installation import Installation
 from runner.views import time_view
@@ -37,7 +39,7 @@ class EvaluationVerbs:
         from runner.evaluation import Question, evaluate
 
         with self._installation.database.reading() as session:
-            ids = tuple(jobs.get_job(session, reference).id for reference in references)
+            ids = tuple(_job_id(session, reference) for reference in references)
         question = Question(ids, against, kind, iou, confidence, tuple(dict.fromkeys(by)), common, background)
         return evaluate(self._installation, question)
 
@@ -62,6 +64,12 @@ class EvaluationVerbs:
         if not references:
             raise RequestError("no evaluations to compare", hint="Name some: sluice evaluation list")
         return compare([self.get_evaluation(reference) for reference in references])
+
+
+def _job_id(session: Session, reference: str) -> str:
+    """A prediction outlives the record of its job; it is known by the job's whole id then."""
+    prediction = predictions.find_prediction(session, reference)
+    return prediction.job_id if prediction else jobs.get_job(session, reference).id
 
 
 def evaluation_view(record: EvaluationRecord) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 from PIL import Image
 
 from contracts.errors import DatasetError, NotFoundError, RequestError
-from registry import evaluations
+from registry import evaluations, predictions
+from registry.tables import JobRow
 from tests.runner.evaluations.conftest import LABELS, World, asset_id, box
 
 Files = Callable[[Path], dict[str, bytes]]
@@ -169,6 +171,30 @@ def test_boxes_outside_the_picture_without_area_and_surer_than_one_are_wrong(emp
     empty_world.predict("i1", {"a.jpg": [box("cat", 900, 3.0), box("cat", 10, 2.0, size=0), box("cat", 10, 1.5), box("cat", 10, 1.5)]})
     metrics = empty_world.runner.evaluate(["i1"])["models"][0]["metrics"]
     assert (metrics["tp"], metrics["fp"]) == (1, 3)
+
+
+def test_a_prediction_is_evaluated_after_the_record_of_its_job_is_gone(world: World) -> None:
+    with world.database.writing() as session:
+        session.delete(session.get_one(JobRow, "i1"))
+    assert world.runner.evaluate(["i1"])["models"][0]["metrics"]["tp"] == 2
+
+
+def test_a_job_without_a_prediction_is_named(world: World) -> None:
+    with world.database.writing() as session:
+        predictions.remove_prediction(session, "i1")
+    with pytest.raises(NotFoundError, match="left no prediction"):
+        world.runner.evaluate(["i1"])
+
+
+def test_a_folder_without_a_row_is_freed_and_one_with_a_row_stays(world: World) -> None:
+    kept = Path(world.runner.evaluate(["i1"])["folder"])
+    lost = kept.with_name("e000000000000")
+    shutil.copytree(kept, lost)
+    for folder in (kept, lost):
+        for path in (folder, *folder.iterdir()):
+            os.utime(path, (1, 1))
+    world.runner.gc(dry_run=False, what=["assets"])
+    assert (kept.exists(), lost.exists()) == (True, False)
 
 
 def test_a_broken_file_is_named(world: World) -> None:
