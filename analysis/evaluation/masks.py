@@ -72,7 +72,7 @@ def _ring(ring: Any) -> list[float]:
 
 
 def _read_runs(segmentation: dict[str, Any], height: int, width: int) -> dict[str, Any]:
-    """SECURITY: pycocotools trusts the counts; runs that do not fill the picture would make it write beyond its memory."""
+    """SECURITY: pycocotools trusts the counts; of runs that do not fill the picture it tells areas of billions, or reads beyond them."""
     from pycocotools import mask as coco_mask
 
     counts = segmentation.get("counts")
