@@ -5,6 +5,7 @@ Versions never change: one that was made before a class was renamed goes on with
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from contracts.errors import ConflictError, DatasetError
 from registry.tables import DatasetClassRow, DatasetRow
 
 _LONGEST_NAME = 200
+_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,20 @@ def put_classes(session: Session, dataset: str, classes: Iterable[DatasetClass])
         for position, kept_class in enumerate(kept)
     )
     session.flush()
+
+
+def extend_class(session: Session, dataset: str, name: str, aliases: Iterable[str], color: str | None) -> None:
+    """More aliases and another colour for a class, which is added when it is new. Raises as ``put_classes``."""
+    classes = list_classes(session, dataset)
+    canonical = names_by_alias(classes)
+    called = canonical.get(name.strip().lower()) or check_class_name(name)
+    former = next((known for known in classes if known.name == called), DatasetClass(called))
+    more = [check_class_name(alias) for alias in aliases]
+    if color is not None and not _COLOR.fullmatch(color):
+        raise DatasetError(f"{color[:40]!r} is no colour", hint="Write it as #rrggbb.")
+    attributes = {**former.attributes, **({"color": color.lower()} if color else {})}
+    extended = DatasetClass(called, tuple(dict.fromkeys([*former.aliases, *(alias for alias in more if alias != called)])), attributes)
+    put_classes(session, dataset, [extended if known is former else known for known in classes] + [extended] * (former not in classes))
 
 
 def check_class_name(name: str) -> str:

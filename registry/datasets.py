@@ -74,8 +74,7 @@ class DatasetRecord:
 def next_number(session: Session, name: str) -> int:
     """The number the next version will have: 1 for a new dataset. Sure only inside the same write transaction as ``add_version``."""
     check_folder_name("dataset", name)
-    query = select(func.max(VersionRow.number)).join(DatasetRow, VersionRow.dataset_id == DatasetRow.id).where(DatasetRow.name == name)
-    return (session.scalar(query) or 0) + 1
+    return (session.scalar(select(DatasetRow.highest_number).where(DatasetRow.name == name)) or 0) + 1
 
 
 def add_version(
@@ -109,6 +108,7 @@ def add_version(
         raise ConflictError(f"{dataset}@V{number:03d} exists already", hint="Versions never change: store it under the next number.")
     owner = _ensure_dataset(session, dataset, moment)
     owner.current_number = None
+    owner.highest_number = max(owner.highest_number, number)
     row = VersionRow(
         dataset_id=owner.id,
         number=number,
@@ -206,7 +206,7 @@ def set_current(session: Session, name: str, number: int) -> VersionRecord:
 
 
 def remove_version(session: Session, name: str, number: int) -> VersionRecord:
-    """Forget one version; returns it, so that its folder can be removed after the commit. Its number is not given again while newer ones exist.
+    """Forget one version; returns it, so that its folder can be removed after the commit. Its number is never given again.
 
     Raises ``NotFoundError``, and ``ConflictError`` for the only one or while an unfinished job reads it.
     """
@@ -225,7 +225,7 @@ def _ensure_dataset(session: Session, name: str, moment: datetime) -> DatasetRow
     check_folder_name("dataset", name)
     row = session.scalar(select(DatasetRow).where(DatasetRow.name == name))
     if row is None:
-        row = DatasetRow(name=name, created_at=moment)
+        row = DatasetRow(name=name, created_at=moment, highest_number=0)
         session.add(row)
         session.flush()
     return row

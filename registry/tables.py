@@ -113,13 +113,16 @@ class LinkRow(Base):
 
 
 class DatasetRow(Base):
-    """``current_number``: the version that the dataset's name alone means, None for the newest."""
+    """``current_number``: the version that the dataset's name alone means, None for the newest. ``highest_number``: of every version it ever
+    had, so that the number of one that was removed never means another.
+    """
 
     __tablename__ = "datasets"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(200), unique=True)
     current_number: Mapped[int | None]
+    highest_number: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(UtcTime)
 
 

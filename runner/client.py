@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +190,27 @@ class RemoteRunner(Connection):
 
     def get_dataset(self, reference: str, *, report: bool = True) -> dict[str, Any]:
         return _dict(self._ask("GetDataset", pb.GetDatasetRequest, reference=reference, report=report))
+
+    def list_dataset_versions(self, name: str) -> list[dict[str, Any]]:
+        return _list(self._ask("ListDatasetVersions", pb.ListDatasetVersionsRequest, name=name))
+
+    def derive_dataset(self, reference: str, operation: Mapping[str, Any], *, into: str = "") -> dict[str, Any]:
+        return _dict(self._change("DeriveDataset", pb.DeriveDatasetRequest, reference=reference, operation=operation, into=into))
+
+    def set_current_version(self, reference: str) -> dict[str, Any]:
+        return _dict(self._ask("SetCurrentVersion", pb.SetCurrentVersionRequest, reference=reference))
+
+    def remove_dataset(self, reference: str) -> dict[str, Any]:
+        return _dict(self._change("RemoveDataset", pb.RemoveDatasetRequest, reference=reference))
+
+    def list_dataset_classes(self, name: str) -> list[dict[str, Any]]:
+        return _list(self._ask("ListDatasetClasses", pb.ListDatasetClassesRequest, name=name))
+
+    def set_dataset_class(
+        self, name: str, class_name: str, *, aliases: Sequence[str] = (), color: str | None = None
+    ) -> list[dict[str, Any]]:
+        request = pb.SetDatasetClassRequest
+        return _list(self._ask("SetDatasetClass", request, name=name, class_name=class_name, aliases=aliases, color=color))
 
     # --------------------------------------------------------------------------------------------------------------- models
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from contracts.errors import ConflictError, DatasetError, RequestError
-from registry import datasets, models
+from registry import dataset_classes, datasets, models
 from runner.installation import Installation
 from runner.models import export_model
-from runner.references import parse_dataset_reference
+from runner.references import DatasetReference, parse_dataset_reference
 from runner.views import model_view, time_view
 
 Count = Callable[[int, "int | None"], None]
@@ -90,6 +90,57 @@ class DatasetVerbs:
             numbers = [f"V{v.number:03d}" for v in datasets.list_versions(session, wanted.name)]
         return dataset_view(self._installation, version, numbers, report, current=current.number == version.number)
 
+    def derive_dataset(self, reference: str, operation: Mapping[str, Any], *, into: str = "") -> dict[str, Any]:
+        """A new version by an operation (``contracts.operations``) on one, or on one split of it; of the dataset ``into`` when it is named."""
+        from contracts.operations import parse_operation
+        from runner.deriving import derive
+
+        return derive(self._installation, reference, parse_operation(operation), into)
+
+    def list_dataset_versions(self, name: str) -> list[dict[str, Any]]:
+        """Newest first."""
+        with self._installation.database.reading() as session:
+            found = datasets.list_versions(session, name)
+            current = datasets.get_version(session, name).number
+        numbers = [version.version for version in found]
+        return [dataset_view(self._installation, v, numbers, report=False, current=v.number == current) for v in reversed(found)]
+
+    def set_current_version(self, reference: str) -> dict[str, Any]:
+        """Let the dataset's name alone mean this version, until a new one is made."""
+        wanted = _one_version(reference)
+        with self._installation.database.writing() as session:
+            datasets.set_current(session, wanted.name, wanted.number or 0)
+        return self.get_dataset(reference, report=False)
+
+    def remove_dataset(self, reference: str) -> dict[str, Any]:
+        """Forget a dataset or, when a version is named, that one. Refused while an unfinished job reads it. Files stay until gc."""
+        wanted = parse_dataset_reference(reference)
+        if wanted.split:
+            raise RequestError(
+                f"{reference!r} names a split", hint="Name a dataset or a version; sluice dataset filter leaves out a split."
+            )
+        with self._installation.database.writing() as session:
+            if wanted.number is None:
+                removed = datasets.remove_dataset(session, wanted.name)
+            else:
+                removed = [datasets.remove_version(session, wanted.name, wanted.number)]
+        return {"removed": [version.reference for version in removed]}
+
+    def list_dataset_classes(self, name: str) -> list[dict[str, Any]]:
+        """Every class that a version of the dataset had, under its present name."""
+        with self._installation.database.reading() as session:
+            datasets.get_version(session, name)
+            return [class_view(known) for known in dataset_classes.list_classes(session, name)]
+
+    def set_dataset_class(
+        self, name: str, class_name: str, *, aliases: Sequence[str] = (), color: str | None = None
+    ) -> list[dict[str, Any]]:
+        """More names for a class, and its colour; a class that is not known yet is added. Older versions do not change."""
+        with self._installation.database.writing() as session:
+            datasets.get_version(session, name)
+            dataset_classes.extend_class(session, name, class_name, aliases, color)
+            return [class_view(known) for known in dataset_classes.list_classes(session, name)]
+
 
 class ModelVerbs:
     """Part of ``runner.service.Runner``."""
@@ -112,6 +163,17 @@ class ModelVerbs:
         with self._installation.database.reading() as session:
             model = models.get_model(session, name)
         return export_model(self._installation.folder(model.folder), model, target)
+
+
+def _one_version(reference: str) -> DatasetReference:
+    wanted = parse_dataset_reference(reference)
+    if wanted.number is None or wanted.split:
+        raise RequestError(f"{reference!r} names no version", hint="Write NAME@V002.")
+    return wanted
+
+
+def class_view(known: dataset_classes.DatasetClass) -> dict[str, Any]:
+    return {"name": known.name, "aliases": list(known.aliases), "attributes": dict(known.attributes)}
 
 
 def dataset_view(

@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from contracts.dataset import Annotation, Asset
@@ -106,8 +108,8 @@ def import_dataset(
         _require_something(found, format_.name)
         draft = _draft(name, found, parent, classes, home, {"format": format_.name, "detected": detected})
         report = publish(draft, database, home)
-    _keep_predictions(found, report, database, home)
-    return report
+    kept = _keep_predictions(found, report, database, home)
+    return {**report, "predictions": kept} if kept else report
 
 
 def _known(name: str, database: Database) -> tuple[VersionRecord | None, list[DatasetClass]]:
@@ -131,7 +133,7 @@ def _draft(
         class_names=class_names,
         source=found.place,
         inputs=(parent.reference,) if parent else (),
-        changes=changes_since(former, tables),
+        changes=changes_since(former, tables, np.ones(len(tables), bool)),
         classes=with_new_classes(classes, class_names, found.declared),
         report=report,
     )
@@ -148,8 +150,8 @@ def _former(parent: VersionRecord | None, home: Path, found: _Import) -> Tables 
 
 def dated_like(former: Tables, tables: Tables) -> Tables:
     """Pictures that were in the dataset before keep the time at which they came."""
-    rows = pc.index_in(tables.asset_ids, value_set=former.asset_ids)
-    known = former.images["added_at"].take(rows)
+    rows = tables.rows_in(former)
+    known = former.images["added_at"].take(pa.array(rows, mask=rows < 0))
     return tables.with_image_column("added_at", pc.coalesce(known, tables.images["added_at"]))
 
 
@@ -166,16 +168,16 @@ def with_new_classes(known: Sequence[DatasetClass], names: Iterable[str], declar
     return classes
 
 
-def _keep_predictions(found: _Import, report: Mapping[str, Any], database: Database, home: Path) -> None:
-    """What a model of the source found: beside the version and never in it. Repeated after a kill it does what is missing."""
+def _keep_predictions(found: _Import, report: Mapping[str, Any], database: Database, home: Path) -> str:
+    """What a model of the source found: beside the version and never in it; its id, '' for none. Repeated after a kill it does what is missing."""
     predictions = {e.asset.id: e.predictions for e in found.entries.values() if e.predictions is not None}
     if not predictions:
-        return
+        return ""
     import_id = f"import-{report['content_hash'][:16]}"
     file = home / "predictions" / f"{import_id}.parquet"
     with database.reading() as session:
         if find_prediction(session, import_id) and file.exists():
-            return
+            return import_id
     write_predictions(file, predictions)
     boxes = sum(map(len, predictions.values()))
     model = found.predicted_by.model if found.predicted_by else ""
@@ -187,6 +189,7 @@ def _keep_predictions(found: _Import, report: Mapping[str, Any], database: Datab
                 session, job_id=import_id, model_name=model, stage_name="", file=relative,
                 image_count=len(predictions), annotation_count=boxes, **facts,
             )  # fmt: skip
+    return import_id
 
 
 def choose_format(folder: Path, formats: Mapping[str, Format], format_name: str | None = None) -> tuple[Format, str]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 from sqlalchemy.orm import Session
 
 from contracts.image import ObjectType
@@ -21,7 +22,7 @@ from registry.dataset_classes import DatasetClass
 from runner.aside import aside_folder
 from runner.dataset_files import write_json
 from runner.run_dir import sync_to_disk
-from runner.tables import Tables, codes_of, content_hash, image_digests, write_tables
+from runner.tables import Mask, Rows, Tables, codes_of, content_hash, hash_annotations, image_digests, write_tables
 
 _SPLIT_ORDER = ("train", "val", "test", "pool")
 
@@ -32,7 +33,7 @@ class Draft:
 
     ``inputs`` are references of the versions it was made of, the first of them its parent; ``operation`` is what was done, None for an import.
     ``changes`` counts pictures ``added``, ``changed`` and ``deleted`` since the parent. ``classes``: all that the dataset is to know after it.
-    ``report`` is what else is to be reported.
+    ``report`` is what else is to be reported. ``same_annotations``: the folder of a version that has the same annotations, row by row.
     """
 
     dataset: str
@@ -44,6 +45,7 @@ class Draft:
     changes: Mapping[str, int] = field(default_factory=dict)
     classes: Sequence[DatasetClass] = ()
     report: Mapping[str, Any] = field(default_factory=dict)
+    same_annotations: Path | None = None
 
 
 def publish(draft: Draft, database: Database, home: Path) -> dict[str, Any]:
@@ -51,13 +53,34 @@ def publish(draft: Draft, database: Database, home: Path) -> dict[str, Any]:
 
     The tables are written before the transaction, which only takes a number and gives the folder its name. Raises ``UnavailableError``.
     """
-    facts = _facts(draft)
-    with aside_folder(home, "version") as aside:
-        write_tables(aside, draft.tables)
+    with aside_folder(home, "version") as aside, ThreadPoolExecutor(1) as beside:
+        hashing = beside.submit(_hashes, draft)
+        write_tables(aside, draft.tables, _file(draft.same_annotations))
+        facts = {**_facts(draft), **hashing.result()}
         with database.writing() as session:
             if found := _unchanged(session, draft.dataset, facts["content_hash"], home):
+                del facts["annotations_hash"]
                 return _completed(facts, home / found.folder, found.version, unchanged=True)
             return _enter(session, draft, facts, aside, home)
+
+
+def _hashes(draft: Draft) -> dict[str, str]:
+    annotations_hash = _known_hash(draft.same_annotations) or hash_annotations(draft.tables.annotations)
+    whole = content_hash(draft.tables, draft.class_names, annotations_hash)
+    return {"content_hash": whole, "annotations_hash": annotations_hash}
+
+
+def _file(folder: Path | None) -> Path | None:
+    return folder / "annotations.parquet" if folder else None
+
+
+def _known_hash(folder: Path | None) -> str:
+    """As its manifest says; '' where that cannot be read, or is of the time before it said so."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8")) if folder else {}
+    except (OSError, ValueError):
+        return ""
+    return str(manifest.get("annotations_hash", ""))
 
 
 def _unchanged(session: Session, name: str, content: str, home: Path) -> datasets.VersionRecord | None:
@@ -67,10 +90,11 @@ def _unchanged(session: Session, name: str, content: str, home: Path) -> dataset
 
 def _enter(session: Session, draft: Draft, facts: dict[str, Any], aside: Path, home: Path) -> dict[str, Any]:
     number = datasets.next_number(session, draft.dataset)
+    annotations_hash = facts.pop("annotations_hash")
     folder = home / "datasets" / draft.dataset / f"V{number:03d}"
     report = _completed(facts, folder, f"V{number:03d}")
     write_json(aside / "report.json", report)
-    write_json(aside / "manifest.json", _manifest(report, number, draft.classes))
+    write_json(aside / "manifest.json", _manifest(report, number, draft.classes, annotations_hash))
     _place(aside, folder)
     try:
         _add_row(session, draft, report, number, str(folder.relative_to(home)))
@@ -106,7 +130,7 @@ def _facts(draft: Draft) -> dict[str, Any]:
         "inputs": list(draft.inputs),
         "operation": dict(draft.operation) if draft.operation else None,
         "changes": dict(draft.changes),
-        "content_hash": content_hash(tables, draft.class_names),
+        "content_hash": "",
         **draft.report,
     }
 
@@ -142,28 +166,41 @@ def class_names_of(tables: Tables, declared: Sequence[str] = ()) -> tuple[str, .
     return (*order, *sorted(set(used) - set(order)))
 
 
-def changes_since(parent: Tables | None, tables: Tables) -> dict[str, int]:
-    """Pictures added, changed (another split, state, mark or annotation) and deleted since the parent."""
+def changes_since(parent: Tables | None, tables: Tables, touched: Mask | None = None, *, exact: bool = False) -> dict[str, int]:
+    """Pictures added, changed (another split, state, mark or annotation) and deleted since the parent.
+
+    ``touched``: the pictures that may have changed; None: none. Pass all true where nothing is known. ``exact``: they have.
+    """
     if parent is None:
         return {"added": len(tables), "changed": 0, "deleted": 0}
-    rows = pc.index_in(tables.asset_ids, value_set=parent.asset_ids)
-    both = np.asarray(rows.is_valid())
-    before = image_digests(parent)[np.asarray(rows.drop_null())]
-    changed = int(np.count_nonzero(before != image_digests(tables)[both]))
+    rows = tables.rows_in(parent)
+    both = rows >= 0
     common = int(np.count_nonzero(both))
+    suspects = both & touched if touched is not None else np.zeros(len(tables), bool)
+    changed = int(suspects.sum()) if exact else _changed(parent, tables, suspects, rows)
     return {"added": len(tables) - common, "changed": changed, "deleted": len(parent) - common}
+
+
+def _changed(parent: Tables, tables: Tables, mask: Mask, rows: Rows) -> int:
+    """How many of the pictures in the mask, which both have, differ; both are in the order of their ids."""
+    if not mask.any():
+        return 0
+    before = np.zeros(len(parent), bool)
+    before[rows[mask]] = True
+    return int(np.count_nonzero(image_digests(parent.keep(before)) != image_digests(tables.keep(mask))))
 
 
 def _completed(facts: dict[str, Any], folder: Path, version: str, *, unchanged: bool = False) -> dict[str, Any]:
     return {**facts, "version": version, "unchanged": unchanged, "folder": str(folder), "report_file": str(folder / "report.json")}
 
 
-def _manifest(report: Mapping[str, Any], number: int, classes: Sequence[DatasetClass]) -> dict[str, Any]:
+def _manifest(report: Mapping[str, Any], number: int, classes: Sequence[DatasetClass], annotations_hash: str) -> dict[str, Any]:
     kept = ("dataset", "version", "format", "images", "annotations", "splits", "states", "source", "inputs", "operation", "content_hash")
     created_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
     known = {c.name: {"aliases": list(c.aliases), **c.attributes} for c in classes if c.name in report["classes"]}
     names = list(report["classes"])
-    return {"schema": 2, "number": number, "created_at": created_at, "class_names": names, "classes": known, **{k: report[k] for k in kept}}
+    stated = {"schema": 2, "number": number, "created_at": created_at, "class_names": names, "classes": known}
+    return {**stated, **{k: report[k] for k in kept}, "annotations_hash": annotations_hash}
 
 
 def _place(aside: Path, folder: Path) -> None:

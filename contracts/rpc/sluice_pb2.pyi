@@ -683,7 +683,7 @@ class Count(_message.Message):
     def __init__(self, done: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...
 
 class ImportReport(_message.Message):
-    __slots__ = ("dataset", "version", "format", "detected", "images", "annotations", "object_type", "classes", "splits", "unlabeled", "skipped", "mended", "unchanged", "source", "content_hash", "folder", "report_file", "states", "hard", "inputs", "operation", "changes")
+    __slots__ = ("dataset", "version", "format", "detected", "images", "annotations", "object_type", "classes", "splits", "states", "hard", "unlabeled", "skipped", "mended", "unchanged", "source", "inputs", "operation", "changes", "content_hash", "folder", "report_file", "predictions")
     DATASET_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
@@ -693,19 +693,20 @@ class ImportReport(_message.Message):
     OBJECT_TYPE_FIELD_NUMBER: _ClassVar[int]
     CLASSES_FIELD_NUMBER: _ClassVar[int]
     SPLITS_FIELD_NUMBER: _ClassVar[int]
+    STATES_FIELD_NUMBER: _ClassVar[int]
+    HARD_FIELD_NUMBER: _ClassVar[int]
     UNLABELED_FIELD_NUMBER: _ClassVar[int]
     SKIPPED_FIELD_NUMBER: _ClassVar[int]
     MENDED_FIELD_NUMBER: _ClassVar[int]
     UNCHANGED_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
-    CONTENT_HASH_FIELD_NUMBER: _ClassVar[int]
-    FOLDER_FIELD_NUMBER: _ClassVar[int]
-    REPORT_FILE_FIELD_NUMBER: _ClassVar[int]
-    STATES_FIELD_NUMBER: _ClassVar[int]
-    HARD_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     OPERATION_FIELD_NUMBER: _ClassVar[int]
     CHANGES_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_HASH_FIELD_NUMBER: _ClassVar[int]
+    FOLDER_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FILE_FIELD_NUMBER: _ClassVar[int]
+    PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
     dataset: str
     version: str
     format: str
@@ -715,20 +716,21 @@ class ImportReport(_message.Message):
     object_type: int
     classes: _containers.RepeatedCompositeFieldContainer[NamedCount]
     splits: _containers.RepeatedCompositeFieldContainer[NamedCount]
+    states: _containers.RepeatedCompositeFieldContainer[NamedCount]
+    hard: int
     unlabeled: int
     skipped: _containers.RepeatedCompositeFieldContainer[Skip]
     mended: _containers.RepeatedCompositeFieldContainer[Skip]
     unchanged: bool
     source: str
-    content_hash: str
-    folder: str
-    report_file: str
-    states: _containers.RepeatedCompositeFieldContainer[NamedCount]
-    hard: int
     inputs: _containers.RepeatedScalarFieldContainer[str]
     operation: Json
     changes: _containers.RepeatedCompositeFieldContainer[NamedCount]
-    def __init__(self, dataset: _Optional[str] = ..., version: _Optional[str] = ..., format: _Optional[str] = ..., detected: _Optional[str] = ..., images: _Optional[int] = ..., annotations: _Optional[int] = ..., object_type: _Optional[int] = ..., classes: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., splits: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., unlabeled: _Optional[int] = ..., skipped: _Optional[_Iterable[_Union[Skip, _Mapping]]] = ..., mended: _Optional[_Iterable[_Union[Skip, _Mapping]]] = ..., unchanged: _Optional[bool] = ..., source: _Optional[str] = ..., content_hash: _Optional[str] = ..., folder: _Optional[str] = ..., report_file: _Optional[str] = ..., states: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., hard: _Optional[int] = ..., inputs: _Optional[_Iterable[str]] = ..., operation: _Optional[_Union[Json, _Mapping]] = ..., changes: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ...) -> None: ...
+    content_hash: str
+    folder: str
+    report_file: str
+    predictions: str
+    def __init__(self, dataset: _Optional[str] = ..., version: _Optional[str] = ..., format: _Optional[str] = ..., detected: _Optional[str] = ..., images: _Optional[int] = ..., annotations: _Optional[int] = ..., object_type: _Optional[int] = ..., classes: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., splits: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., states: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., hard: _Optional[int] = ..., unlabeled: _Optional[int] = ..., skipped: _Optional[_Iterable[_Union[Skip, _Mapping]]] = ..., mended: _Optional[_Iterable[_Union[Skip, _Mapping]]] = ..., unchanged: _Optional[bool] = ..., source: _Optional[str] = ..., inputs: _Optional[_Iterable[str]] = ..., operation: _Optional[_Union[Json, _Mapping]] = ..., changes: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., content_hash: _Optional[str] = ..., folder: _Optional[str] = ..., report_file: _Optional[str] = ..., predictions: _Optional[str] = ...) -> None: ...
 
 class NamedCount(_message.Message):
     __slots__ = ("name", "count")
@@ -765,6 +767,74 @@ class GetDatasetRequest(_message.Message):
     reference: str
     report: bool
     def __init__(self, reference: _Optional[str] = ..., report: _Optional[bool] = ...) -> None: ...
+
+class ListDatasetVersionsRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class DeriveDatasetRequest(_message.Message):
+    __slots__ = ("reference", "operation", "into")
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
+    INTO_FIELD_NUMBER: _ClassVar[int]
+    reference: str
+    operation: Json
+    into: str
+    def __init__(self, reference: _Optional[str] = ..., operation: _Optional[_Union[Json, _Mapping]] = ..., into: _Optional[str] = ...) -> None: ...
+
+class SetCurrentVersionRequest(_message.Message):
+    __slots__ = ("reference",)
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    reference: str
+    def __init__(self, reference: _Optional[str] = ...) -> None: ...
+
+class RemoveDatasetRequest(_message.Message):
+    __slots__ = ("reference",)
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    reference: str
+    def __init__(self, reference: _Optional[str] = ...) -> None: ...
+
+class RemovedDataset(_message.Message):
+    __slots__ = ("removed",)
+    REMOVED_FIELD_NUMBER: _ClassVar[int]
+    removed: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, removed: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ListDatasetClassesRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class SetDatasetClassRequest(_message.Message):
+    __slots__ = ("name", "class_name", "aliases", "color")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CLASS_NAME_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    COLOR_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    class_name: str
+    aliases: _containers.RepeatedScalarFieldContainer[str]
+    color: str
+    def __init__(self, name: _Optional[str] = ..., class_name: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., color: _Optional[str] = ...) -> None: ...
+
+class DatasetClassList(_message.Message):
+    __slots__ = ("classes",)
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    classes: _containers.RepeatedCompositeFieldContainer[DatasetClass]
+    def __init__(self, classes: _Optional[_Iterable[_Union[DatasetClass, _Mapping]]] = ...) -> None: ...
+
+class DatasetClass(_message.Message):
+    __slots__ = ("name", "aliases", "attributes")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    aliases: _containers.RepeatedScalarFieldContainer[str]
+    attributes: Json
+    def __init__(self, name: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., attributes: _Optional[_Union[Json, _Mapping]] = ...) -> None: ...
 
 class Dataset(_message.Message):
     __slots__ = ("name", "version", "versions", "images", "annotations", "classes", "splits", "object_type", "source", "folder", "created_at", "report", "current", "states", "hard", "inputs", "operation", "changes", "content_hash")

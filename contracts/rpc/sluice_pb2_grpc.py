@@ -144,6 +144,36 @@ class SluiceStub:
                 request_serializer=contracts_dot_rpc_dot_sluice__pb2.GetDatasetRequest.SerializeToString,
                 response_deserializer=contracts_dot_rpc_dot_sluice__pb2.Dataset.FromString,
                 _registered_method=True)
+        self.ListDatasetVersions = channel.unary_unary(
+                '/sluice.v1.Sluice/ListDatasetVersions',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.ListDatasetVersionsRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.DatasetList.FromString,
+                _registered_method=True)
+        self.DeriveDataset = channel.unary_unary(
+                '/sluice.v1.Sluice/DeriveDataset',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.DeriveDatasetRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.ImportReport.FromString,
+                _registered_method=True)
+        self.SetCurrentVersion = channel.unary_unary(
+                '/sluice.v1.Sluice/SetCurrentVersion',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.SetCurrentVersionRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.Dataset.FromString,
+                _registered_method=True)
+        self.RemoveDataset = channel.unary_unary(
+                '/sluice.v1.Sluice/RemoveDataset',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.RemoveDatasetRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.RemovedDataset.FromString,
+                _registered_method=True)
+        self.ListDatasetClasses = channel.unary_unary(
+                '/sluice.v1.Sluice/ListDatasetClasses',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.ListDatasetClassesRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.DatasetClassList.FromString,
+                _registered_method=True)
+        self.SetDatasetClass = channel.unary_unary(
+                '/sluice.v1.Sluice/SetDatasetClass',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.SetDatasetClassRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.DatasetClassList.FromString,
+                _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/sluice.v1.Sluice/ListModels',
                 request_serializer=contracts_dot_rpc_dot_sluice__pb2.ListModelsRequest.SerializeToString,
@@ -396,6 +426,48 @@ class SluiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListDatasetVersions(self, request, context):
+        """Every version of a dataset, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeriveDataset(self, request, context):
+        """A new version by an operation on one: filter, merge, split, confirm and others.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetCurrentVersion(self, request, context):
+        """Let the dataset's name alone mean this version, until a new one is made.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveDataset(self, request, context):
+        """Forget a dataset, or one of its versions.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDatasetClasses(self, request, context):
+        """The classes of a dataset with what else they are called.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetDatasetClass(self, request, context):
+        """More names for a class, and its colour.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListModels(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -638,6 +710,36 @@ def add_SluiceServicer_to_server(servicer, server):
                     servicer.GetDataset,
                     request_deserializer=contracts_dot_rpc_dot_sluice__pb2.GetDatasetRequest.FromString,
                     response_serializer=contracts_dot_rpc_dot_sluice__pb2.Dataset.SerializeToString,
+            ),
+            'ListDatasetVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDatasetVersions,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.ListDatasetVersionsRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.DatasetList.SerializeToString,
+            ),
+            'DeriveDataset': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeriveDataset,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.DeriveDatasetRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.ImportReport.SerializeToString,
+            ),
+            'SetCurrentVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetCurrentVersion,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.SetCurrentVersionRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.Dataset.SerializeToString,
+            ),
+            'RemoveDataset': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveDataset,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.RemoveDatasetRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.RemovedDataset.SerializeToString,
+            ),
+            'ListDatasetClasses': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDatasetClasses,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.ListDatasetClassesRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.DatasetClassList.SerializeToString,
+            ),
+            'SetDatasetClass': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetDatasetClass,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.SetDatasetClassRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.DatasetClassList.SerializeToString,
             ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
@@ -1329,6 +1431,168 @@ class Sluice:
             '/sluice.v1.Sluice/GetDataset',
             contracts_dot_rpc_dot_sluice__pb2.GetDatasetRequest.SerializeToString,
             contracts_dot_rpc_dot_sluice__pb2.Dataset.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDatasetVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/ListDatasetVersions',
+            contracts_dot_rpc_dot_sluice__pb2.ListDatasetVersionsRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.DatasetList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeriveDataset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/DeriveDataset',
+            contracts_dot_rpc_dot_sluice__pb2.DeriveDatasetRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.ImportReport.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetCurrentVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/SetCurrentVersion',
+            contracts_dot_rpc_dot_sluice__pb2.SetCurrentVersionRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.Dataset.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveDataset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/RemoveDataset',
+            contracts_dot_rpc_dot_sluice__pb2.RemoveDatasetRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.RemovedDataset.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDatasetClasses(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/ListDatasetClasses',
+            contracts_dot_rpc_dot_sluice__pb2.ListDatasetClassesRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.DatasetClassList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetDatasetClass(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/SetDatasetClass',
+            contracts_dot_rpc_dot_sluice__pb2.SetDatasetClassRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.DatasetClassList.FromString,
             options,
             channel_credentials,
             insecure,

@@ -25,7 +25,7 @@ LISTING: Listing = {
     },
     "What there is": {
         "image": ("runner.cli.image:image", "Register, show and link images."),
-        "dataset": ("runner.cli.dataset:dataset", "Import, sample and show datasets."),
+        "dataset": ("runner.cli.dataset:dataset", "Import, show and change datasets."),
         "job": ("runner.cli.job:job", "Watch, cancel and repeat jobs."),
         "model": ("runner.cli.model:model", "Show and export models."),
         "evaluation": ("runner.cli.evaluation:evaluation", "Show and compare evaluations."),

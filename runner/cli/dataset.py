@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from runner.cli.blocks import Block, Facts, Line, Table, numbers, object_type_label
-from runner.cli.commands import Group
+from runner.cli.commands import Group, first_line
 from runner.cli.options import EXISTING_PATH
 from runner.cli.session import Session, pass_session
 from runner.cli.units import time_text
@@ -18,9 +18,36 @@ _SHOWN_SKIPS = 10
 _SHOWN_CLASSES = 50
 
 
-@click.group(cls=Group)
+#: Commands of ``runner.cli.dataset_operations``, which is only imported when one is used.
+OPERATIONS = (
+    "filter", "draw", "exclude", "merge", "split", "deduplicate", "top", "label-from", "confirm", "reject", "unlabel", "mark", "tag",
+    "rename-class", "merge-classes", "remove-classes",
+)  # fmt: skip
+
+
+class _DatasetGroup(Group):
+    """The commands below, and one for each operation."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return [*super().list_commands(context), *OPERATIONS]
+
+    def get_command(self, context: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in OPERATIONS:
+            return super().get_command(context, cmd_name)
+        from runner.cli.dataset_operations import operation_command
+
+        return operation_command(cmd_name)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        parts = {"Commands": list(self.commands), "Operations, each of which makes a new version": OPERATIONS}
+        for title, names in parts.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, first_line(command)) for name in names if (command := self.get_command(context, name))])
+
+
+@click.group(cls=_DatasetGroup)
 def dataset() -> None:
-    """Import, sample and show datasets."""
+    """Import, show and change datasets."""
 
 
 @dataset.command("import")
@@ -85,6 +112,76 @@ def show(session: Session, reference: str) -> None:
     session.answer(shown, show_blocks)
 
 
+@dataset.command()
+@click.argument("name")
+@pass_session
+def versions(session: Session, name: str) -> None:
+    """List the versions of a dataset: where each comes from, and what changed."""
+    with session.open_runner() as runner:
+        listed = runner.list_dataset_versions(name)
+    session.answer(listed, version_blocks)
+
+
+@dataset.command()
+@click.argument("reference", metavar="NAME@VERSION")
+@pass_session
+def use(session: Session, reference: str) -> None:
+    """Let the dataset's name alone mean this version, until a new one is made."""
+    with session.open_runner() as runner:
+        shown = runner.set_current_version(reference)
+    session.answer(shown, lambda version: [Line(f"{version['name']} now means {version['name']}@{version['version']}.")])
+
+
+@dataset.command()
+@click.argument("reference", metavar="NAME[@VERSION]")
+@pass_session
+def remove(session: Session, reference: str) -> None:
+    """Forget a dataset, or one of its versions. Images and labels stay until `sluice gc`."""
+    with session.open_runner() as runner:
+        removed = runner.remove_dataset(reference)
+    session.answer(removed, lambda answer: [Line(f"Removed {', '.join(answer['removed'])}.")])
+
+
+@dataset.command()
+@click.argument("name")
+@click.argument("class_name", metavar="[CLASS]", required=False)
+@click.option("--alias", "aliases", multiple=True, metavar="NAME", help="Another name that means this class, in imports and requests.")
+@click.option("--color", metavar="#RRGGBB", help="The colour in which it is drawn.")
+@pass_session
+def classes(session: Session, name: str, class_name: str | None, aliases: tuple[str, ...], color: str | None) -> None:
+    """List the classes of a dataset with their aliases, or say more of one."""
+    with session.open_runner() as runner:
+        known = (
+            runner.set_dataset_class(name, class_name, aliases=aliases, color=color) if class_name else runner.list_dataset_classes(name)
+        )
+    session.answer(known, known_class_blocks)
+
+
+def version_blocks(listed: list[Mapping[str, Any]]) -> list[Block]:
+    """One line per version, newest first."""
+    rows = [
+        (
+            f"{v['version']}{' *' if v['current'] else ''}",
+            v["images"],
+            v["annotations"],
+            changes_text(v["changes"]),
+            ", ".join(v["inputs"]),
+            v["source"],
+            time_text(v["created_at"]),
+        )
+        for v in listed
+    ]
+    return [Table(("version", "images", "annotations", "changes", "made of", "source", "created"), rows, numbers("images", "annotations"))]
+
+
+def known_class_blocks(known: list[Mapping[str, Any]]) -> list[Block]:
+    """One line per class."""
+    if not known:
+        return [Line("No classes.")]
+    rows = [(c["name"], ", ".join(c["aliases"]), ", ".join(f"{key} {value}" for key, value in c["attributes"].items())) for c in known]
+    return [Table(("class", "aliases", "attributes"), rows)]
+
+
 def list_blocks(datasets: list[Mapping[str, Any]]) -> list[Block]:
     """One line per dataset: its newest version."""
     if not datasets:
@@ -113,8 +210,11 @@ def show_blocks(shown: Mapping[str, Any]) -> list[Block]:
             ("versions", ", ".join(shown["versions"]) if len(shown["versions"]) > 1 else ""),
             ("object type", object_type_label(shown["object_type"])),
             *count_facts(shown),
+            ("current", "" if shown["current"] else "no: the name alone means another version"),
             ("created", time_text(shown["created_at"])),
             ("source", shown["source"]),
+            ("made of", ", ".join(shown["inputs"])),
+            ("changes", changes_text(shown["changes"])),
             ("folder", shown["folder"]),
         ]
     )
@@ -126,9 +226,11 @@ def report_blocks(report: Mapping[str, Any]) -> list[Block]:
     facts = Facts(
         [
             ("dataset", f"{report['dataset']}@{report['version']}{'  (unchanged)' if report['unchanged'] else ''}"),
-            ("format", f"{report['format']} ({report['detected']})"),
+            ("format", f"{report['format']} ({report['detected']})" if report["format"] else ""),
             *count_facts(report),
-            ("without labels", report["unlabeled"] or ""),
+            ("made of", ", ".join(report["inputs"])),
+            ("changes", changes_text(report["changes"])),
+            ("predictions", report.get("predictions", "")),
             ("report", report["report_file"]),
         ]
     )
@@ -137,7 +239,18 @@ def report_blocks(report: Mapping[str, Any]) -> list[Block]:
 
 def count_facts(counts: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Totals and splits, as both a report and a dataset have them."""
-    return [("images", str(counts["images"])), ("annotations", str(counts["annotations"])), ("splits", counts_text(counts["splits"]))]
+    return [
+        ("images", str(counts["images"])),
+        ("annotations", str(counts["annotations"])),
+        ("splits", counts_text(counts["splits"])),
+        ("states", counts_text({name.replace("_", " "): count for name, count in counts["states"].items()})),
+        ("hard", counts["hard"] or ""),
+    ]
+
+
+def changes_text(changes: Mapping[str, int]) -> str:
+    """``added 3, deleted 1``; '' when nothing changed."""
+    return ", ".join(f"{name} {count}" for name, count in changes.items() if count)
 
 
 def counts_text(counts: Mapping[str, int]) -> str:

@@ -89,6 +89,7 @@ class PlacePath(click.Path):
 
 
 EXISTING_PATH = PlacePath(exists=True, path_type=Path)
+EXISTING_FILE = PlacePath(exists=True, dir_okay=False, path_type=Path)
 EXISTING_FOLDER = PlacePath(exists=True, file_okay=False, path_type=Path)
 NEW_FILE = PlacePath(dir_okay=False, path_type=Path)
 

@@ -14,6 +14,11 @@ _NEW = {"inputs": "[]", "changes": "{}", "statistics": "{}"}
 def upgrade() -> None:
     with op.batch_alter_table("datasets") as datasets:
         datasets.add_column(sa.Column("current_number", sa.Integer(), nullable=True))
+        datasets.add_column(sa.Column("highest_number", sa.Integer(), nullable=False, server_default="0"))
+    newest = "SELECT COALESCE(MAX(number), 0) FROM dataset_versions WHERE dataset_id = datasets.id"
+    op.execute(f"UPDATE datasets SET highest_number = ({newest})")  # noqa: S608 - nothing in it comes from anybody
+    with op.batch_alter_table("datasets") as datasets:
+        datasets.alter_column("highest_number", server_default=None)
     with op.batch_alter_table("dataset_versions") as versions:
         versions.add_column(sa.Column("operation", sa.JSON(), nullable=True))
         for name, empty in _NEW.items():
@@ -41,4 +46,5 @@ def downgrade() -> None:
         for name in ("operation", *_NEW):
             versions.drop_column(name)
     with op.batch_alter_table("datasets") as datasets:
+        datasets.drop_column("highest_number")
         datasets.drop_column("current_number")
