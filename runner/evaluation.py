@@ -86,7 +86,7 @@ def evaluate(installation: Installation, question: Question) -> dict[str, Any]:
     if stored is not None and (installation.folder(stored.folder) / "evaluation.json").exists():
         return document_of(installation, stored)
     found = [
-        Predictions.read(record.job_id, installation.folder(record.file), _given(installation, version, record.split))
+        Predictions.read(record.job_id, installation.folder(record.file), _given(installation, version, record))
         for record, version in zip(asked.predictions, asked.versions, strict=True)
     ]
     test, coverage = _test_set(_read_test_set(installation, asked.test), found, question)
@@ -159,11 +159,15 @@ def _check_by(test: TestSet, names: Sequence[str]) -> dict[str, str]:
 # ------------------------------------------------------------------------------------------------------------ the test set
 
 
-def _given(installation: Installation, version: VersionRecord | None, split: str) -> pa.Array | None:
-    """The pictures that a job was given; None where the version is gone."""
+def _given(installation: Installation, version: VersionRecord | None, record: PredictionRecord) -> pa.Array | None:
+    """The pictures that a job was given: those of its version and split, if they are as many as it says.
+
+    None where that is not known: the version is gone, or the predictions came with a source that names some pictures alone.
+    """
     if version is None:
         return None
-    return selected(read_tables(installation.folder(version.folder)), split or None).asset_ids
+    given = selected(read_tables(installation.folder(version.folder)), record.split or None).asset_ids
+    return given if len(given) == record.image_count else None
 
 
 def _read_test_set(installation: Installation, data: PinnedData) -> TestSet:

@@ -57,8 +57,8 @@ class World:
         draft = Draft(name, tables_of(entries, now()), tuple(classes), "test")
         return str(publish(draft, self.database, self.home)["version"])
 
-    def predict(self, job: str, found: Boxes, data: str = "pets", number: int = 1, model: str = "first") -> None:
-        """What the job left: pictures that it does not name have no entry."""
+    def predict(self, job: str, found: Boxes, data: str = "pets", number: int = 1, model: str = "first", given: int = 0) -> None:
+        """What the job left: pictures that it does not name have no entry. ``given``: how many it got, else all of the version."""
         file = self.home / "predictions" / f"{job}.parquet"
         write_predictions(file, {asset_id(picture): tuple(boxes or ()) for picture, boxes in found.items()})
         with self.database.writing() as session:
@@ -84,7 +84,7 @@ class World:
                 number=number,
                 split="test",
                 file=f"predictions/{job}.parquet",
-                image_count=len(found),
+                image_count=given or self.runner.get_dataset(f"{data}@V{number:03d}")["images"],
                 annotation_count=sum(len(boxes or ()) for boxes in found.values()),
             )
 

@@ -179,6 +179,12 @@ def test_a_prediction_is_evaluated_after_the_record_of_its_job_is_gone(world: Wo
     assert world.runner.evaluate(["i1"])["models"][0]["metrics"]["tp"] == 2
 
 
+def test_predictions_that_came_with_a_source_are_of_the_pictures_they_name(world: World) -> None:
+    world.predict("import-1", {"a.jpg": [box("cat", 10, 0.9)]}, given=1)
+    made = world.runner.evaluate(["import-1"])
+    assert (made["test_set"]["evaluated"], made["test_set"]["not_predicted"], made["models"][0]["metrics"]["fn"]) == (1, 2, 1)
+
+
 def test_a_job_without_a_prediction_is_named(world: World) -> None:
     with world.database.writing() as session:
         predictions.remove_prediction(session, "i1")
