@@ -412,6 +412,8 @@ class Format(ABC):
     """A way to lay out pictures and annotations in a folder. Reading never writes into the folder and never follows a link out of it."""
 
     name: ClassVar[str]
+    #: Formats whose folders this one recognises better: where both recognise one, this one is meant (a manifest beside its VOC files).
+    more_specific_than: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def detect(self, folder: Path) -> str:

@@ -31,6 +31,7 @@ from registry.tables import now
 from runner.archives import unpacked
 from runner.asset_lock import adding_assets
 from runner.boxes import check_boxes, overhang_px
+from runner.chosen_format import most_specific
 from runner.dataset_files import Entry, tables_of, write_predictions
 from runner.pictures import quiet_pillow, read_picture
 from runner.publishing import Draft, changes_since, class_names_of, publish
@@ -200,7 +201,9 @@ def choose_format(folder: Path, formats: Mapping[str, Format], format_name: str 
         return formats[format_name], formats[format_name].detect(folder) or "named by the request"
     if not any(folder.iterdir()):
         raise DatasetError("the folder is empty", hint="Name the folder that holds the pictures.")
-    fitting = {name: why for name in sorted(formats) if name != LAST_RESORT and (why := formats[name].detect(folder))}
+    fitting = most_specific(
+        formats, {name: why for name in sorted(formats) if name != LAST_RESORT and (why := formats[name].detect(folder))}
+    )
     if len(fitting) > 1:
         reasons = "; ".join(f"{name}: {why}" for name, why in fitting.items())
         raise DatasetError(

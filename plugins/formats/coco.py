@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
@@ -44,6 +44,7 @@ class _Reading:
     found: dict[PurePosixPath, _Found] = field(default_factory=dict)
     class_names: list[str] = field(default_factory=list)
     unreadable: bool = False
+    scored: bool = False  # the annotations are predictions, their confidence the score
 
 
 class CocoFormat(Format):
@@ -74,6 +75,31 @@ class CocoFormat(Format):
             boxes = None if found.annotations is None else tuple(found.annotations)
             splits = found.splits or tuple(filter(None, [folder_split_of(picture)]))
             yield ImportedImage(reading.listing.host(picture), shown(picture), boxes, splits, found.size)
+
+
+@dataclass(frozen=True)
+class CocoContent:
+    """What one COCO file says of the pictures of a listing; None there: it names the picture, but annotates none."""
+
+    annotations: Mapping[PurePosixPath, tuple[Annotation, ...] | None]
+    sizes: Mapping[PurePosixPath, tuple[int, int] | None]
+    class_names: tuple[str, ...]
+    notes: tuple[Skip, ...]
+    unreadable: bool
+
+
+def read_coco_file(listing: Listing, file: PurePosixPath, *, scored: bool = False) -> CocoContent:
+    """One file alone, for formats that keep one in a place of their own. ``scored``: its annotations are predictions."""
+    reading = _Reading(listing, scored=scored)
+    notes = tuple(_read_file(reading, file))
+    found = reading.found
+    return CocoContent(
+        {picture: None if one.annotations is None else tuple(one.annotations) for picture, one in found.items()},
+        {picture: one.size for picture, one in found.items()},
+        tuple(dict.fromkeys(reading.class_names)),
+        notes,
+        reading.unreadable,
+    )
 
 
 def _documents(listing: Listing) -> list[PurePosixPath]:
@@ -198,6 +224,8 @@ class _Document:
                 picture = self._pictures[key]
                 if picture is not None:
                     box, doubt = _read_annotation(annotation, self._classes)
+                    if self._reading.scored:
+                        box = replace(box, score=_read_score(annotation))
                     boxes = self._reading.found[picture].annotations
                     if boxes is not None:
                         boxes.append(box)
@@ -221,6 +249,14 @@ def _read_annotation(annotation: Mapping[str, Any], classes: Mapping[Any, str]) 
     x, y, width, height = _read_box(annotation.get("bbox"), segmentation, classes[key])
     crowd = is_true(annotation.get("iscrowd", 0))
     return Annotation(classes[key], x, y, width, height, segmentation=segmentation, crowd=crowd), doubt
+
+
+def _read_score(annotation: Mapping[str, Any]) -> float:
+    """YMIR's ``confidence``, or ``score`` as COCO's results have it."""
+    score = read_number(annotation.get("confidence", annotation.get("score")), "the confidence")
+    if not 0 <= score <= 1:
+        raise BadValueError(f"the confidence {score:g} is not between 0 and 1")
+    return score
 
 
 def _read_box(box: Any, segmentation: Any, class_name: str) -> tuple[float, float, float, float]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath, PurePosixPath
 
@@ -22,6 +23,7 @@ PICTURE_SUFFIXES = frozenset(
 _PICTURE_HEADS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM")
 _LITTER = frozenset({"__MACOSX", "Thumbs.db", "thumbs.db", "desktop.ini"})
 _PICTURE_FOLDERS = frozenset({"jpegimages", "images", "image", "imgs"})
+_MASK_FOLDERS = frozenset({"segmentationobject", "segmentationclass", "segmentationclassraw", "segmentationobjectraw"})
 _MAX_DEPTH = 64
 
 _SPLIT_WORDS = {
@@ -36,7 +38,10 @@ class UnreadableFileError(Exception):
 
 def shown(name: str | PurePath) -> str:
     """A name as it may stand in a report: bytes that are no UTF-8 become ``\\xNN``, control characters are escaped."""
-    text = os.fspath(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    try:
+        text = os.fspath(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half a surrogate pair, as JSON can write it
+        text = os.fspath(name).encode("utf-8", "backslashreplace").decode()
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
@@ -72,11 +77,29 @@ class Listing:
 
     def __post_init__(self) -> None:
         self.pictures = [path for path in self.files if self._looks_like_picture(path)]
+        self._files_by_name: dict[str, list[PurePosixPath]] | None = None
+        self._file_set: frozenset[PurePosixPath] | None = None
+        self.index()
+
+    def index(self) -> None:
+        """Ready the look-ups for ``pictures`` as they are."""
         self._by_name: dict[str, list[PurePosixPath]] = defaultdict(list)
         self._by_stem: dict[str, list[PurePosixPath]] = defaultdict(list)
         for path in self.pictures:
             self._by_name[path.name.lower()].append(path)
             self._by_stem[path.stem.lower()].append(path)
+
+    def without_pictures(self, unwanted: Callable[[PurePosixPath], bool]) -> Listing:
+        """The same folder, in which files that ``unwanted`` is true of are files, but no pictures."""
+        return self.part(self.files, [path for path in self.pictures if not unwanted(path)])
+
+    def part(self, files: Iterable[PurePosixPath], pictures: Iterable[PurePosixPath]) -> Listing:
+        """The same folder with these files and pictures alone."""
+        other = copy(self)
+        other.files, other.pictures = list(files), list(pictures)
+        other._files_by_name, other._file_set = None, None
+        other.index()
+        return other
 
     def with_suffix(self, *suffixes: str) -> list[PurePosixPath]:
         return [path for path in self.files if path.suffix.lower() in suffixes]
@@ -95,6 +118,22 @@ class Listing:
         if not candidates and path.suffix.lower() in PICTURE_SUFFIXES:
             candidates = self._by_stem.get(path.stem.lower())
         return _best(candidates or [], path, near)
+
+    def find_file(self, wanted: str, near: PurePosixPath, fits: Callable[[PurePosixPath], bool] = lambda _: True) -> PurePosixPath | None:
+        """The file of exactly that name that ``fits``, chosen as ``find_picture`` chooses."""
+        if self._files_by_name is None:
+            self._files_by_name = defaultdict(list)
+            for file in self.files:
+                self._files_by_name[file.name.lower()].append(file)
+        path = PurePosixPath(wanted.strip().replace("\\", "/"))
+        return _best(filter(fits, self._files_by_name.get(path.name.lower(), [])), path, near)
+
+    @property
+    def file_set(self) -> frozenset[PurePosixPath]:
+        """All files, to ask whether one is there."""
+        if self._file_set is None:
+            self._file_set = frozenset(self.files)
+        return self._file_set
 
     def pictures_with_stem(self, stem: str) -> list[PurePosixPath]:
         return self._by_stem.get(stem.lower(), [])
@@ -134,6 +173,11 @@ class Listing:
     def _looks_like_picture(self, path: PurePosixPath) -> bool:
         suffix = path.suffix.lower()
         return suffix in PICTURE_SUFFIXES or (not suffix and self.head(path, 8).startswith(_PICTURE_HEADS))
+
+
+def is_mask(path: PurePosixPath) -> bool:
+    """Whether a file lies in a folder of masks, as VOC and ModelArts name them: its pixels are labels."""
+    return any(part.lower() in _MASK_FOLDERS for part in path.parts[:-1])
 
 
 def list_folder(folder: Path) -> Listing:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import Context, Decimal
 from typing import Any
 
 #: Larger than any picture; beyond it a coordinate is a mistake, and arithmetic with it would lose pixels.
 _LARGEST = 1e7
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 _LONGEST_CLASS_NAME = 200
+_EXACT = Context(prec=800)
 
 
 class BadValueError(Exception):
@@ -48,3 +50,28 @@ def read_class_name(value: Any) -> str:
 def is_true(value: Any) -> bool:
     """A flag as label files write it: 1, true, yes."""
     return str(value).strip().lower() in {"1", "1.0", "true", "yes"}
+
+
+def exact_sum(first: float | Decimal, second: float | Decimal) -> Decimal:
+    """The sum of both as they are printed, without the rounding of floats: a length that goes through two corners comes back equal."""
+    return _EXACT.add(_decimal(first), _decimal(second))
+
+
+def _decimal(value: float | Decimal) -> Decimal:
+    if isinstance(value, Decimal):
+        return value
+    number = float(value)
+    return Decimal(int(number)) if number.is_integer() else Decimal(repr(number))
+
+
+def number_text(value: float | Decimal) -> str:
+    """A number without an exponent and without a needless ``.0``; reads back equal."""
+    if not isinstance(value, Decimal):
+        number = float(value)
+        if number.is_integer():
+            return str(int(number))
+        if "e" not in (text := repr(number)):
+            return text
+    text = f"{_decimal(value):f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text

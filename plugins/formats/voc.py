@@ -1,40 +1,102 @@
 """Pascal VOC: one XML file per picture, split lists in ImageSets/Main.
 
-Layout and tags follow the VOC2012 development kit, with YMIR's ``box_quality`` and ``rotate_angle``. Corners are inclusive pixels.
+Layout and tags follow the VOC2012 development kit, with what YMIR and ModelArts add to them (``voc_read``). Corners are inclusive pixels.
 """
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar
-from xml.etree.ElementTree import Element, ParseError
+from typing import Any, ClassVar, TextIO
+from xml.etree.ElementTree import Element
 
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
+from contracts.dataset import Sample
+from contracts.job import JobWarning
+from contracts.seams import Export, Format, Found, ImportedImage, Locate, Skip, not_located
+from plugins.formats.left_out import LeftOut
+from plugins.formats.listing import Listing, UnreadableFileError, folder_split_of, is_mask, list_folder, shown
+from plugins.formats.located import Places
+from plugins.formats.masks import Mask, OpenMask
+from plugins.formats.voc_read import VocContent, parse_xml, read_voc
+from plugins.formats.voc_write import VocFile, write_voc
+from plugins.formats.writing import PictureNames, place_picture, shown_annotations, warn_of_class_order
 
-from contracts.dataset import Annotation
-from contracts.seams import Format, Found, ImportedImage, Locate, Skip, not_located
-from plugins.formats.listing import Listing, UnreadableFileError, folder_split_of, list_folder, shown
-from plugins.formats.values import BadValueError, is_true, read_class_name, read_number
-
-_LARGEST_XML_BYTES = 16 * 1024**2
+#: The label file of one picture may be as large as ModelArts allows (modelarts-features MF-11).
+LARGEST_XML_BYTES = 100 * 1024**2
 _LARGEST_LIST_BYTES = 256 * 1024**2
+_LARGEST_MASK_BYTES = 100 * 1024**2
 _SPLITS = ("train", "val", "test", "pool")
-_DECLARATION = re.compile(rb"""\s*<\?xml[^>]*encoding=["'](?P<encoding>[\w-]{1,40})["'][^>]*\?>""")
-_CHINESE = (b"gb2312", b"gbk", b"gb18030")
 
 
-@dataclass(frozen=True)
-class _Labels:
-    """What one XML file says. ``size`` None: it does not say for which picture size."""
+@dataclass
+class VocReading:
+    """XML files on their way to pictures. ``labels`` by picture; None there: its file cannot be read, so that it is left out.
 
-    file: PurePosixPath
-    annotations: tuple[Annotation, ...]
-    size: tuple[int, int] | None
+    ``scored``: the objects are predictions.
+    """
+
+    listing: Listing
+    locate: Locate = not_located
+    scored: bool = False
+    labels: dict[PurePosixPath, VocContent | None] = field(default_factory=dict)
+
+    def read(self, file: PurePosixPath) -> Iterator[Skip]:
+        """Enter what the file says under its picture; gives what is wrong with it."""
+        place = shown(file)
+        try:
+            root = parse_xml(self.listing.read_bytes(file, LARGEST_XML_BYTES))
+        except UnreadableFileError as error:
+            yield from self._leave_out(file, str(error))
+            return
+        if root.tag != "annotation":
+            yield Skip(place, f"is not a VOC annotation: its root is <{shown(root.tag[:40])}>", "file")
+            return
+        try:
+            picture, doubt = _find_picture(self.listing, file, root)
+        except UnreadableFileError as error:
+            yield Skip(place, str(error), "file")
+            return
+        if picture in self.labels:
+            yield Skip(place, f"annotates {shown(picture)}, which another file annotates already", "file")
+            return
+        yield from doubt
+        yield from self._enter(file, picture, root)
+
+    def _enter(self, file: PurePosixPath, picture: PurePosixPath, root: Element) -> Iterator[Skip]:
+        numbers, notes = self._numbers(file, root)
+        yield from notes
+        content = read_voc(root, shown(file), scored=self.scored, open_mask=self.mask_opener(file), numbers=numbers)
+        yield from content.notes
+        self.labels[picture] = content
+
+    def mask_opener(self, file: PurePosixPath) -> OpenMask:
+        """Opens the mask that ``file`` names: the one in the folder whose path ends alike, else the one at that address."""
+        return lambda address: Mask(Places(self.listing, file, self.locate).read(address, _LARGEST_MASK_BYTES, is_mask))
+
+    def _numbers(self, file: PurePosixPath, root: Element) -> tuple[Mask | None, list[Skip]]:
+        """VOC's own masks: SegmentationObject/<the same name>.png, whose pixels number the objects."""
+        if root.find("mask_source") is not None:
+            return None, []
+        try:
+            mask = self.listing.find_file(f"SegmentationObject/{file.stem}.png", file)
+            if mask is None or mask.parent.name.lower() != "segmentationobject":
+                return None, []
+            return Mask(self.listing.read_bytes(mask, _LARGEST_MASK_BYTES)), []
+        except UnreadableFileError as error:
+            reason = f"its mask in SegmentationObject {error}; its boxes were kept without their outlines"
+            return None, [Skip(shown(file), reason, "mended")]
+
+    def _leave_out(self, file: PurePosixPath, reason: str) -> Iterator[Skip]:
+        yield Skip(shown(file), reason, "file")
+        try:
+            picture = self.listing.find_picture(file.stem, file)
+        except UnreadableFileError:
+            return
+        if picture and picture not in self.labels:
+            self.labels[picture] = None
+            yield Skip(shown(picture), f"its annotation file {shown(file)} cannot be read", "image")
 
 
 class VocFormat(Format):
@@ -48,75 +110,75 @@ class VocFormat(Format):
         known = [path for path in files[:50] if b"<annotation" in listing.head(path)]
         return f"{len(files)} XML files with <annotation>, such as {shown(str(known[0]))}" if known else ""
 
-    def read(self, folder: Path, locate: Locate = not_located) -> Iterator[Found]:  # noqa: ARG002 - it names no addresses
-        """A picture whose XML file cannot be read is left out, not taken as unannotated."""
-        listing = list_folder(folder)
+    def read(self, folder: Path, locate: Locate = not_located) -> Iterator[Found]:
+        """A picture whose XML file cannot be read is left out, not taken as unannotated. Masks are no pictures."""
+        listing = list_folder(folder).without_pictures(is_mask)
         yield from listing.skips
         splits, unknown = _read_splits(listing)
         yield from unknown
-        labels: dict[PurePosixPath, _Labels | None] = {}
+        reading = VocReading(listing, locate)
         for file in listing.with_suffix(".xml"):
-            yield from _read_file(listing, file, labels)
+            yield from reading.read(file)
         for picture in listing.pictures:
-            if picture not in labels:
-                yield ImportedImage(listing.host(picture), shown(picture), None, splits[picture])
-            elif found := labels[picture]:
-                yield ImportedImage(listing.host(picture), shown(picture), found.annotations, splits[picture], found.size)
+            found = reading.labels.get(picture, VocContent())
+            if found is not None:
+                boxes = found.annotations if picture in reading.labels else None
+                yield ImportedImage(listing.host(picture), shown(picture), boxes, splits[picture], found.size, found.marks)
+
+    def write(self, folder: Path, samples: Iterable[Sample], export: Export) -> list[JobWarning]:
+        """``JPEGImages``, ``Annotations``, ``ImageSets/Main`` where there are splits, ``SegmentationObject`` where there are masks."""
+        names, left_out = PictureNames(), LeftOut()
+        with _SplitLists(folder / "ImageSets" / "Main") as lists:
+            for sample in samples:
+                name = names.name(sample)
+                place_picture(sample, folder / "JPEGImages" / name, export)
+                lists.add(sample.split, PurePosixPath(name).stem, left_out)
+                _write_sample(folder, sample, name, export, left_out)
+        warn_of_class_order(export, left_out)
+        return left_out.warnings()
 
 
-def _read_file(listing: Listing, file: PurePosixPath, labels: dict[PurePosixPath, _Labels | None]) -> Iterator[Skip]:
-    """Enter the file's labels under its picture; None there means that the picture is left out."""
-    place = shown(file)
-    try:
-        root = _parse(listing.read_bytes(file, _LARGEST_XML_BYTES))
-    except UnreadableFileError as error:
-        yield from _leave_out(listing, file, str(error), labels)
+def _write_sample(folder: Path, sample: Sample, name: str, export: Export, left_out: LeftOut) -> None:
+    annotations = shown_annotations(sample, export, left_out)
+    if annotations is None:
         return
-    if root.tag != "annotation":
-        yield Skip(place, f"is not a VOC annotation: its root is <{shown(root.tag[:40])}>", "file")
-        return
-    try:
-        picture, doubt = _find_picture(listing, file, root)
-    except UnreadableFileError as error:
-        yield Skip(place, str(error), "file")
-        return
-    if picture in labels:
-        yield Skip(place, f"annotates {shown(picture)}, which another file annotates already", "file")
-        return
-    yield from doubt
-    boxes, skips = _read_objects(root, place)
-    yield from skips
-    labels[picture] = _Labels(file, boxes, _read_size(root))
+    stem = PurePosixPath(name).stem
+    file = VocFile(name, sample.asset, annotations, sample.marks, f"SegmentationObject/{stem}.png", "JPEGImages", export.hard)
+    text, mask = write_voc(file, left_out)
+    write_label(folder / "Annotations" / f"{stem}.xml", text.encode())
+    if mask:
+        write_label(folder / "SegmentationObject" / f"{stem}.png", mask)
 
 
-def _parse(content: bytes) -> Element:
-    """SECURITY: entities and external references are refused by defusedxml."""
-    try:
-        root: Element = fromstring(_in_utf8(content))
-    except DefusedXmlException as error:
-        raise UnreadableFileError(f"is refused: {type(error).__name__} (an XML file that defines entities)") from error
-    except (ParseError, ValueError, LookupError, RecursionError) as error:
-        raise UnreadableFileError(f"is not readable XML: {error}") from error
-    return root
+def write_label(file: Path, content: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
 
 
-def _in_utf8(content: bytes) -> bytes:
-    """The file in UTF-8 where it says that it is in a Chinese encoding, which the XML parser does not know."""
-    declared = _DECLARATION.match(content)
-    if declared and declared["encoding"].lower() in _CHINESE:
-        return content[declared.end() :].decode("gb18030").encode()
-    return content
+class _SplitLists:
+    """ImageSets/Main/<split>.txt, opened when the first picture of a split comes; a context manager."""
 
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: dict[str, TextIO] = {}
 
-def _leave_out(listing: Listing, file: PurePosixPath, reason: str, labels: dict[PurePosixPath, _Labels | None]) -> Iterator[Skip]:
-    yield Skip(shown(file), reason, "file")
-    try:
-        picture = listing.find_picture(file.stem, file)
-    except UnreadableFileError:
-        return
-    if picture and picture not in labels:
-        labels[picture] = None
-        yield Skip(shown(picture), f"its annotation file {shown(file)} cannot be read", "image")
+    def add(self, split: str, stem: str, left_out: LeftOut) -> None:
+        if not split:
+            return
+        if split not in _SPLITS:
+            left_out.add("splits", f"the split {split!r} has no place in VOC", stem)
+            return
+        if split not in self._files:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._files[split] = (self._folder / f"{split}.txt").open("w", encoding="utf-8")
+        self._files[split].write(f"{stem}\n")
+
+    def __enter__(self) -> _SplitLists:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for file in self._files.values():
+            file.close()
 
 
 def _find_picture(listing: Listing, file: PurePosixPath, root: Element) -> tuple[PurePosixPath, list[Skip]]:
@@ -135,50 +197,6 @@ def _find_picture(listing: Listing, file: PurePosixPath, root: Element) -> tuple
         reason = f"names {shown(other)} as its picture, but was taken for {shown(own)}, which has the same name"
         return own, [Skip(shown(file), reason, "mended")]
     return own or other or file, []
-
-
-def _read_objects(root: Element, place: str) -> tuple[tuple[Annotation, ...], list[Skip]]:
-    boxes, skips = [], []
-    for number, element in enumerate(root.findall("object"), start=1):
-        try:
-            boxes.append(_read_object(element))
-        except BadValueError as error:
-            skips.append(Skip(f"{place}#object {number}", str(error), "box"))
-    return tuple(boxes), skips
-
-
-def _read_object(element: Element) -> Annotation:
-    class_name = read_class_name(element.findtext("name"))
-    box = element.find("bndbox")
-    if box is None:
-        rotated = element.find("robndbox") is not None
-        raise BadValueError("rotated boxes (robndbox) are not read" if rotated else f"{class_name}: there is no bndbox")
-    try:
-        x1, y1, x2, y2 = (read_number(box.findtext(tag), tag) for tag in ("xmin", "ymin", "xmax", "ymax"))
-    except BadValueError as error:
-        raise BadValueError(f"{class_name}: {error}") from error
-    return Annotation(
-        class_name=class_name,
-        x=x1,
-        y=y1,
-        width=x2 - x1 + 1,
-        height=y2 - y1 + 1,
-        difficult=is_true(element.findtext("difficult")),
-        quality=_number_or(element.findtext("box_quality"), -1.0),
-        angle=_number_or(box.findtext("rotate_angle"), 0.0),
-    )
-
-
-def _number_or(text: str | None, default: float) -> float:
-    try:
-        return read_number(text, "")
-    except BadValueError:
-        return default
-
-
-def _read_size(root: Element) -> tuple[int, int] | None:
-    width, height = (int(_number_or(root.findtext(f"size/{side}"), 0)) for side in ("width", "height"))
-    return (width, height) if width > 0 and height > 0 else None
 
 
 def _read_splits(listing: Listing) -> tuple[defaultdict[PurePosixPath, tuple[str, ...]], list[Skip]]:

@@ -8,9 +8,11 @@ import re
 import shutil
 from pathlib import Path, PurePosixPath
 
-from contracts.dataset import Sample
+from contracts.dataset import Annotation, Sample
 from contracts.errors import DatasetError
 from contracts.seams import Export
+from plugins.formats.left_out import LeftOut
+from plugins.formats.listing import PICTURE_SUFFIXES
 
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\s]+')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)
@@ -52,6 +54,26 @@ def place_picture(sample: Sample, target: Path, export: Export) -> None:
         ) from error
 
 
+def is_unlabeled(sample: Sample) -> bool:
+    """Whether nobody looked at the picture; one without annotations that somebody looked at has a label file that says so."""
+    return sample.marks.state == "unlabeled" and not sample.annotations
+
+
+def shown_annotations(sample: Sample, export: Export, left_out: LeftOut) -> tuple[Annotation, ...] | None:
+    """What a format without a place for both writes: the annotations, or the predictions when those are asked for; None: nobody looked."""
+    if export.predictions:
+        return sample.predictions
+    if sample.predictions is not None:
+        left_out.add("predictions", "predictions of pictures were left out", sample.name or sample.asset.id)
+    return None if is_unlabeled(sample) else sample.annotations
+
+
+def warn_of_class_order(export: Export, left_out: LeftOut) -> None:
+    """For formats that know no list of classes: those that are used come back in alphabetical order."""
+    if list(export.class_names) != sorted(export.class_names):
+        left_out.add("class_order", "the order of the classes is not written: they are read in alphabetical order", export.dataset)
+
+
 def _linked(source: Path, target: Path) -> bool:
     try:
         os.link(source, target)
@@ -65,6 +87,8 @@ def _linked(source: Path, target: Path) -> bool:
 def _safe_stem(stem: str) -> str:
     """Without path parts, control characters, white space and what Windows refuses; '' when nothing is left."""
     safe = _UNSAFE.sub("_", stem).strip(". ")
+    if PurePosixPath(safe).suffix.lower() in PICTURE_SUFFIXES:  # a.jpg of a.jpg.png would be taken for the picture a.jpg
+        safe = safe.replace(".", "_")
     while len(safe.encode("utf-8", "replace")) > _LONGEST_STEM_BYTES:
         safe = safe[:-1]
     return f"_{safe}" if _RESERVED.fullmatch(safe) else safe

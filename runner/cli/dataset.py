@@ -54,7 +54,10 @@ def dataset() -> None:
 @click.argument("name")
 @click.argument("path", type=EXISTING_PATH)
 @click.option(
-    "--format", "format_", metavar="FORMAT", help="How the source is laid out: voc, coco, yolo or images (default: seen from the files)."
+    "--format",
+    "format_",
+    metavar="FORMAT",
+    help="How the source is laid out, such as voc, coco, yolo, manifest or ymir (default: seen from the files).",
 )
 @click.option(
     "--split", default="", metavar="SPLIT", help="Put every image into this split: train, val, test or pool (default: as the source says)."

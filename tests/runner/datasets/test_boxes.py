@@ -50,3 +50,59 @@ def test_the_same_box_of_the_same_class_counts_once() -> None:
     checked = check_boxes("a.jpg", drawn, 100, 80)
     assert [box.class_name for box in checked.kept] == ["cat", "dog"]
     assert [(note.place, note.what) for note in checked.notes] == [("a.jpg#box 3", "box")]
+
+
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        Annotation("cat", 0, 0, 0, 0, shape="point", points=(0.0, 0.0)),
+        Annotation("cat", 100, 80, 0, 0, shape="point", points=(100.0, 80.0)),
+        Annotation("cat", 5, 5, 0, 20, shape="line", points=(5.0, 5.0, 5.0, 25.0)),
+        Annotation("cat", 5, 5, 20, 0, shape="polyline", points=(5.0, 5.0, 25.0, 5.0, 10.0, 5.0)),
+        Annotation("cat", 5, 5, 1, 1, shape="circle", points=(5.5, 5.5, 0.5)),
+    ],
+)
+def test_points_and_lines_need_no_area(drawn: Annotation) -> None:
+    checked = check_boxes("a.jpg", [drawn], 100, 80)
+    assert (checked.kept, checked.notes, checked.edge_count) == ([drawn], [], 0)
+
+
+def test_a_label_of_the_whole_picture_gets_the_picture_as_its_box() -> None:
+    label = Annotation(" Cat", 0, 0, 0, 0, shape="image")
+    checked = check_boxes("a.jpg", [label, label, Annotation("cat", 0, 0, 100, 80)], 100, 80)
+    assert [(one.class_name, one.shape, one.width, one.height) for one in checked.kept] == [
+        ("cat", "image", 100, 80),
+        ("cat", "box", 100, 80),
+    ]
+    assert [note.place for note in checked.notes] == ["a.jpg#box 2"]
+
+
+def test_what_is_drawn_across_the_edge_keeps_its_points_and_its_box_is_clipped() -> None:
+    circle = Annotation("cat", -10, 10, 40, 40, shape="circle", points=(10.0, 30.0, 20.0))
+    checked = check_boxes("a.jpg", [circle], 100, 80)
+    assert [(one.x, one.width, one.points) for one in checked.kept] == [(0, 30, (10.0, 30.0, 20.0))]
+    assert [note.what for note in checked.notes] == ["mended"]
+
+
+@pytest.mark.parametrize(
+    ("drawn", "reason"),
+    [
+        (Annotation("cat", 200, 10, 0, 0, shape="point", points=(200.0, 10.0)), "lies outside of the picture"),
+        (Annotation("cat", 5, 5, 0, 0, shape="point", points=(5.0, math.nan)), "not a finite number"),
+        (Annotation("cat", 5, 5, 9, 9, shape="cloud"), "the shape 'cloud'"),
+        (Annotation("cat", 5, 5, -9, 9, shape="line", points=(5.0, 5.0, 1.0, 1.0)), "ends before it begins"),
+    ],
+)
+def test_a_shape_that_is_no_use_is_named(drawn: Annotation, reason: str) -> None:
+    checked = check_boxes("a.jpg", [drawn], 100, 80)
+    assert checked.kept == []
+    assert reason in checked.notes[0].reason
+
+
+def test_points_of_one_place_and_different_lines_in_one_box_are_told_apart() -> None:
+    drawn = [
+        Annotation("cat", 1, 1, 9, 9, shape="line", points=(1.0, 1.0, 10.0, 10.0)),
+        Annotation("cat", 1, 1, 9, 9, shape="line", points=(1.0, 10.0, 10.0, 1.0)),
+        Annotation("cat", 1, 1, 9, 9),
+    ]
+    assert len(check_boxes("a.jpg", drawn, 100, 80).kept) == 3
