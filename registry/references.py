@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from registry.tables import DatasetRow, ImageDigestRow, ImageRow, JobRow, ModelRow, PredictionRow, VersionRow
+from registry.tables import DatasetRow, EvaluationRow, ImageDigestRow, ImageRow, JobRow, ModelRow, PredictionRow, VersionRow
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,11 @@ def model_folders(session: Session) -> frozenset[str]:
 def prediction_files(session: Session) -> frozenset[str]:
     """The files of all predictions, relative to the home."""
     return frozenset(session.scalars(select(PredictionRow.file)))
+
+
+def evaluation_folders(session: Session) -> frozenset[str]:
+    """The folders of all evaluations, relative to the home."""
+    return frozenset(session.scalars(select(EvaluationRow.folder)))
 
 
 def image_uses(session: Session) -> ImageUses:

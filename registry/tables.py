@@ -219,6 +219,20 @@ class PredictionRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcTime)
 
 
+class EvaluationRow(Base):
+    """Its id follows from what was asked, so that the same question is answered once."""
+
+    __tablename__ = "evaluations"
+
+    id: Mapped[str] = mapped_column(String(50), primary_key=True)
+    data: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str] = mapped_column(String(50))
+    settings: Mapped[Any] = mapped_column(FreeJson)
+    models: Mapped[Any] = mapped_column(FreeJson)
+    folder: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+
+
 class JobRow(Base):
     """One job. There is no column for the state: it follows from ``step`` and ``end_reason``."""
 

@@ -247,6 +247,32 @@ class RemoteRunner(Connection):
         exported = self._change("ExportModel", pb.ExportModelRequest, name=name, target=target, overwrite=overwrite)
         return {**exported, "file": str(target)}  # as it was asked for, not as the service names it
 
+    # ---------------------------------------------------------------------------------------------------------- evaluations
+
+    def evaluate(
+        self,
+        references: Sequence[str],
+        *,
+        against: str = "",
+        kind: str = "",
+        iou: float = 0.5,
+        confidence: float = 0.3,
+        by: Sequence[str] = (),
+        common: bool = False,
+        background: bool = False,
+    ) -> dict[str, Any]:
+        at = {"iou": iou, "confidence": confidence, "by": by, "common": common, "background": background}
+        return _dict(self._ask("Evaluate", pb.EvaluateRequest, references=references, against=against, kind=kind, **at))
+
+    def list_evaluations(self) -> list[dict[str, Any]]:
+        return _list(self._ask("ListEvaluations", pb.ListEvaluationsRequest))
+
+    def get_evaluation(self, reference: str) -> dict[str, Any]:
+        return _dict(self._ask("GetEvaluation", pb.GetEvaluationRequest, reference=reference))
+
+    def compare_evaluations(self, references: Sequence[str]) -> dict[str, Any]:
+        return _dict(self._ask("CompareEvaluations", pb.CompareEvaluationsRequest, references=references))
+
     # ----------------------------------------------------------------------------------------------------------------- jobs
 
     def parse_parameters(self, spec: JobSpec, texts: Sequence[str]) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def _free_aside(work: Work, lock: Path) -> None:
 
 
 def free_unowned(work: Work) -> None:
-    """Versions, models and predictions without a row: somebody was killed between the file and the row."""
+    """Versions, models, predictions and evaluations without a row: somebody was killed between the file and the row."""
     found = [path for path in _unowned(work) if is_old(path)]
     if work.books.doubt:
         for path in found:
@@ -152,9 +152,10 @@ def _unowned(work: Work) -> list[Path]:
         ends, unfinished = references.job_ends(session), jobs.list_unfinished(session)
         owned = {version.folder for version in references.version_folders(session)}
         owned |= references.model_folders(session) | references.prediction_files(session)
+        owned |= references.evaluation_folders(session)
     # A job that was killed while it stored its model will do so again.
     coming = {f"models/{job.plan.get('output_name')}{end}" for job in unfinished for end in ("", f"-{job.id}")}
     results = {job_id for job_id, end in ends.items() if end.has_result or end.ended_at is None}
     predictions = [path for path in _matching(work.home / "predictions", r"[^.].*\.parquet") if path.name.partition(".")[0] not in results]
-    present = [*version_folders(work.home), *folders(work.home / "models"), *predictions]
+    present = [*version_folders(work.home), *folders(work.home / "models"), *folders(work.home / "evaluations"), *predictions]
     return [path for path in present if str(path.relative_to(work.home)) not in owned | coming]

@@ -56,7 +56,7 @@ class Installation:
 
     def _make_home(self) -> None:
         try:
-            for folder in ("assets", "datasets", "models", "predictions", "runs"):
+            for folder in ("assets", "datasets", "evaluations", "models", "predictions", "runs"):
                 (self.home / folder).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigurationError(

@@ -23,6 +23,7 @@ from registry.jobs import JobRecord
 from runner.connection_verbs import ConnectionVerbs
 from runner.dataset_verbs import DatasetVerbs, ModelVerbs
 from runner.drivers import Driver, Drivers
+from runner.evaluation_verbs import EvaluationVerbs
 from runner.export import ExportVerbs
 from runner.gpu_verbs import GpuVerbs
 from runner.image_verbs import ImageVerbs
@@ -42,7 +43,7 @@ _LOOK_EVERY_S = 1.0
 _START_S = 10.0
 
 
-class Runner(ImageVerbs, DatasetVerbs, ExportVerbs, ModelVerbs, ConnectionVerbs, GpuVerbs, ShareVerbs):
+class Runner(ImageVerbs, DatasetVerbs, ExportVerbs, ModelVerbs, EvaluationVerbs, ConnectionVerbs, GpuVerbs, ShareVerbs):
     """One installation, used by one process; several processes may use the same home at once.
 
     In ``sluice serve`` the service drives the jobs (``serving``); in any other process, whoever watches a job drives it when nobody else does.

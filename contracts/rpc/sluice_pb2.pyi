@@ -1038,6 +1038,70 @@ class ExportedModel(_message.Message):
     sha1: str
     def __init__(self, model: _Optional[str] = ..., file: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha1: _Optional[str] = ...) -> None: ...
 
+class EvaluateRequest(_message.Message):
+    __slots__ = ("references", "against", "kind", "iou", "confidence", "by", "common", "background")
+    REFERENCES_FIELD_NUMBER: _ClassVar[int]
+    AGAINST_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    IOU_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    COMMON_FIELD_NUMBER: _ClassVar[int]
+    BACKGROUND_FIELD_NUMBER: _ClassVar[int]
+    references: _containers.RepeatedScalarFieldContainer[str]
+    against: str
+    kind: str
+    iou: float
+    confidence: float
+    by: _containers.RepeatedScalarFieldContainer[str]
+    common: bool
+    background: bool
+    def __init__(self, references: _Optional[_Iterable[str]] = ..., against: _Optional[str] = ..., kind: _Optional[str] = ..., iou: _Optional[float] = ..., confidence: _Optional[float] = ..., by: _Optional[_Iterable[str]] = ..., common: _Optional[bool] = ..., background: _Optional[bool] = ...) -> None: ...
+
+class Evaluation(_message.Message):
+    __slots__ = ("document",)
+    DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    document: Json
+    def __init__(self, document: _Optional[_Union[Json, _Mapping]] = ...) -> None: ...
+
+class ListEvaluationsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class EvaluationList(_message.Message):
+    __slots__ = ("evaluations",)
+    EVALUATIONS_FIELD_NUMBER: _ClassVar[int]
+    evaluations: _containers.RepeatedCompositeFieldContainer[ListedEvaluation]
+    def __init__(self, evaluations: _Optional[_Iterable[_Union[ListedEvaluation, _Mapping]]] = ...) -> None: ...
+
+class ListedEvaluation(_message.Message):
+    __slots__ = ("id", "kind", "data", "settings", "models", "created_at")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    kind: str
+    data: str
+    settings: Json
+    models: Json
+    created_at: str
+    def __init__(self, id: _Optional[str] = ..., kind: _Optional[str] = ..., data: _Optional[str] = ..., settings: _Optional[_Union[Json, _Mapping]] = ..., models: _Optional[_Union[Json, _Mapping]] = ..., created_at: _Optional[str] = ...) -> None: ...
+
+class GetEvaluationRequest(_message.Message):
+    __slots__ = ("reference",)
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    reference: str
+    def __init__(self, reference: _Optional[str] = ...) -> None: ...
+
+class CompareEvaluationsRequest(_message.Message):
+    __slots__ = ("references",)
+    REFERENCES_FIELD_NUMBER: _ClassVar[int]
+    references: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, references: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class Names(_message.Message):
     __slots__ = ("names",)
     NAMES_FIELD_NUMBER: _ClassVar[int]

@@ -194,6 +194,26 @@ class SluiceStub:
                 request_serializer=contracts_dot_rpc_dot_sluice__pb2.ExportModelRequest.SerializeToString,
                 response_deserializer=contracts_dot_rpc_dot_sluice__pb2.ExportedModel.FromString,
                 _registered_method=True)
+        self.Evaluate = channel.unary_unary(
+                '/sluice.v1.Sluice/Evaluate',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.EvaluateRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.Evaluation.FromString,
+                _registered_method=True)
+        self.ListEvaluations = channel.unary_unary(
+                '/sluice.v1.Sluice/ListEvaluations',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.ListEvaluationsRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.EvaluationList.FromString,
+                _registered_method=True)
+        self.GetEvaluation = channel.unary_unary(
+                '/sluice.v1.Sluice/GetEvaluation',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.GetEvaluationRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.Evaluation.FromString,
+                _registered_method=True)
+        self.CompareEvaluations = channel.unary_unary(
+                '/sluice.v1.Sluice/CompareEvaluations',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.CompareEvaluationsRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.Evaluation.FromString,
+                _registered_method=True)
         self.ListGpus = channel.unary_unary(
                 '/sluice.v1.Sluice/ListGpus',
                 request_serializer=contracts_dot_rpc_dot_sluice__pb2.ListGpusRequest.SerializeToString,
@@ -504,6 +524,34 @@ class SluiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Evaluate(self, request, context):
+        """What the predictions of inference jobs are worth on one test set; the same question again gives the answer of the first time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEvaluations(self, request, context):
+        """Newest first, with a few numbers of each model.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEvaluation(self, request, context):
+        """One evaluation, by its id or the beginning of its id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompareEvaluations(self, request, context):
+        """The models of several evaluations side by side, refused where their numbers do not mean the same.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListGpus(self, request, context):
         """Every card and slice with its state and who holds it; also what is missing.
         """
@@ -782,6 +830,26 @@ def add_SluiceServicer_to_server(servicer, server):
                     servicer.ExportModel,
                     request_deserializer=contracts_dot_rpc_dot_sluice__pb2.ExportModelRequest.FromString,
                     response_serializer=contracts_dot_rpc_dot_sluice__pb2.ExportedModel.SerializeToString,
+            ),
+            'Evaluate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Evaluate,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.EvaluateRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.Evaluation.SerializeToString,
+            ),
+            'ListEvaluations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEvaluations,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.ListEvaluationsRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.EvaluationList.SerializeToString,
+            ),
+            'GetEvaluation': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEvaluation,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.GetEvaluationRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.Evaluation.SerializeToString,
+            ),
+            'CompareEvaluations': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareEvaluations,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.CompareEvaluationsRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.Evaluation.SerializeToString,
             ),
             'ListGpus': grpc.unary_unary_rpc_method_handler(
                     servicer.ListGpus,
@@ -1733,6 +1801,114 @@ class Sluice:
             '/sluice.v1.Sluice/ExportModel',
             contracts_dot_rpc_dot_sluice__pb2.ExportModelRequest.SerializeToString,
             contracts_dot_rpc_dot_sluice__pb2.ExportedModel.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Evaluate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/Evaluate',
+            contracts_dot_rpc_dot_sluice__pb2.EvaluateRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.Evaluation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEvaluations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/ListEvaluations',
+            contracts_dot_rpc_dot_sluice__pb2.ListEvaluationsRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.EvaluationList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEvaluation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/GetEvaluation',
+            contracts_dot_rpc_dot_sluice__pb2.GetEvaluationRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.Evaluation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareEvaluations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/CompareEvaluations',
+            contracts_dot_rpc_dot_sluice__pb2.CompareEvaluationsRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.Evaluation.FromString,
             options,
             channel_credentials,
             insecure,

@@ -18,6 +18,10 @@ LISTING: Listing = {
         "train": ("runner.cli.submit:train", "Train a model: run a training image over a dataset."),
         "mine": ("runner.cli.submit:mine", "Rank the assets of a dataset by how much labelling them is worth."),
         "infer": ("runner.cli.submit:infer", "Predict: run a model over the assets of a dataset."),
+        "evaluate": (
+            "runner.cli.evaluation:evaluate",
+            "Say how good the predictions of inference jobs are, several side by side on one test set.",
+        ),
     },
     "What there is": {
         "image": ("runner.cli.image:image", "Register, show and link images."),
@@ -25,6 +29,7 @@ LISTING: Listing = {
         "job": ("runner.cli.job:job", "Watch, cancel and repeat jobs."),
         "model": ("runner.cli.model:model", "Show and export models."),
         "connection": ("runner.cli.connection:connection", "Add, show and check the ways to stores (S3) that data comes from."),
+        "evaluation": ("runner.cli.evaluation:evaluation", "Show and compare evaluations."),
         "gpu": ("runner.cli.gpu:gpu", "Show the GPUs and who holds them, take them out of use, and put them into pools."),
         "share": ("runner.cli.share:share", "Show and set who gets how much of the GPUs."),
     },

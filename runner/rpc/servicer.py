@@ -39,6 +39,7 @@ SLOW = frozenset(
     {
         "ContactSheet",
         "Doctor",
+        "Evaluate",
         "ExportModel",
         "Gc",
         "BuildImage",

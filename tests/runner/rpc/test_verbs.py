@@ -171,6 +171,14 @@ def test_a_ranking_is_the_same_document(jobs: dict[str, str], busy: Service, the
         _same("mining_ranking", busy.runner.mining_ranking(jobs["mining"], limit), there.mining_ranking(jobs["mining"], limit))
 
 
+def test_an_evaluation_is_the_same_document(jobs: dict[str, str], busy: Service, there: RemoteRunner) -> None:
+    here = busy.runner.evaluate([jobs["both"]], against="pets:test", confidence=0.1)
+    _same("evaluate", here, there.evaluate([jobs["both"]], against="pets:test", confidence=0.1))
+    _same("get_evaluation", here, there.get_evaluation(here["id"][:5]))
+    _same("list_evaluations", busy.runner.list_evaluations(), there.list_evaluations())
+    _same("compare_evaluations", busy.runner.compare_evaluations([here["id"]]), there.compare_evaluations([here["id"]]))
+
+
 def test_parameters_keep_the_types_of_the_template(busy: Service, there: RemoteRunner) -> None:
     spec = JobSpec(kind="training", image="probe", train_data="pets")
     texts = ["sleep_s=1", "behaviour=ok", "expected_map=0.5"]
