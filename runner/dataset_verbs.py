@@ -1,4 +1,4 @@
-"""What a Runner does with datasets and models."""
+"""What a Runner does with datasets."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from contracts.errors import ConflictError, DatasetError, RequestError
-from registry import datasets, models
+from contracts.errors import DatasetError, RequestError
+from registry import datasets
 from runner.installation import Installation
-from runner.models import export_model
 from runner.references import parse_dataset_reference
-from runner.views import model_view, time_view
+from runner.views import time_view
 
 Count = Callable[[int, "int | None"], None]
 
@@ -88,29 +87,6 @@ class DatasetVerbs:
             version = datasets.get_version(session, wanted.name, wanted.number)
             numbers = [f"V{v.number:03d}" for v in datasets.list_versions(session, wanted.name)]
         return dataset_view(self._installation, version, numbers, report)
-
-
-class ModelVerbs:
-    """Part of ``runner.service.Runner``."""
-
-    _installation: Installation
-
-    def list_models(self) -> list[dict[str, Any]]:
-        with self._installation.database.reading() as session:
-            return [model_view(model, self._installation.folder(model.folder)) for model in models.list_models(session)]
-
-    def get_model(self, name: str) -> dict[str, Any]:
-        with self._installation.database.reading() as session:
-            model = models.get_model(session, name)
-        return model_view(model, self._installation.folder(model.folder))
-
-    def export_model(self, name: str, target: Path, *, overwrite: bool = False) -> dict[str, Any]:
-        """The model with all its stages as a YMIR model package. A file that exists is only replaced when ``overwrite`` says so."""
-        if target.exists() and not overwrite:
-            raise ConflictError(f"{target} exists", hint="Name another file, or say --overwrite.")
-        with self._installation.database.reading() as session:
-            model = models.get_model(session, name)
-        return export_model(self._installation.folder(model.folder), model, target)
 
 
 def dataset_view(installation: Installation, version: datasets.VersionRecord, numbers: list[str], report: bool) -> dict[str, Any]:

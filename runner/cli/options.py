@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -90,7 +91,21 @@ class PlacePath(click.Path):
 
 EXISTING_PATH = PlacePath(exists=True, path_type=Path)
 EXISTING_FOLDER = PlacePath(exists=True, file_okay=False, path_type=Path)
+EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 NEW_FILE = PlacePath(dir_okay=False, path_type=Path)
+NEW_PATH = PlacePath(path_type=Path)
+
+
+class Source(PlacePath):
+    """An address as text, or a path that exists."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        if isinstance(value, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", value):
+            return value
+        return super().convert(value, parameter, context)
+
+
+SOURCE = Source(exists=True, path_type=Path)
 
 
 def stack(*decorators: Callable[[F], F]) -> Callable[[F], F]:
@@ -162,7 +177,11 @@ _QUEUE_OPTIONS = (
 def job_options(function: F) -> F:
     """What every job takes, beside its image and data."""
     return stack(
-        click.option("--name", metavar="NAME", help="A name for the job; a training gives it to its model too."),
+        click.option(
+            "--name",
+            metavar="NAME",
+            help="A name for the job, and a training's model; each run of it is the next version, V0001, V0002, ...",
+        ),
         click.option(
             "--set",
             "parameters",
