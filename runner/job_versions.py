@@ -11,6 +11,8 @@ from runner.views import time_view
 
 #: The sections of a comparison, in order.
 SECTIONS = ("inputs", "parameters", "metrics", "outcome")
+#: Different for any two jobs: a mark there would say nothing.
+_NEVER_EQUAL = ("seconds", "left")
 
 
 def version_rows(jobs: Sequence[JobRecord]) -> list[dict[str, Any]]:
@@ -42,7 +44,8 @@ def compare(jobs: Sequence[JobRecord]) -> dict[str, Any]:
     for section in SECTIONS:
         for name in dict.fromkeys(name for fact in facts for name in fact[section]):
             values = [fact[section].get(name) for fact in facts]
-            rows.append({"section": section, "name": name, "values": values, "differs": any(_differ(values[0], v) for v in values[1:])})
+            differs = name not in _NEVER_EQUAL and any(_differ(values[0], value) for value in values[1:])
+            rows.append({"section": section, "name": name, "values": values, "differs": differs})
     return {"jobs": [_head(job) for job in jobs], "rows": rows}
 
 

@@ -18,6 +18,7 @@ from contracts.image import ObjectType
 from contracts.job import JobWarning
 from contracts.ymir.collect_training import folder_name, read_metrics
 from contracts.ymir.layout import MODEL_INFO
+from contracts.ymir.model_info import COUNT_METRICS, FLOAT_METRICS
 from contracts.ymir.package_reader import MAX_INFO_BYTES, PackageInfo, PackageStage, parse_object_type, read_package_info
 from contracts.ymir.tolerances import Tolerances, shorten
 from runner.archives import Limits, is_tar, unpacked
@@ -294,6 +295,9 @@ def parse_metrics(texts: Sequence[str]) -> dict[str, float]:
         given[name.strip()] = value.strip()
     tolerances = Tolerances()
     metrics = read_metrics(given, "", tolerances, "")
+    known = (*FLOAT_METRICS, *COUNT_METRICS)
+    if unknown := [name for name in given if name.lower() not in {*map(str.lower, known), "map50"}]:
+        raise RequestError(f"there is no metric {unknown[0]!r}", hint=f"Known: {', '.join(known)}.")
     if dropped := [warning for warning in tolerances.warnings() if warning.code == "result_metric_dropped"]:
         raise RequestError(dropped[0].message.replace(": : ", ": "), hint="Metrics are in [0, 1]; counts (tp, fp, fn) are from 0.")
     return metrics

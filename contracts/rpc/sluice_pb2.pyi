@@ -52,7 +52,7 @@ class Description(_message.Message):
     def __init__(self, version: _Optional[str] = ..., messages: _Optional[str] = ..., home: _Optional[str] = ..., engine: _Optional[str] = ...) -> None: ...
 
 class JobSpec(_message.Message):
-    __slots__ = ("kind", "image", "name", "train_data", "val_data", "data", "model", "class_names", "parameters", "gpu_count", "top_k", "unlinked", "seed", "memory_bytes", "cpu_count", "timeout_s", "silence_timeout_s", "project", "priority", "retries", "gpu", "new_classes")
+    __slots__ = ("kind", "image", "name", "train_data", "val_data", "data", "model", "class_names", "parameters", "gpu_count", "top_k", "unlinked", "new_classes", "seed", "memory_bytes", "cpu_count", "timeout_s", "silence_timeout_s", "project", "priority", "retries", "gpu")
     KIND_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -65,6 +65,7 @@ class JobSpec(_message.Message):
     GPU_COUNT_FIELD_NUMBER: _ClassVar[int]
     TOP_K_FIELD_NUMBER: _ClassVar[int]
     UNLINKED_FIELD_NUMBER: _ClassVar[int]
+    NEW_CLASSES_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     CPU_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -74,7 +75,6 @@ class JobSpec(_message.Message):
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     RETRIES_FIELD_NUMBER: _ClassVar[int]
     GPU_FIELD_NUMBER: _ClassVar[int]
-    NEW_CLASSES_FIELD_NUMBER: _ClassVar[int]
     kind: str
     image: str
     name: str
@@ -87,6 +87,7 @@ class JobSpec(_message.Message):
     gpu_count: int
     top_k: int
     unlinked: bool
+    new_classes: bool
     seed: int
     memory_bytes: int
     cpu_count: float
@@ -96,8 +97,7 @@ class JobSpec(_message.Message):
     priority: int
     retries: int
     gpu: GpuWish
-    new_classes: bool
-    def __init__(self, kind: _Optional[str] = ..., image: _Optional[str] = ..., name: _Optional[str] = ..., train_data: _Optional[str] = ..., val_data: _Optional[str] = ..., data: _Optional[str] = ..., model: _Optional[str] = ..., class_names: _Optional[_Iterable[str]] = ..., parameters: _Optional[_Union[Json, _Mapping]] = ..., gpu_count: _Optional[int] = ..., top_k: _Optional[int] = ..., unlinked: _Optional[bool] = ..., seed: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., cpu_count: _Optional[float] = ..., timeout_s: _Optional[float] = ..., silence_timeout_s: _Optional[float] = ..., project: _Optional[str] = ..., priority: _Optional[int] = ..., retries: _Optional[int] = ..., gpu: _Optional[_Union[GpuWish, _Mapping]] = ..., new_classes: _Optional[bool] = ...) -> None: ...
+    def __init__(self, kind: _Optional[str] = ..., image: _Optional[str] = ..., name: _Optional[str] = ..., train_data: _Optional[str] = ..., val_data: _Optional[str] = ..., data: _Optional[str] = ..., model: _Optional[str] = ..., class_names: _Optional[_Iterable[str]] = ..., parameters: _Optional[_Union[Json, _Mapping]] = ..., gpu_count: _Optional[int] = ..., top_k: _Optional[int] = ..., unlinked: _Optional[bool] = ..., new_classes: _Optional[bool] = ..., seed: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., cpu_count: _Optional[float] = ..., timeout_s: _Optional[float] = ..., silence_timeout_s: _Optional[float] = ..., project: _Optional[str] = ..., priority: _Optional[int] = ..., retries: _Optional[int] = ..., gpu: _Optional[_Union[GpuWish, _Mapping]] = ...) -> None: ...
 
 class GpuWish(_message.Message):
     __slots__ = ("pool", "model", "memory_bytes", "mig_profile", "shared_bytes")

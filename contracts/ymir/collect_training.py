@@ -268,7 +268,7 @@ def read_number(value: Any) -> float | None:
 
 
 def read_metrics(values: Mapping[Any, Any], key: str, tolerances: Tolerances, place: str = TRAINING_RESULT) -> dict[str, float]:
-    """The metrics of a stage under the names that YMIR knows; others keep theirs. ``place``: the file that they stand in."""
+    """The metrics of a stage under the names that YMIR knows; others are left out. ``place``: the file that they stand in."""
     metrics: dict[str, float] = {}
     for given, value in values.items():
         name = _metric_name(given, values)

@@ -45,12 +45,10 @@ def model_info(
 
 
 def stage_info(name: str, files: Iterable[str], metrics: Mapping[str, float], timestamp: int) -> dict[str, Any]:
-    """One stage. Metrics that YMIR does not know stand beside the others; it ignores them."""
+    """One stage, with the metrics that YMIR knows."""
     floats = {metric: float(metrics[metric]) for metric in FLOAT_METRICS if metric in metrics}
     counts = {metric: int(metrics[metric]) for metric in COUNT_METRICS if metric in metrics}
-    own = ("stage_name", "files", "timestamp")
-    others = {metric: value for metric, value in metrics.items() if metric not in (*FLOAT_METRICS, *COUNT_METRICS, *own)}
-    return {"stage_name": name, "files": sorted(files), "timestamp": int(timestamp), **floats, **counts, **others}
+    return {"stage_name": name, "files": sorted(files), "timestamp": int(timestamp), **floats, **counts}
 
 
 def model_input_info(model: ModelInput) -> dict[str, Any]:

@@ -152,7 +152,7 @@ def start(session: Session, runner: Any, job: dict[str, Any], *, detach: bool) -
 
 def _gpu_wish(request: dict[str, Any]) -> dict[str, Any]:
     """Takes what describes the GPUs out of the request; a description of no GPU at all is a mistake."""
-    given = {place: request.pop(place.replace(".", "_")) for place in _OPTION_OF if place.startswith("gpu.")}
+    given = {place: request.pop(place.replace(".", "_"), None) for place in _OPTION_OF if place.startswith("gpu.")}
     wish = {place: value for place, value in given.items() if value is not None}
     if wish and not request.get("gpu_count") and "gpu_count" in request:
         raise click.UsageError(f"{_OPTION_OF[next(iter(wish))]} says which GPUs; say with --gpus N how many.")
