@@ -232,6 +232,11 @@ def list_named(session: Session, name: str) -> list[JobRecord]:
     return [_record(row) for row in _rows_named(session, name)]
 
 
+def list_names(session: Session) -> list[str]:
+    """Every name that a job has."""
+    return list(session.scalars(select(JobRow.name).where(JobRow.name.is_not(None)).distinct().order_by(JobRow.name)))
+
+
 def any_retried(session: Session) -> bool:
     """Whether any job ever had a second attempt."""
     return session.scalar(select(JobAttemptRow.job_id).limit(1)) is not None

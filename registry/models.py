@@ -18,7 +18,7 @@ from contracts.image import Kind
 from registry.lookup import check_folder_name, not_found
 from registry.prepared import Prepared
 from registry.tables import JobRow, ModelRow, PredictionRow, StageRow, now
-from registry.versions import newest_version, note_version, split_version, take_version, version_text, versioned
+from registry.versions import note_version, split_version, take_version, version_text, versioned
 
 _MODELS: Any = ModelRow.__table__
 _STAGE_ROWS: Any = StageRow.__table__
@@ -217,13 +217,16 @@ def describe_model(session: Session, reference: str, description: str) -> ModelR
 def rename_model(session: Session, name: str, new_name: str) -> list[ModelRecord]:
     """Give all versions of a model another name; their predictions follow. What ended jobs say of it stays as it was.
 
-    Raises ``NotFoundError``, and ``ConflictError`` for a name that a job or model has and while an unfinished job uses one of the versions.
+    Raises ``NotFoundError``, and ``ConflictError`` where a reference would come to mean another thing than it did, and while an unfinished job
+    uses one of the versions. What was renamed by mistake can be given its old name again.
     """
     check_folder_name("model", new_name)
     versions = list_versions(session, name)
-    _refuse_used(session, [name, *(version.reference for version in versions)])
-    if newest_version(session, new_name):
-        raise ConflictError(f"the name {new_name!r} is, or was, a model's or job's", hint="Choose another name.", name=new_name)
+    _refuse_used(session, [new_name, name, *(version.reference for version in versions)])
+    if taken := next((version for version in versions if _is_taken(session, new_name, version)), None):
+        raise ConflictError(
+            f"{versioned(new_name, taken.version)} is, or was, another job or model", hint="Choose another name.", name=new_name
+        )
     note_version(session, new_name, versions[-1].version)
     for version in versions:
         predicted = PredictionRow.model_name == version.reference
@@ -231,6 +234,15 @@ def rename_model(session: Session, name: str, new_name: str) -> list[ModelRecord
     session.execute(update(ModelRow).where(ModelRow.name == name).values(name=new_name))
     session.expire_all()
     return list_versions(session, new_name)
+
+
+def _is_taken(session: Session, name: str, model: ModelRecord) -> bool:
+    """Whether this name and the model's number stand for something else: a model, another job than the one that made it, old predictions."""
+    if find_model(session, name):
+        return True
+    job_id = session.scalar(select(JobRow.id).where(JobRow.name == name, JobRow.version == model.version))
+    predicted = select(PredictionRow.id).where(PredictionRow.model_name == versioned(name, model.version)).limit(1)
+    return job_id not in (None, model.job_id) or session.scalar(predicted) is not None
 
 
 def remove_model(session: Session, reference: str, *, all_versions: bool = False) -> list[ModelRecord]:

@@ -28,8 +28,7 @@ class JobVerbs:
         with self._installation.database.reading() as session:
             runs = jobs.list_named(session, name)
             if not runs:
-                named = {job.name for job in jobs.list_jobs(session) if job.name}
-                raise not_found("job", name, named, "sluice job list")
+                raise not_found("named job", name, jobs.list_names(session), "sluice job list")
         return {"name": name, "versions": version_rows(runs[::-1])}
 
     def compare_jobs(self, references: Sequence[str]) -> dict[str, Any]:

@@ -8,7 +8,9 @@ import pytest
 from sqlalchemy.orm import Session
 
 from contracts.errors import ConflictError, NotFoundError, RequestError
+from contracts.job import EndReason
 from registry.database import Database
+from registry.jobs import finish_job
 from registry.models import (
     ModelRecord,
     StageRecord,
@@ -89,8 +91,26 @@ def test_all_versions_are_renamed_and_their_predictions_follow(session: Session)
     assert [p.job_id for p in list_predictions(session, model_name="numbers@V0002")] == ["i1"]
     assert find_model(session, "digits-1") is None
     assert new_model(session, "numbers", folder="models/n").version == 3
-    with pytest.raises(ConflictError, match="'digits-1' is, or was"):
-        rename_model(session, "numbers", "digits-1")
+    new_model(session, "third")
+    with pytest.raises(ConflictError, match="third@V0001 is, or was, another"):
+        rename_model(session, "numbers", "third")
+
+
+def test_a_rename_can_be_taken_back_but_no_reference_comes_to_mean_another_thing(session: Session, new_job: Callable) -> None:
+    assert new_job(session, "t4k2m9xq", name="digits-1").version == 1
+    finish_job(session, "t4k2m9xq", EndReason.SUCCEEDED)
+    new_model(session, version=1, job_id="t4k2m9xq")
+    rename_model(session, "digits-1", "numbers")
+    assert rename_model(session, "numbers", "digits-1")[0].reference == "digits-1@V0001"
+    new_model(session, "other", folder="models/other")
+    told = {"stage_name": "epoch_2", "dataset": "digits", "number": 1, "file": "f", "image_count": 1, "annotation_count": 0}
+    add_prediction(session, job_id="i1", model_name="removed@V0001", **told)
+    for name in ("digits-1", "removed"):
+        with pytest.raises(ConflictError, match=f"{name}@V0001 is, or was, another"):
+            rename_model(session, "other", name)
+    remove_model(session, "digits-1")
+    with pytest.raises(ConflictError, match="digits-1@V0001 is, or was, another"):
+        rename_model(session, "other", "digits-1")
 
 
 def test_a_bare_name_with_several_versions_is_not_removed_by_mistake(session: Session) -> None:

@@ -61,7 +61,7 @@ def test_each_run_of_a_name_is_a_version_with_what_was_changed(runner: Runner) -
         {"section": "inputs", "name": "seed", "before": 0, "after": 7},
         {"section": "parameters", "name": "expected_map", "before": 0.75, "after": 0.875},
     ]
-    with pytest.raises(NotFoundError, match="no job 'nightli'"):
+    with pytest.raises(NotFoundError, match="no named job 'nightli'"):
         runner.job_versions("nightli")
 
 
@@ -172,7 +172,7 @@ def test_a_model_is_found_by_its_files_after_a_rename_and_missed_when_another_ha
     with pytest.raises(RequestError, match=r"weights\.json of renamed@V0001@epoch_2 is changed"):
         runner.rerun_job(job["id"])
     runner.remove_model("renamed")
-    with pytest.raises(NotFoundError, match="that the job .* read is gone"):
+    with pytest.raises(NotFoundError, match=r"that the job \w+ read is gone"):
         runner.rerun_job(job["id"])
 
 
