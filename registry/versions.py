@@ -16,14 +16,15 @@ from registry.prepared import Prepared
 from registry.tables import VersionCountRow
 
 _COUNTS: Any = VersionCountRow.__table__
-_NEWEST = Prepared(select(_COUNTS.c.newest).where(_COUNTS.c.name == bindparam("of")))
+# Locked where the database can: two programs that take a number at once get different ones.
+_NEWEST = Prepared(select(_COUNTS.c.newest).where(_COUNTS.c.name == bindparam("of")).with_for_update())
 _ADD = Prepared(_COUNTS.insert())
 _SET = Prepared(_COUNTS.update().where(_COUNTS.c.name == bindparam("of")).values(newest=bindparam("newest")))
 _VERSION = re.compile(r"[Vv](\d{1,9})")
 
 
 def newest_version(session: Session, name: str) -> int:
-    """The highest number that the name ever gave; 0 for a name that was never used."""
+    """The highest number that the name ever gave; 0 for a name that was never used. For writers only."""
     return int(_NEWEST.run(session, of=name).scalar() or 0)
 
 

@@ -24,6 +24,9 @@ from runner.model_files import refuse_changed
 from runner.references import parse_model_reference
 
 
+_IMPORTED = 13  # YMIR's number for a task that imports a model
+
+
 def get_stage(session: Session, reference: str) -> tuple[ModelRecord, StageRecord]:
     """The model and the stage a reference means. Raises ``NotFoundError`` naming what there is."""
     name, stage_name = parse_model_reference(reference)
@@ -105,7 +108,8 @@ def _task_context(model: ModelRecord) -> dict[str, Any]:
     best = model.get_stage(model.best_stage).metrics
     told = model.origin.get("task_context") or {}
     known = {"executor": model.image_name or told.get("executor", ""), "src_revs": model.train_data or told.get("src_revs", "")}
-    return {**told, **known, "mAP": best.get("mAP", 0.0)}
+    how = {"type": _IMPORTED} if model.origin.get("how") == "import" else {}
+    return {**how, **told, **known, "mAP": best.get("mAP", 0.0)}
 
 
 def _stage_result(folder: Path, stage: StageRecord) -> StageResult:

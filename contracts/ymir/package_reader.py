@@ -268,6 +268,6 @@ def _kind(value: Any) -> str:
 def _refuse(reason: str) -> RequestError:
     return RequestError(
         printable(f"{MODEL_INFO} cannot be used: {reason}")[:600],
-        hint="docs/2-contract.md describes a model package; or import the bare weights: `sluice model import --help`.",
+        hint="docs/notes/models.md tells what a model package is; or import the bare weights: `sluice model import --help`.",
         place=MODEL_INFO,
     )
