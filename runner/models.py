@@ -23,7 +23,6 @@ from registry.models import ModelRecord, StageRecord
 from runner.model_files import refuse_changed
 from runner.references import parse_model_reference
 
-
 _IMPORTED = 13  # YMIR's number for a task that imports a model
 
 

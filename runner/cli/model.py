@@ -49,7 +49,9 @@ def list_(session: Session, name: str | None) -> None:
 @click.argument("source", type=SOURCE, metavar="FILE|FOLDER|URL")
 @click.option("--classes", "class_names", type=names, default="", metavar="A,B", help="Its classes, in the order of their ids.")
 @click.option("--classes-file", type=EXISTING_FILE, help="A file with one class a line, in the order of their ids.")
-@click.option("--object-type", metavar="TYPE", help="detection, semantic_segmentation, instance_segmentation or multi_modal.")
+@click.option(
+    "--object-type", metavar="TYPE", help="What it looks for: detection, semantic_segmentation, instance_segmentation, multi_modal."
+)
 @click.option("--stage", metavar="NAME", help="The name of the stage that bare weights are; of several folders, the best one.")
 @click.option(
     "--metric", "metrics", type=key_value, multiple=True, metavar="NAME=NUMBER", help="A metric of it, like mAP=0.7; may be repeated."
