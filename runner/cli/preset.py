@@ -24,7 +24,8 @@ Preset = Mapping[str, Any]
 def preset() -> None:
     """Save requests under a name, to run them again.
 
-    sluice train --preset NAME runs one. A preset holds what was asked for, not what came of it: a dataset without a version means its newest one. Jobs know nothing of presets.
+    sluice train --preset NAME runs one. A preset holds what was asked for, not what came of it: a dataset without a version means its newest
+    one. Jobs know nothing of presets.
     """
 
 
