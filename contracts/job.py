@@ -36,9 +36,10 @@ class GpuWish(BaseModel):
 class JobSpec(BaseModel):
     """What a door asks for. Unknown keys are refused.
 
-    Datasets are references ``name[@V001][:split]``; a model is ``name[@stage]``. ``class_names`` is ordered: the position is the
+    Datasets are references ``name[@V001][:split]``; a model is ``name[@V0001][@stage]``. ``class_names`` is ordered: the position is the
     class id. Empty means every class of the training data. ``silence_timeout_s`` ends a job whose image neither prints nor reports
-    progress for so long. ``retries`` None: as many as the settings say, for the causes that they name.
+    progress for so long. ``new_classes``: a training that starts from a model may have other classes than it. ``retries`` None: as many as
+    the settings say, for the causes that they name.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,6 +56,7 @@ class JobSpec(BaseModel):
     gpu_count: int = Field(0, ge=0)
     top_k: int | None = Field(None, ge=1)
     unlinked: bool = False
+    new_classes: bool = False
     seed: int = 0
     memory_bytes: int | None = Field(None, ge=16 * 1024**2)
     cpu_count: float | None = Field(None, gt=0)
@@ -74,7 +76,9 @@ class JobSpec(BaseModel):
                 raise ValueError("data and top_k are for mining and inference; a training job takes train_data and val_data")
         elif not (self.data and self.model):
             raise ValueError(f"a {self.kind} job needs data and a model")
-        elif self.train_data or self.val_data:
+        if self.new_classes and not (self.kind is Kind.TRAINING and self.model):
+            raise ValueError("new_classes is for a training that starts from a model")
+        if self.kind is not Kind.TRAINING and (self.train_data or self.val_data):
             raise ValueError(f"train_data and val_data are for training; a {self.kind} job takes data")
         return self
 

@@ -17,6 +17,7 @@ from contracts.job import EndReason, Evidence, JobState, JobWarning, Step
 from registry.lookup import not_found
 from registry.prepared import Prepared
 from registry.tables import JobAttemptRow, JobEventRow, JobRow, now
+from registry.versions import split_version, take_version
 
 PREFIX_LENGTH = 3
 _JOBS: Any = JobRow.__table__
@@ -24,6 +25,7 @@ _EVENTS: Any = JobEventRow.__table__
 _FIND = Prepared(select(_JOBS).where(_JOBS.c.id == bindparam("job_id")))
 _FIND_MANY = Prepared(select(_JOBS).where(_JOBS.c.id.in_(bindparam("job_ids", expanding=True))))
 _NAMED = Prepared(select(_JOBS).where(_JOBS.c.name == bindparam("name")).order_by(_JOBS.c.created_at.desc()))
+_VERSIONED = Prepared(select(_JOBS).where(_JOBS.c.name == bindparam("name"), _JOBS.c.version == bindparam("version")))
 _SUBMITTED = Prepared(select(_JOBS).where(_JOBS.c.idempotency_key == bindparam("key")))
 _UNCLEAN = Prepared(select(_JOBS).where(_JOBS.c.end_reason.is_not(None), _JOBS.c.cleaned_at.is_(None)).order_by(_JOBS.c.created_at))
 _JOURNAL = Prepared(select(_EVENTS).where(_EVENTS.c.job_id == bindparam("job_id")).order_by(_EVENTS.c.id))
@@ -38,6 +40,8 @@ _SET: dict[tuple[str, ...], Prepared] = {}
 @dataclass(frozen=True)
 class JobRecord:
     """One job as it stands.
+
+    ``version``: which run of its name it is, from 1; None without a name.
 
     ``spec`` is what was asked for, ``plan`` what it was pinned to when it was submitted. ``gpu_uuids`` are those of the present attempt;
     ``exit_code`` is the container's own. ``cleaned_at`` is set when container and lease of an ended job are gone. ``cpu_count`` and ``memory_bytes``
@@ -82,6 +86,7 @@ class JobRecord:
     gpu_wish: str
     admitted_at: datetime | None
     not_before: datetime | None
+    version: int | None = None
 
     @property
     def state(self) -> JobState:
@@ -143,13 +148,14 @@ def add_job(
     gpu_wish: str = "",
     runtime_s: float | None = None,
 ) -> JobRecord:
-    """Store a queued job. Raises ``ConflictError`` when the id or the idempotency key is taken; names need not differ."""
+    """Store a queued job, the next version of its name. Raises ``ConflictError`` when the id or the idempotency key is taken."""
     if _TAKEN.run(session, job_id=id).scalar() is not None:
         raise ConflictError(f"the job id {id} is taken", hint="Make another id.", id=id)
     values: dict[str, Any] = dict.fromkeys(_JOBS.columns.keys())
     values |= {
         "id": id,
         "name": name,
+        "version": take_version(session, name) if name else None,
         "kind": kind.value,
         "spec": dict(spec),
         "plan": dict(plan),
@@ -180,7 +186,7 @@ def add_job(
 
 
 def get_job(session: Session, reference: str) -> JobRecord:
-    """A job by id, by name (the newest of that name), or by the first three or more characters of its id, in this order.
+    """A job by id, by ``name`` (the newest of it) or ``name@V0002``, or by the first three or more characters of its id, in this order.
 
     Raises ``NotFoundError``, and ``RequestError`` listing the jobs when the reference fits several.
     """
@@ -224,6 +230,11 @@ def list_jobs(session: Session, wanted: Filter = Filter(), *, limit: int | None 
 def list_named(session: Session, name: str) -> list[JobRecord]:
     """The jobs of this name, newest first."""
     return [_record(row) for row in _rows_named(session, name)]
+
+
+def list_names(session: Session) -> list[str]:
+    """Every name that a job has."""
+    return list(session.scalars(select(JobRow.name).where(JobRow.name.is_not(None)).distinct().order_by(JobRow.name)))
 
 
 def any_retried(session: Session) -> bool:
@@ -395,7 +406,10 @@ def _setting(columns: tuple[str, ...], *, unfinished: bool = False) -> Prepared:
     return _SET[key]
 
 
-def _rows_named(session: Session, name: str) -> Sequence[Any]:
+def _rows_named(session: Session, reference: str) -> Sequence[Any]:
+    name, version = split_version(reference)
+    if version is not None:
+        return list(_VERSIONED.run(session, name=name, version=version))
     return list(_NAMED.run(session, name=name))
 
 
@@ -504,6 +518,7 @@ def _record(row: Any) -> JobRecord:
         gpu_wish=row.gpu_wish,
         admitted_at=row.admitted_at,
         not_before=row.not_before,
+        version=row.version,
     )
 
 

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from registry.prepared import Prepared
 from registry.tables import DatasetRow, ImageRow, LinkRow, ModelRow, VersionRow
+from registry.versions import split_version
 
 
 def catalogue_stamp(session: Session, model: str | None = None) -> tuple[Any, ...]:
@@ -17,15 +18,20 @@ def catalogue_stamp(session: Session, model: str | None = None) -> tuple[Any, ..
     Of models only the one that is named can change.
     """
     row = _STAMP.run(session).one()
-    recommended = _RECOMMENDED.run(session, model=model).scalar() if model else None
-    return (*row, recommended)
+    if model is None:
+        return (*row,)
+    name, version = split_version(model)
+    chosen = _NEWEST.run(session, name=name) if version is None else _CHOSEN.run(session, name=name, version=version)
+    return (*row, *(chosen.first() or ()))
 
 
 def _of(expression: Any, table: Any) -> Any:
     return select(expression).select_from(table).scalar_subquery()
 
 
-_RECOMMENDED = Prepared(select(ModelRow.recommended).where(ModelRow.name == bindparam("model")))
+_MODEL = select(ModelRow.id, ModelRow.recommended).where(ModelRow.name == bindparam("name"))
+_NEWEST = Prepared(_MODEL.order_by(ModelRow.version.desc()).limit(1))
+_CHOSEN = Prepared(_MODEL.where(ModelRow.version == bindparam("version")))
 _STAMP = Prepared(
     select(
         _of(func.count(), ImageRow),

@@ -166,10 +166,15 @@ class DatasetClassRow(Base):
 
 
 class ModelRow(Base):
+    """One version of a model. ``origin`` says what it was made from: of a training, or of an import."""
+
     __tablename__ = "models"
+    __table_args__ = (UniqueConstraint("name", "version"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String(200), unique=True)
+    name: Mapped[str] = mapped_column(String(200))
+    version: Mapped[int]
+    description: Mapped[str] = mapped_column(Text)
     job_id: Mapped[str | None] = mapped_column(String(50), index=True)
     image_name: Mapped[str] = mapped_column(String(200))
     image_digest: Mapped[str] = mapped_column(String(200))
@@ -183,6 +188,7 @@ class ModelRow(Base):
     attachments: Mapped[Any] = mapped_column(FreeJson)
     train_data: Mapped[str | None] = mapped_column(Text)
     val_data: Mapped[str | None] = mapped_column(Text)
+    origin: Mapped[Any] = mapped_column(FreeJson)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     stages: Mapped[list[StageRow]] = relationship(order_by="StageRow.position", cascade="all, delete-orphan", passive_deletes=True)
 
@@ -199,6 +205,8 @@ class StageRow(Base):
     timestamp: Mapped[int] = mapped_column(BigInteger)
     files: Mapped[Any] = mapped_column(FreeJson)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
+    # sha256 by file name; null for a stage that was stored before checksums were.
+    checksums: Mapped[Any] = mapped_column(FreeJson, nullable=True)
 
 
 class PredictionRow(Base):
@@ -237,10 +245,12 @@ class JobRow(Base):
     """One job. There is no column for the state: it follows from ``step`` and ``end_reason``."""
 
     __tablename__ = "jobs"
-    __table_args__ = (Index(None, "end_reason", "step"), Index(None, "created_at", "id"))
+    __table_args__ = (Index(None, "end_reason", "step"), Index(None, "created_at", "id"), UniqueConstraint("name", "version"))
 
     id: Mapped[str] = mapped_column(String(50), primary_key=True)
     name: Mapped[str | None] = mapped_column(String(200), index=True)
+    # Which run of its name it is, from 1; null for a job without a name.
+    version: Mapped[int | None]
     kind: Mapped[str] = mapped_column(String(50))
     spec: Mapped[Any] = mapped_column(FreeJson)
     plan: Mapped[Any] = mapped_column(FreeJson)
@@ -451,3 +461,25 @@ class DeliveryRow(Base):
     ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
     error: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class PresetRow(Base):
+    """A saved request. ``request`` holds fields of a ``JobSpec``, not necessarily all that a job needs."""
+
+    __tablename__ = "presets"
+
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    request: Mapped[Any] = mapped_column(FreeJson)
+    from_job: Mapped[str | None] = mapped_column(String(50))
+    user: Mapped[str] = mapped_column(String(200))
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class VersionCountRow(Base):
+    """The highest version that a name of jobs and models ever gave."""
+
+    __tablename__ = "version_counts"
+
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    newest: Mapped[int]

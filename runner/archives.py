@@ -6,17 +6,20 @@ unpacks to is limited by counting what really comes out, not by what its headers
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
 import lzma
 import shutil
 import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from contracts.errors import DatasetError, NotFoundError, UnavailableError
 from contracts.seams import Skip
@@ -29,20 +32,33 @@ _BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOF
 
 @dataclass(frozen=True)
 class Limits:
-    """``ratio``: unpacked to packed bytes of the whole archive; it counts only beyond ``ratio_floor_bytes``, for small archives pack well."""
+    """``ratio``: unpacked to packed bytes of the whole archive; it counts only beyond ``ratio_floor_bytes``, for small archives pack well.
+
+    ``members`` counts folders, links and whatever else an archive lists beside its files.
+    """
 
     files: int = 2_000_000
+    members: int = 8_000_000
     total_bytes: int = 512 * 1024**3
     ratio: int = 200
     ratio_floor_bytes: int = 512 * 1024**2
 
 
 @contextmanager
-def unpacked(source: Path, home: Path, *, left_out: list[Skip] | None = None, limits: Limits = Limits()) -> Iterator[Path]:
+def unpacked(
+    source: Path,
+    home: Path,
+    *,
+    left_out: list[Skip] | None = None,
+    limits: Limits = Limits(),
+    strict: bool = False,
+    on_name: Callable[[str], None] = lambda _: None,
+) -> Iterator[Path]:
     """The folder itself, or what an archive holds in a folder that exists until the end of the block.
 
-    ``left_out`` receives what was not unpacked, by name: links, devices, names that appear twice. Raises ``NotFoundError`` for a path
-    that does not exist, ``DatasetError`` for a file that is no archive, is encrypted or broken, or breaks a limit.
+    ``left_out`` receives what was not unpacked, by name: links, devices, names that appear twice; with ``strict`` each of them condemns the whole
+    archive. ``on_name`` is told the name of every member as it is written there. Raises ``NotFoundError`` for a path that does not exist,
+    ``DatasetError`` for a file that is no archive, is encrypted or broken, or breaks a limit.
     """
     if source.is_dir():
         yield source
@@ -50,7 +66,7 @@ def unpacked(source: Path, home: Path, *, left_out: list[Skip] | None = None, li
     if not source.exists():
         raise NotFoundError(f"there is no file or folder {source}", hint="Name a folder, or a zip or tar file.", path=str(source))
     with aside_folder(home, "unpacked") as folder:
-        unpacking = _Unpacking(source, folder, limits, [] if left_out is None else left_out)
+        unpacking = _Unpacking(source, folder, limits, [] if left_out is None else left_out, strict, on_name)
         _unpack(unpacking)
         yield folder
 
@@ -63,7 +79,10 @@ class _Unpacking:
     folder: Path
     limits: Limits
     left_out: list[Skip]
+    strict: bool = False
+    on_name: Callable[[str], None] = lambda _: None
     files: int = 0
+    members: int = 0
     written_bytes: int = 0
     taken: set[str] = field(default_factory=set)
 
@@ -72,7 +91,18 @@ class _Unpacking:
         by_ratio = max(packed * self.limits.ratio, self.limits.ratio_floor_bytes)
         self.largest_bytes = min(self.limits.total_bytes, by_ratio)
 
+    def meet(self, name: str) -> None:
+        """Every member, whatever it is, before anything is done about it."""
+        self.members += 1
+        if self.members > self.limits.members:
+            raise self.refuse(f"lists more than {self.limits.members:,} members", "Unpack it yourself and import the folder.")
+        if self.strict and any(ord(c) < 32 or ord(c) == 127 for c in name):
+            raise self.refuse(f"holds a name with control characters: {_shown(name)!r}", "Do not trust this archive.")
+        self.on_name(name)
+
     def leave_out(self, name: str, reason: str) -> None:
+        if self.strict:
+            raise self.refuse(f"holds {_shown(name)!r}: {reason}", "Unpack it yourself, take that out, and import the folder.")
         self.left_out.append(Skip(_shown(name), reason, "file"))
 
     def refuse(self, reason: str, hint: str = "") -> DatasetError:
@@ -124,7 +154,7 @@ def _unpack(unpacking: _Unpacking) -> None:
     try:
         if zipfile.is_zipfile(unpacking.source):
             _unpack_zip(unpacking)
-        elif tarfile.is_tarfile(unpacking.source):
+        elif is_tar(unpacking.source):
             _unpack_tar(unpacking)
         else:
             raise unpacking.refuse("is no folder, no zip and no tar file", "Import a folder, a .zip or a .tar(.gz, .bz2, .xz).")
@@ -145,6 +175,7 @@ def _unpack_zip(unpacking: _Unpacking) -> None:
         for member in members:
             name = _zip_name(member)
             mode = member.external_attr >> 16
+            unpacking.meet(name)
             if member.is_dir() or name.endswith("\\"):
                 continue
             if member.flag_bits & 0x1:
@@ -173,8 +204,10 @@ def _zip_name(member: zipfile.ZipInfo) -> str:
 
 
 def _unpack_tar(unpacking: _Unpacking) -> None:
-    with tarfile.open(unpacking.source, "r:*") as archive:
+    with _open_tar(unpacking.source, unpacking.largest_bytes) as archive:
         for member in archive:
+            archive.members.clear()  # type: ignore[attr-defined]  # otherwise it remembers every member that it ever met
+            unpacking.meet(member.name)
             if member.isdir():
                 continue
             if not member.isreg():
@@ -184,6 +217,63 @@ def _unpack_tar(unpacking: _Unpacking) -> None:
             if content:
                 with content:
                     unpacking.write(member.name, content)
+
+
+def is_tar(path: Path) -> bool:
+    """Whether the file is a tar, plain or compressed. Reads its beginning, with bounds, whatever it says of itself."""
+    try:
+        with _open_tar(path, _HEADER_BYTES):
+            return True
+    except (*_BROKEN, OSError):
+        return False
+
+
+@contextmanager
+def _open_tar(path: Path, largest_bytes: int) -> Iterator[tarfile.TarFile]:
+    with path.open("rb") as file:
+        magic = file.read(6)
+        file.seek(0)
+        opened = next((opener(file) for beginning, opener in _COMPRESSED.items() if magic.startswith(beginning)), file)
+        # Headers and padding come on top of what the members hold.
+        with tarfile.open(fileobj=_Bounded(opened, 2 * largest_bytes + _HEADER_BYTES), mode="r:") as archive:
+            yield archive
+
+
+_COMPRESSED: Mapping[bytes, Callable[[Any], Any]] = {
+    b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\x00": lzma.LZMAFile,
+}
+#: No name and no list of attributes needs more; tarfile itself reads as much as a header says.
+_HEADER_BYTES = 64 * 1024**2
+
+
+class _Bounded(io.RawIOBase):
+    """SECURITY: a stream of which no single read, and not the whole, is larger than an honest archive needs."""
+
+    def __init__(self, content: IO[bytes], largest_bytes: int) -> None:
+        super().__init__()
+        self._content = content
+        self._largest_bytes = largest_bytes
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= _HEADER_BYTES or self._content.tell() + size > self._largest_bytes:
+            raise tarfile.ReadError(f"a header asks for {size:,} bytes at once" if size > _HEADER_BYTES else "it is larger than allowed")
+        return self._content.read(size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if whence != io.SEEK_SET or offset > self._largest_bytes:
+            raise tarfile.ReadError(f"a header points to byte {offset:,}")
+        return self._content.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._content.tell()
 
 
 def _check_room(unpacking: _Unpacking, claimed_bytes: int) -> None:

@@ -237,14 +237,14 @@ class RemoteRunner(Connection):
 
     # --------------------------------------------------------------------------------------------------------------- models
 
-    def list_models(self) -> list[dict[str, Any]]:
-        return _list(self._ask("ListModels", pb.ListModelsRequest))
+    def list_models(self, name: str | None = None) -> list[dict[str, Any]]:
+        return _list(self._ask("ListModels", pb.ListModelsRequest, name=name))
 
     def get_model(self, name: str) -> dict[str, Any]:
         return _dict(self._ask("GetModel", pb.GetModelRequest, name=name))
 
-    def export_model(self, name: str, target: Path, *, overwrite: bool = False) -> dict[str, Any]:
-        exported = self._change("ExportModel", pb.ExportModelRequest, name=name, target=target, overwrite=overwrite)
+    def export_model(self, name: str, target: Path, *, overwrite: bool = False, form: str = "package") -> dict[str, Any]:
+        exported = self._change("ExportModel", pb.ExportModelRequest, name=name, target=target, overwrite=overwrite, form=form)
         return {**exported, "file": str(target)}  # as it was asked for, not as the service names it
 
     # ---------------------------------------------------------------------------------------------------------- evaluations
@@ -273,6 +273,87 @@ class RemoteRunner(Connection):
     def compare_evaluations(self, references: Sequence[str]) -> dict[str, Any]:
         return _dict(self._ask("CompareEvaluations", pb.CompareEvaluationsRequest, references=references))
 
+    def import_model(
+        self,
+        name: str,
+        path: Path,
+        *,
+        class_names: Sequence[str] = (),
+        object_type: str | None = None,
+        stage: str | None = None,
+        metrics: Sequence[str] = (),
+        image: str | None = None,
+        description: str = "",
+        on_progress: Count = lambda _, __: None,
+    ) -> dict[str, Any]:
+        facts = {"class_names": class_names, "object_type": object_type, "stage": stage, "metrics": metrics, "image": image}
+        return self._long("ImportModel", pb.ImportModelRequest, on_progress, name=name, path=path, description=description, **facts)
+
+    def fetch_model(
+        self,
+        name: str,
+        url: str,
+        *,
+        class_names: Sequence[str] = (),
+        object_type: str | None = None,
+        stage: str | None = None,
+        metrics: Sequence[str] = (),
+        image: str | None = None,
+        description: str = "",
+        on_progress: Count = lambda _, __: None,
+    ) -> dict[str, Any]:
+        facts = {"class_names": class_names, "object_type": object_type, "stage": stage, "metrics": metrics, "image": image}
+        return self._long("FetchModel", pb.FetchModelRequest, on_progress, name=name, url=url, description=description, **facts)
+
+    def check_model(self, name: str, *, stage: str | None = None) -> dict[str, Any]:
+        return _dict(self._ask("CheckModel", pb.CheckModelRequest, name=name, stage=stage))
+
+    def recommend_stage(self, name: str, stage: str | None = None) -> dict[str, Any]:
+        return _dict(self._ask("RecommendStage", pb.RecommendStageRequest, name=name, stage=stage))
+
+    def describe_model(self, name: str, description: str) -> dict[str, Any]:
+        return _dict(self._ask("DescribeModel", pb.DescribeModelRequest, name=name, description=description))
+
+    def rename_model(self, name: str, new_name: str) -> list[dict[str, Any]]:
+        return _list(self._change("RenameModel", pb.RenameModelRequest, name=name, new_name=new_name))
+
+    def remove_model(self, name: str, *, all_versions: bool = False) -> dict[str, Any]:
+        return _dict(self._change("RemoveModel", pb.RemoveModelRequest, name=name, all_versions=all_versions))
+
+    # ------------------------------------------------------------------------------------------------ job versions, presets
+
+    def job_versions(self, name: str) -> dict[str, Any]:
+        return _dict(self._ask("JobVersions", pb.JobVersionsRequest, name=name))
+
+    def compare_jobs(self, references: Sequence[str]) -> dict[str, Any]:
+        return _dict(self._ask("CompareJobs", pb.CompareJobsRequest, references=references))
+
+    def save_preset(
+        self,
+        name: str,
+        *,
+        from_job: str | None = None,
+        request: Mapping[str, Any] | None = None,
+        texts: Sequence[str] = (),
+        user: str | None = None,
+    ) -> dict[str, Any]:
+        given = {"from_job": from_job, "request": request, "texts": texts, "user": user}
+        return _dict(self._change("SavePreset", pb.SavePresetRequest, name=name, **given))
+
+    def edit_preset(
+        self, name: str, *, request: Mapping[str, Any] | None = None, texts: Sequence[str] = (), unset: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        return _dict(self._change("EditPreset", pb.EditPresetRequest, name=name, request=request, texts=texts, unset=unset))
+
+    def list_presets(self) -> list[dict[str, Any]]:
+        return _list(self._ask("ListPresets", pb.ListPresetsRequest))
+
+    def get_preset(self, name: str) -> dict[str, Any]:
+        return _dict(self._ask("GetPreset", pb.GetPresetRequest, name=name))
+
+    def remove_preset(self, name: str) -> dict[str, Any]:
+        return _dict(self._change("RemovePreset", pb.RemovePresetRequest, name=name))
+
     # ----------------------------------------------------------------------------------------------------------------- jobs
 
     def parse_parameters(self, spec: JobSpec, texts: Sequence[str]) -> dict[str, Any]:
@@ -282,8 +363,9 @@ class RemoteRunner(Connection):
         key = idempotency_key or uuid.uuid4().hex
         return _dict(self._ask("Submit", pb.SubmitRequest, spec=spec, user=user, idempotency_key=key))
 
-    def rerun_job(self, reference: str, *, user: str | None = None) -> dict[str, Any]:
-        return _dict(self._change("RerunJob", pb.RerunJobRequest, reference=reference, user=user))
+    def rerun_job(self, reference: str, *, latest: bool = False, current_image: bool = False, user: str | None = None) -> dict[str, Any]:
+        given = {"latest": latest, "current_image": current_image, "user": user}
+        return _dict(self._change("RerunJob", pb.RerunJobRequest, reference=reference, **given))
 
     def run(self, job_id: str, *, wait_for_lock_s: float = 1.0) -> None:  # noqa: ARG002 - the service drives it
         """Waits for the job's end."""

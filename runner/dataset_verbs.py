@@ -1,4 +1,4 @@
-"""What a Runner does with datasets and models."""
+"""What a Runner does with datasets."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from contracts.errors import ConflictError, DatasetError, RequestError
-from registry import dataset_classes, datasets, models
+from contracts.errors import DatasetError, RequestError
+from registry import dataset_classes, datasets
 from runner.installation import Installation
-from runner.models import export_model
 from runner.references import DatasetReference, parse_dataset_reference
-from runner.views import model_view, time_view
+from runner.views import time_view
 
 Count = Callable[[int, "int | None"], None]
 
@@ -171,29 +170,6 @@ class DatasetVerbs:
             datasets.get_version(session, name)
             dataset_classes.extend_class(session, name, class_name, aliases, color)
             return [class_view(known) for known in dataset_classes.list_classes(session, name)]
-
-
-class ModelVerbs:
-    """Part of ``runner.service.Runner``."""
-
-    _installation: Installation
-
-    def list_models(self) -> list[dict[str, Any]]:
-        with self._installation.database.reading() as session:
-            return [model_view(model, self._installation.folder(model.folder)) for model in models.list_models(session)]
-
-    def get_model(self, name: str) -> dict[str, Any]:
-        with self._installation.database.reading() as session:
-            model = models.get_model(session, name)
-        return model_view(model, self._installation.folder(model.folder))
-
-    def export_model(self, name: str, target: Path, *, overwrite: bool = False) -> dict[str, Any]:
-        """The model with all its stages as a YMIR model package. A file that exists is only replaced when ``overwrite`` says so."""
-        if target.exists() and not overwrite:
-            raise ConflictError(f"{target} exists", hint="Name another file, or say --overwrite.")
-        with self._installation.database.reading() as session:
-            model = models.get_model(session, name)
-        return export_model(self._installation.folder(model.folder), model, target)
 
 
 def _one_version(reference: str) -> DatasetReference:

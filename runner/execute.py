@@ -208,9 +208,9 @@ class Attempt:
         return False
 
     def _end(self, outcome: Outcome) -> JobRecord:
-        prepare(self._installation, self._job, outcome.collected, outcome.samples)
+        prepared = prepare(self._installation, self._job, outcome.collected, outcome.samples)
         with self._installation.database.writing() as session:
-            result = store(session, self._installation, self._job, outcome.collected, outcome.samples)
+            result = store(session, self._installation, self._job, outcome.collected, outcome.samples, prepared)
             ended = jobs.finish_job(
                 session,
                 self._job.id,

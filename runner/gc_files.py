@@ -15,6 +15,7 @@ from runner.aside import aside_folder
 from runner.asset_lock import freeing_assets
 from runner.gc_work import DAY_S, Work, folders, is_old, version_folders
 from runner.locks import try_lock
+from runner.model_files import plain_folder
 
 _KILLED = "left by a process that was killed"
 _UNOWNED = "nothing refers to it"
@@ -154,7 +155,8 @@ def _unowned(work: Work) -> list[Path]:
         owned |= references.model_folders(session) | references.prediction_files(session)
         owned |= references.evaluation_folders(session)
     # A job that was killed while it stored its model will do so again.
-    coming = {f"models/{job.plan.get('output_name')}{end}" for job in unfinished for end in ("", f"-{job.id}")}
+    names = {job.id: plain_folder(str(job.plan.get("output_name")), job.version or 1) for job in unfinished}
+    coming = {f"{folder}{end}" for job_id, folder in names.items() for end in ("", f"-{job_id}")}
     results = {job_id for job_id, end in ends.items() if end.has_result or end.ended_at is None}
     predictions = [path for path in _matching(work.home / "predictions", r"[^.].*\.parquet") if path.name.partition(".")[0] not in results]
     present = [*version_folders(work.home), *folders(work.home / "models"), *folders(work.home / "evaluations"), *predictions]

@@ -1,4 +1,4 @@
-"""How a door names a dataset and a model: ``name[@V002][:split]`` and ``name[@stage]``."""
+"""How a door names a dataset and a model: ``name[@V002][:split]`` and ``name[@V0002][@stage]``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from contracts.errors import DatasetError
+from registry.versions import split_version
 
 _REFERENCE = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,63})(@[Vv]?(?P<number>\d{1,6}))?(:(?P<split>[a-z][a-z0-9_-]{0,31}))?")
 
@@ -33,6 +34,12 @@ def parse_dataset_reference(text: str) -> DatasetReference:
 
 
 def parse_model_reference(text: str) -> tuple[str, str | None]:
-    """The name, and the stage or None for the model's default one."""
-    name, _, stage = text.partition("@")
-    return name, stage or None
+    """The model, as the registry takes it (``name`` or ``name@V0002``), and the stage or None for the model's default one.
+
+    A stage that is itself called like a version can only be named behind a version: ``name@V0001@V0002``.
+    """
+    name, _, rest = text.partition("@")
+    version, _, stage = rest.partition("@")
+    if split_version(f"{name}@{version}")[1] is None:
+        return name, rest or None
+    return f"{name}@{version}", stage or None

@@ -26,8 +26,10 @@ from contracts.seams import Dialect
 from registry import models, predictions
 from registry.jobs import JobRecord
 from registry.models import StageRecord
+from registry.versions import versioned
 from runner.dataset_files import write_predictions
 from runner.installation import Installation
+from runner.model_files import checksums_of, model_folder, show_folder
 from runner.run_dir import sync_to_disk
 
 _TOP_SHOWN = 10
@@ -47,6 +49,13 @@ class Collected:
         return tuple(w for part in (self.training, self.mining, self.inference) if part for w in part.warnings)
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What was learnt while the files were written: the sha256 of a model's files, by stage and name."""
+
+    checksums: Mapping[str, dict[str, str]]
+
+
 def collect(dialect: Dialect, kind: Kind, out_dir: Path, candidates: Sequence[Sample], plan: Mapping[str, Any]) -> Collected:
     """Every result the kind must leave. Raises ``ResultMissingError``, ``ResultMalformedError``."""
     if kind is Kind.TRAINING:
@@ -58,10 +67,11 @@ def collect(dialect: Dialect, kind: Kind, out_dir: Path, candidates: Sequence[Sa
     return Collected(mining=mining, inference=inference)
 
 
-def prepare(installation: Installation, job: JobRecord, collected: Collected, samples: Sequence[Sample]) -> None:
+def prepare(installation: Installation, job: JobRecord, collected: Collected, samples: Sequence[Sample]) -> Prepared:
     """Writes the files of the results aside, durably. May be repeated; what a kill leaves is written anew or freed by ``sluice gc``."""
+    checksums: Mapping[str, dict[str, str]] = {}
     if collected.training:
-        _place_files(collected.training, _model_aside(installation, job))
+        checksums = _place_files(collected.training, _model_aside(installation, job))
     if collected.mining:
         rows = _ranking_rows(job, collected.mining, {sample.asset.id: sample.name for sample in samples})
         aside = _aside(_ranking_file(installation, job))
@@ -69,14 +79,15 @@ def prepare(installation: Installation, job: JobRecord, collected: Collected, sa
         sync_to_disk(aside)
     if collected.inference:
         write_predictions(_aside(_predictions_file(installation, job)), collected.inference.predictions)
+    return Prepared(checksums)
 
 
 def store(
-    session: Session, installation: Installation, job: JobRecord, collected: Collected, samples: Sequence[Sample]
+    session: Session, installation: Installation, job: JobRecord, collected: Collected, samples: Sequence[Sample], prepared: Prepared
 ) -> dict[str, Any] | None:
     """Makes visible what was prepared; returns the job's ``result`` as the doors show it, None when there is nothing."""
     if collected.training:
-        return _store_model(session, installation, job, collected.training)
+        return _store_model(session, installation, job, collected.training, prepared)
     names = {sample.asset.id: sample.name for sample in samples}
     mining = _store_ranking(installation, job, collected.mining, names) if collected.mining else None
     inference = _store_predictions(session, installation, job, collected.inference, len(samples)) if collected.inference else None
@@ -88,51 +99,59 @@ def store(
 # ----------------------------------------------------------------------------------------------------------------- model
 
 
-def _store_model(session: Session, installation: Installation, job: JobRecord, result: TrainingResult) -> dict[str, Any]:
-    name = _free_name(session, job)
-    if models.find_model(session, name):
-        return _model_result(name, result)
-    folder = installation.home / "models" / name
-    _show_folder(_model_aside(installation, job), folder)
+def _store_model(
+    session: Session, installation: Installation, job: JobRecord, result: TrainingResult, prepared: Prepared
+) -> dict[str, Any]:
+    name, version = _free_version(session, job)
+    reference = versioned(name, version)
+    if models.find_model(session, reference):
+        return _model_result(reference, result)
+    folder = installation.home / model_folder(session, name, version, job.id)
+    show_folder(_model_aside(installation, job), folder)
+    plan = job.plan
     models.add_model(
         session,
         name=name,
+        version=version,
         job_id=job.id,
         image_name=job.image_name,
         image_digest=job.image_digest,
-        object_type=job.plan["object_type"],
-        class_names=tuple(job.plan["class_names"]),
+        object_type=plan["object_type"],
+        class_names=tuple(plan["class_names"]),
         best_stage=result.best_stage_name,
-        parameters=job.plan["parameters"],
+        parameters=plan["parameters"],
         folder=str(folder.relative_to(installation.home)),
         evaluate_config=dict(result.evaluate_config),
         attachments={section: [file.name for file in files] for section, files in result.attachments.items()},
-        train_data=job.plan["train"],
-        val_data=job.plan["val"] or "",
-        stages=tuple(_stage_record(stage) for stage in result.stages),
+        train_data=plan["train"],
+        val_data=plan["val"] or "",
+        stages=tuple(_stage_record(stage, prepared.checksums.get(stage.name)) for stage in result.stages),
+        origin=_origin(job),
     )
-    return _model_result(name, result)
+    return _model_result(reference, result)
 
 
-def _free_name(session: Session, job: JobRecord) -> str:
-    """The name asked for, unless another job took it meanwhile: a finished training is never lost to a name."""
-    name = str(job.plan["output_name"])
-    stored = models.find_model(session, name)
-    return name if stored is None or stored.job_id == job.id else f"{name}-{job.id}"
+def _origin(job: JobRecord) -> dict[str, Any]:
+    plan = job.plan
+    started_from = f"{plan['model']}@{plan['stage']}" if plan["model"] else None
+    return {"how": "training", "started_from": started_from, "data_hashes": plan.get("data_hashes") or {}, "seed": job.spec.get("seed", 0)}
+
+
+def _free_version(session: Session, job: JobRecord) -> tuple[str, int]:
+    """The job's own name and version, unless another model took them meanwhile: a finished training is never lost to a name."""
+    name, version = str(job.plan["output_name"]), job.version or 1
+    stored = models.find_model(session, versioned(name, version))
+    if stored is None or stored.job_id == job.id:
+        return name, version
+    return f"{name}-{job.id}", 1
 
 
 def _model_aside(installation: Installation, job: JobRecord) -> Path:
     return installation.home / "models" / f".{job.id}.new"
 
 
-def _show_folder(aside: Path, folder: Path) -> None:
-    """A folder with the model's name but without a row is left from a runner that was killed here; it is replaced."""
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.rename(folder)
-    sync_to_disk(folder.parent)
-
-
-def _place_files(result: TrainingResult, aside: Path) -> None:
+def _place_files(result: TrainingResult, aside: Path) -> dict[str, dict[str, str]]:
+    """The sha256 of each stage's files."""
     shutil.rmtree(aside, ignore_errors=True)
     for stage in result.stages:
         for name, file in stage.files.items():
@@ -141,6 +160,7 @@ def _place_files(result: TrainingResult, aside: Path) -> None:
         for file in files:
             _place(file, aside / "attachments" / section / file.name)
     sync_to_disk(aside)
+    return {stage.name: checksums_of(aside / stage.name, stage.files) for stage in result.stages}
 
 
 def _place(file: Path, target: Path) -> None:
@@ -154,20 +174,21 @@ def _place(file: Path, target: Path) -> None:
     sync_to_disk(target, target.parent)
 
 
-def _stage_record(stage: StageResult) -> StageRecord:
+def _stage_record(stage: StageResult, checksums: dict[str, str] | None) -> StageRecord:
     return StageRecord(
         name=stage.name,
         metrics=dict(stage.metrics),
         timestamp=stage.timestamp,
         files=tuple(stage.files),
         size_bytes=sum(file.stat().st_size for file in stage.files.values()),
+        checksums=checksums,
     )
 
 
-def _model_result(name: str, result: TrainingResult) -> dict[str, Any]:
+def _model_result(reference: str, result: TrainingResult) -> dict[str, Any]:
     stages = [{"name": stage.name, "metrics": dict(stage.metrics), "timestamp": stage.timestamp} for stage in result.stages]
     best = next((stage for stage in stages if stage["name"] == result.best_stage_name), stages[0])
-    return {"model": name, "best_stage": best["name"], "metrics": best["metrics"], "stages": stages}
+    return {"model": reference, "best_stage": best["name"], "metrics": best["metrics"], "stages": stages}
 
 
 # ------------------------------------------------------------------------------------------------- ranking and predictions

@@ -15,19 +15,21 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from contracts.errors import ConflictError, InternalError, RequestError
+from contracts.errors import InternalError, RequestError
 from contracts.image import Kind
 from contracts.job import JobSpec, JobState
 from registry import jobs
 from registry.jobs import JobRecord
 from runner.connection_verbs import ConnectionVerbs
-from runner.dataset_verbs import DatasetVerbs, ModelVerbs
+from runner.dataset_verbs import DatasetVerbs
 from runner.drivers import Driver, Drivers
 from runner.evaluation_verbs import EvaluationVerbs
 from runner.export import ExportVerbs
 from runner.gpu_verbs import GpuVerbs
 from runner.image_verbs import ImageVerbs
 from runner.installation import Installation
+from runner.job_verbs import JobVerbs
+from runner.model_verbs import ModelVerbs
 from runner.reconcile import Reconciler
 from runner.scheduler import Scheduler
 from runner.settings import Settings, environment_of
@@ -43,7 +45,7 @@ _LOOK_EVERY_S = 1.0
 _START_S = 10.0
 
 
-class Runner(ImageVerbs, DatasetVerbs, ExportVerbs, ModelVerbs, EvaluationVerbs, ConnectionVerbs, GpuVerbs, ShareVerbs):
+class Runner(ImageVerbs, DatasetVerbs, ExportVerbs, ModelVerbs, JobVerbs, EvaluationVerbs, ConnectionVerbs, GpuVerbs, ShareVerbs):
     """One installation, used by one process; several processes may use the same home at once.
 
     In ``sluice serve`` the service drives the jobs (``serving``); in any other process, whoever watches a job drives it when nobody else does.
@@ -89,14 +91,20 @@ class Runner(ImageVerbs, DatasetVerbs, ExportVerbs, ModelVerbs, EvaluationVerbs,
         """
         return self._submit(spec, user=user, idempotency_key=idempotency_key)
 
-    def rerun_job(self, reference: str, *, user: str | None = None) -> dict[str, Any]:
-        """A new job with the same request. It keeps the name only if no model has it."""
+    def rerun_job(self, reference: str, *, latest: bool = False, current_image: bool = False, user: str | None = None) -> dict[str, Any]:
+        """A new job with exactly what this one ran with: image digest, data, model stage, parameters, seed; the next version of its name.
+
+        ``latest`` asks for the same again instead, with whatever the names mean now. ``current_image`` takes what is registered under the
+        image's name now and keeps the rest.
+        """
+        from runner.rerun import rerun
+
         job = self._find_job(reference)
-        spec = JobSpec.model_validate(job.spec)
-        try:
-            return self._submit(spec, user=user, rerun_of=job.id)
-        except ConflictError:
-            return self._submit(spec.model_copy(update={"name": None}), user=user, rerun_of=job.id)
+        if latest:
+            return self._submit(JobSpec.model_validate(job.spec), user=user, rerun_of=job.id)
+        again = rerun(self._installation, job, user=user or os_user(), current_image=current_image)
+        self.on_submit(again)
+        return job_view(again, attended=False)
 
     def _submit(self, spec: JobSpec, *, user: str | None, **options: Any) -> dict[str, Any]:
         from runner import submission

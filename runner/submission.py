@@ -19,7 +19,7 @@ from contracts.errors import ConflictError, DatasetError, ImageError, LinkError,
 from contracts.image import Kind, ObjectType, Permissions, Template
 from contracts.job import JobSpec, JobWarning
 from contracts.parameters import complete_parameters, find_parameter, merge_templates, parse_parameter
-from registry import images, jobs, links, models
+from registry import images, jobs, links
 from registry.images import ImageRecord
 from registry.jobs import JobRecord
 from registry.models import ModelRecord, StageRecord
@@ -28,7 +28,9 @@ from runner import job_data
 from runner.images import moved_warning
 from runner.installation import Installation
 from runner.job_data import PinnedData
+from runner.model_classes import refuse_other_classes
 from runner.models import get_stage
+from runner.references import parse_model_reference
 from runner.scheduler import cpu_count, wish_text
 
 #: An image's label: how many seconds it may take to end after SIGTERM, to save what it has.
@@ -81,8 +83,7 @@ def _prepared(installation: Installation, spec: JobSpec, user: str) -> Prepared:
     picture that was lost or a tag that moved, can be missed, and the job itself finds that.
     """
     with installation.database.reading() as session:
-        _refuse_taken_name(session, spec)
-        stamp = catalogue_stamp(session, spec.model.partition("@")[0] if spec.model else None)
+        stamp = catalogue_stamp(session, parse_model_reference(spec.model)[0] if spec.model else None)
     key = (user, spec.model_dump_json(exclude={"name", "priority"}))
     found: Prepared | None = installation.recent.get((key, stamp))
     if found is None:
@@ -97,7 +98,7 @@ def _prepare(installation: Installation, spec: JobSpec, user: str) -> Prepared:
         data = _pin_data(session, spec, choice)
     warnings = _warnings(installation, choice, data)
     plan = _plan(installation, spec, choice, data, warnings)
-    _refuse_impossible(installation, spec, user)
+    refuse_impossible(installation, spec, user)
     return Prepared(choice.image, plan, tuple(warnings))
 
 
@@ -141,15 +142,20 @@ def choose(session: Session, spec: JobSpec) -> Choice:
     model, stage = get_stage(session, spec.model) if spec.model else (None, None)
     image = images.get_image(session, spec.image) if spec.image else _linked_image(session, spec, model)
     object_type = ObjectType(model.object_type) if model else _object_type(session, spec, image)
-    template = _template(image, spec, object_type)
+    template = template_of(image, spec, object_type)
     if model and spec.kind is not Kind.TRAINING and not spec.unlinked:
         _refuse_unlinked(session, spec.kind, image, model)
     return Choice(image, model, stage, template)
 
 
 def _linked_image(session: Session, spec: JobSpec, model: ModelRecord | None) -> ImageRecord:
-    if model is None:
+    if model is None or spec.kind is Kind.TRAINING:
         raise RequestError("a training job needs an image", hint="sluice image list shows what is registered.")
+    if not model.image_name:
+        raise LinkError(
+            f"nobody has said which image the model {model.reference} is of, so none is known to read it",
+            hint="Name an image and say --unlinked; or import it again with --image NAME, its training image.",
+        )
     found = links.linked_images(session, model.image_name, spec.kind)
     if len(found) == 1:
         return images.get_image(session, found[0])
@@ -162,6 +168,11 @@ def _linked_image(session: Session, spec: JobSpec, model: ModelRecord | None) ->
 
 
 def _refuse_unlinked(session: Session, kind: Kind, image: ImageRecord, model: ModelRecord) -> None:
+    if not model.image_name:
+        raise LinkError(
+            f"nobody has said which image made the model {model.reference}, so {image.name} is not known to read it",
+            hint="To try it: --unlinked.",
+        )
     for part in kind.parts:
         if not links.is_linked(session, model.image_name, image.name, part):
             raise LinkError(
@@ -195,7 +206,8 @@ def _object_type(session: Session, spec: JobSpec, image: ImageRecord) -> ObjectT
     )
 
 
-def _template(image: ImageRecord, spec: JobSpec, object_type: ObjectType) -> Template:
+def template_of(image: ImageRecord, spec: JobSpec, object_type: ObjectType) -> Template:
+    """The parameters of the image for what is asked. Raises ``ImageError`` when it does not offer that."""
     missing = [part for part in spec.kind.parts if part not in image.metadata.kinds]
     if missing:
         offered = ", ".join(map(str, image.metadata.kinds))
@@ -220,6 +232,10 @@ class JobData:
     data: PinnedData | None = None
     class_names: tuple[str, ...] = ()
 
+    def pinned(self) -> dict[str, PinnedData]:
+        """What there is, by its role."""
+        return {role: pinned for role in ("train", "val", "data") if (pinned := getattr(self, role))}
+
 
 def _pin_data(session: Session, spec: JobSpec, choice: Choice) -> JobData:
     if spec.kind is not Kind.TRAINING:
@@ -237,10 +253,13 @@ def _class_names(spec: JobSpec, train: PinnedData, pretrained: ModelRecord | Non
         raise DatasetError(f"{train} has no class {unknown[0]!r}", hint=f"Its classes: {', '.join(known)}.")
     if len(set(wanted)) < len(wanted):
         raise DatasetError(f"a class is named twice: {', '.join(wanted)}", hint="Name each class once.")
-    if wanted or pretrained is None:
+    if pretrained is None:
         return wanted or known
-    # Continuing a model keeps its class ids as long as the data knows all of them.
-    return pretrained.class_names if set(pretrained.class_names) == set(known) else known
+    # Continuing a model keeps its class ids where the data has the same classes.
+    chosen = wanted or (pretrained.class_names if set(pretrained.class_names) == set(known) else known)
+    if not spec.new_classes:
+        refuse_other_classes(pretrained, chosen, str(train))
+    return chosen
 
 
 def _samples(installation: Installation, spec: JobSpec, data: JobData) -> Sequence[Sample]:
@@ -270,8 +289,11 @@ def _plan(installation: Installation, spec: JobSpec, choice: Choice, data: JobDa
         "val": str(data.val) if data.val else None,
         "data": str(data.data) if data.data else None,
         "val_fraction": installation.settings.val_fraction,
-        "model": choice.model.name if choice.model else None,
+        "data_hashes": {role: pinned.version.content_hash for role, pinned in data.pinned().items()},
+        "model": choice.model.reference if choice.model else None,
+        "model_id": choice.model.id if choice.model else None,
         "stage": choice.stage.name if choice.stage else None,
+        "stage_checksums": choice.stage.checksums if choice.stage else None,
         "permissions": vars(Permissions.of(choice.image.profile, choice.image.allow)),
         "shm_bytes": shm_bytes,
         "stop_grace_s": _stop_grace_s(installation, choice.image, warnings),
@@ -297,24 +319,26 @@ def _warnings(installation: Installation, choice: Choice, data: JobData) -> list
     if data.train and data.val is None:
         share = f"{installation.settings.val_fraction:.0%}"
         found.append(JobWarning("val_set_aside", f"{data.train} names no validation data: {share} of its images are set aside for it"))
-    if data.train and choice.model and tuple(data.class_names) != choice.model.class_names:
+    return [*found, *_pretrained_warnings(choice, data)] if data.train and choice.model else found
+
+
+def _pretrained_warnings(choice: Choice, data: JobData) -> list[JobWarning]:
+    model = choice.model
+    if model is None:
+        return []
+    found = []
+    if tuple(data.class_names) != model.class_names:
+        text = f"the model that it starts from, {model.reference}, knows {', '.join(model.class_names)}: the class list is a new one"
+        found.append(JobWarning("new_classes", text))
+    if model.image_name != choice.image.name:
+        maker = model.image_name or "an unknown image"
         found.append(
-            JobWarning("class_names_differ", f"the pretrained model {choice.model.name} knows {', '.join(choice.model.class_names)}")
+            JobWarning("pretrained_elsewhere", f"{model.reference} was made by {maker}: {choice.image.name} may not read its files")
         )
     return found
 
 
-def _refuse_taken_name(session: Session, spec: JobSpec) -> None:
-    if spec.kind is not Kind.TRAINING or not spec.name:
-        return
-    if models.find_model(session, spec.name):
-        raise ConflictError(f"there is a model {spec.name!r} already", hint="Choose another --name; models are never overwritten.")
-    unfinished = [job for job in jobs.list_named(session, spec.name) if job.kind is Kind.TRAINING and not job.state.ended]
-    if unfinished:
-        raise ConflictError(f"the job {unfinished[0].id} is already training {spec.name!r}", hint="Wait for it, or choose another --name.")
-
-
-def _refuse_impossible(installation: Installation, spec: JobSpec, user: str) -> None:
+def refuse_impossible(installation: Installation, spec: JobSpec, user: str) -> None:
     """What this host can never give, whoever holds it now."""
     if spec.gpu_count:
         installation.gpus.refuse_impossible(spec.gpu, spec.gpu_count, user=user, project=spec.project, kind=spec.kind)
@@ -325,22 +349,18 @@ def _refuse_impossible(installation: Installation, spec: JobSpec, user: str) -> 
         raise RequestError(f"{spec.cpu_count:g} processors are asked for, this host has {cpu_count()}", hint="Ask for fewer with --cpus.")
 
 
-def _columns(installation: Installation, spec: JobSpec, prepared: Prepared) -> dict[str, Any]:
-    job_id = str(spec.kind)[0] + "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in secrets.token_bytes(7))
-    image = prepared.image
+def new_job_id(kind: Kind) -> str:
+    """Short, and its first letter tells the kind."""
+    return str(kind)[0] + "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in secrets.token_bytes(7))
+
+
+def columns_of_request(spec: JobSpec, run_dir: str) -> dict[str, Any]:
+    """The columns of a job that follow from its request alone."""
     return {
-        "id": job_id,
         "name": spec.name,
         "kind": spec.kind,
         "spec": spec.model_dump(mode="json"),
-        "plan": {**prepared.plan, "output_name": spec.name or f"{image.name}-{job_id}"},
-        "image_name": image.name,
-        "image_reference": image.reference,
-        "image_digest": image.digest,
-        "engine": image.engine,
-        "dialect": image.dialect,
-        "run_dir": str(installation.run_dir(job_id).path),
-        "warnings": [warning.to_dict() for warning in prepared.warnings],
+        "run_dir": run_dir,
         "project": spec.project,
         "priority": spec.priority,
         "gpu_count": spec.gpu_count,
@@ -348,4 +368,19 @@ def _columns(installation: Installation, spec: JobSpec, prepared: Prepared) -> d
         "memory_bytes": spec.memory_bytes or 0,
         "gpu_wish": wish_text(spec.gpu),
         "runtime_s": spec.timeout_s,
+    }
+
+
+def _columns(installation: Installation, spec: JobSpec, prepared: Prepared) -> dict[str, Any]:
+    job_id, image = new_job_id(spec.kind), prepared.image
+    return {
+        **columns_of_request(spec, str(installation.run_dir(job_id).path)),
+        "id": job_id,
+        "plan": {**prepared.plan, "output_name": spec.name or f"{image.name}-{job_id}"},
+        "image_name": image.name,
+        "image_reference": image.reference,
+        "image_digest": image.digest,
+        "engine": image.engine,
+        "dialect": image.dialect,
+        "warnings": [warning.to_dict() for warning in prepared.warnings],
     }

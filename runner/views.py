@@ -12,6 +12,8 @@ from registry.images import ImageRecord
 from registry.jobs import AttemptRecord, JobRecord
 from registry.links import LinkRecord
 from registry.models import ModelRecord
+from registry.presets import PresetRecord
+from registry.versions import version_text
 
 
 def time_view(moment: datetime | None) -> str | None:
@@ -34,6 +36,7 @@ def job_view(
     return {
         "id": job.id,
         "name": job.name,
+        "version": version_text(job.version) if job.version else None,
         "kind": str(job.kind),
         "state": str(job.state),
         "step": str(job.step),
@@ -132,18 +135,44 @@ def link_view(link: LinkRecord) -> dict[str, str]:
     return {"training_image": link.training_image, "image": link.image, "kind": str(link.kind)}
 
 
+#: A metric means what its maker says: Sluice measured none of these itself.
+_METRICS = {"training": "as the image reported them", "import": "as the imported model, or who imported it, gave them"}
+
+
 def model_view(model: ModelRecord, folder: Path) -> dict[str, Any]:
+    """``default_stage`` is the one that the model means without ``@stage``: the recommended one, else the image's own best."""
     return {
         "name": model.name,
+        "version": version_text(model.version),
+        "reference": model.reference,
+        "description": model.description,
         "job": model.job_id,
         "image": {"name": model.image_name, "digest": model.image_digest},
         "object_type": model.object_type,
         "class_names": list(model.class_names),
         "best_stage": model.best_stage,
-        "stages": [{**asdict(stage), "files": list(stage.files)} for stage in model.stages],
+        "recommended_stage": model.recommended,
+        "default_stage": model.default_stage,
+        "metrics_definition": _METRICS.get(model.origin.get("how", "training"), ""),
+        "stages": [{**asdict(stage), "files": list(stage.files), "checksums": stage.checksums or {}} for stage in model.stages],
         "parameters": dict(model.parameters),
+        "evaluate_config": dict(model.evaluate_config),
+        "attachments": dict(model.attachments),
         "train_data": model.train_data,
         "val_data": model.val_data,
+        "origin": dict(model.origin),
+        "size_bytes": model.size_bytes,
         "folder": str(folder),
         "created_at": time_view(model.created_at),
+    }
+
+
+def preset_view(preset: PresetRecord) -> dict[str, Any]:
+    return {
+        "name": preset.name,
+        "request": dict(preset.request),
+        "from_job": preset.from_job,
+        "user": preset.user,
+        "created_at": time_view(preset.created_at),
+        "updated_at": time_view(preset.updated_at),
     }

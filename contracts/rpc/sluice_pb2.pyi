@@ -54,7 +54,7 @@ class Description(_message.Message):
     def __init__(self, version: _Optional[str] = ..., messages: _Optional[str] = ..., home: _Optional[str] = ..., engine: _Optional[str] = ...) -> None: ...
 
 class JobSpec(_message.Message):
-    __slots__ = ("kind", "image", "name", "train_data", "val_data", "data", "model", "class_names", "parameters", "gpu_count", "top_k", "unlinked", "seed", "memory_bytes", "cpu_count", "timeout_s", "silence_timeout_s", "project", "priority", "retries", "gpu")
+    __slots__ = ("kind", "image", "name", "train_data", "val_data", "data", "model", "class_names", "parameters", "gpu_count", "top_k", "unlinked", "new_classes", "seed", "memory_bytes", "cpu_count", "timeout_s", "silence_timeout_s", "project", "priority", "retries", "gpu")
     KIND_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -67,6 +67,7 @@ class JobSpec(_message.Message):
     GPU_COUNT_FIELD_NUMBER: _ClassVar[int]
     TOP_K_FIELD_NUMBER: _ClassVar[int]
     UNLINKED_FIELD_NUMBER: _ClassVar[int]
+    NEW_CLASSES_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     CPU_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -88,6 +89,7 @@ class JobSpec(_message.Message):
     gpu_count: int
     top_k: int
     unlinked: bool
+    new_classes: bool
     seed: int
     memory_bytes: int
     cpu_count: float
@@ -97,7 +99,7 @@ class JobSpec(_message.Message):
     priority: int
     retries: int
     gpu: GpuWish
-    def __init__(self, kind: _Optional[str] = ..., image: _Optional[str] = ..., name: _Optional[str] = ..., train_data: _Optional[str] = ..., val_data: _Optional[str] = ..., data: _Optional[str] = ..., model: _Optional[str] = ..., class_names: _Optional[_Iterable[str]] = ..., parameters: _Optional[_Union[Json, _Mapping]] = ..., gpu_count: _Optional[int] = ..., top_k: _Optional[int] = ..., unlinked: _Optional[bool] = ..., seed: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., cpu_count: _Optional[float] = ..., timeout_s: _Optional[float] = ..., silence_timeout_s: _Optional[float] = ..., project: _Optional[str] = ..., priority: _Optional[int] = ..., retries: _Optional[int] = ..., gpu: _Optional[_Union[GpuWish, _Mapping]] = ...) -> None: ...
+    def __init__(self, kind: _Optional[str] = ..., image: _Optional[str] = ..., name: _Optional[str] = ..., train_data: _Optional[str] = ..., val_data: _Optional[str] = ..., data: _Optional[str] = ..., model: _Optional[str] = ..., class_names: _Optional[_Iterable[str]] = ..., parameters: _Optional[_Union[Json, _Mapping]] = ..., gpu_count: _Optional[int] = ..., top_k: _Optional[int] = ..., unlinked: _Optional[bool] = ..., new_classes: _Optional[bool] = ..., seed: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., cpu_count: _Optional[float] = ..., timeout_s: _Optional[float] = ..., silence_timeout_s: _Optional[float] = ..., project: _Optional[str] = ..., priority: _Optional[int] = ..., retries: _Optional[int] = ..., gpu: _Optional[_Union[GpuWish, _Mapping]] = ...) -> None: ...
 
 class GpuWish(_message.Message):
     __slots__ = ("pool", "model", "memory_bytes", "mig_profile", "shared_bytes")
@@ -138,12 +140,16 @@ class Parameters(_message.Message):
     def __init__(self, values: _Optional[_Union[Json, _Mapping]] = ...) -> None: ...
 
 class RerunJobRequest(_message.Message):
-    __slots__ = ("reference", "user")
+    __slots__ = ("reference", "user", "latest", "current_image")
     REFERENCE_FIELD_NUMBER: _ClassVar[int]
     USER_FIELD_NUMBER: _ClassVar[int]
+    LATEST_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_IMAGE_FIELD_NUMBER: _ClassVar[int]
     reference: str
     user: str
-    def __init__(self, reference: _Optional[str] = ..., user: _Optional[str] = ...) -> None: ...
+    latest: bool
+    current_image: bool
+    def __init__(self, reference: _Optional[str] = ..., user: _Optional[str] = ..., latest: _Optional[bool] = ..., current_image: _Optional[bool] = ...) -> None: ...
 
 class CancelJobRequest(_message.Message):
     __slots__ = ("reference", "wait")
@@ -212,9 +218,10 @@ class LogChunk(_message.Message):
     def __init__(self, data: _Optional[bytes] = ..., next_offset: _Optional[int] = ..., ended: _Optional[bool] = ...) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ("id", "name", "kind", "state", "step", "end_reason", "next_step", "user", "project", "priority", "queue", "attempt", "attempts", "image", "engine", "model", "data", "gpus", "created_at", "not_before", "admitted_at", "started_at", "ended_at", "duration_s", "progress", "exit_code", "evidence", "warnings", "result", "usage", "run_dir", "rerun_of", "cancel_requested", "attended", "spec")
+    __slots__ = ("id", "name", "version", "kind", "state", "step", "end_reason", "next_step", "user", "project", "priority", "queue", "attempt", "attempts", "image", "engine", "model", "data", "gpus", "created_at", "not_before", "admitted_at", "started_at", "ended_at", "duration_s", "progress", "exit_code", "evidence", "warnings", "result", "usage", "run_dir", "rerun_of", "cancel_requested", "attended", "spec")
     ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
@@ -250,6 +257,7 @@ class Job(_message.Message):
     SPEC_FIELD_NUMBER: _ClassVar[int]
     id: str
     name: str
+    version: str
     kind: str
     state: str
     step: str
@@ -283,7 +291,7 @@ class Job(_message.Message):
     cancel_requested: bool
     attended: bool
     spec: JobSpec
-    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., state: _Optional[str] = ..., step: _Optional[str] = ..., end_reason: _Optional[str] = ..., next_step: _Optional[str] = ..., user: _Optional[str] = ..., project: _Optional[str] = ..., priority: _Optional[int] = ..., queue: _Optional[_Union[QueuePlace, _Mapping]] = ..., attempt: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., image: _Optional[_Union[PinnedImage, _Mapping]] = ..., engine: _Optional[str] = ..., model: _Optional[str] = ..., data: _Optional[_Iterable[_Union[NamedText, _Mapping]]] = ..., gpus: _Optional[_Iterable[str]] = ..., created_at: _Optional[str] = ..., not_before: _Optional[str] = ..., admitted_at: _Optional[str] = ..., started_at: _Optional[str] = ..., ended_at: _Optional[str] = ..., duration_s: _Optional[float] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., exit_code: _Optional[int] = ..., evidence: _Optional[_Union[Evidence, _Mapping]] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ..., result: _Optional[_Union[Json, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., run_dir: _Optional[str] = ..., rerun_of: _Optional[str] = ..., cancel_requested: _Optional[bool] = ..., attended: _Optional[bool] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., version: _Optional[str] = ..., kind: _Optional[str] = ..., state: _Optional[str] = ..., step: _Optional[str] = ..., end_reason: _Optional[str] = ..., next_step: _Optional[str] = ..., user: _Optional[str] = ..., project: _Optional[str] = ..., priority: _Optional[int] = ..., queue: _Optional[_Union[QueuePlace, _Mapping]] = ..., attempt: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., image: _Optional[_Union[PinnedImage, _Mapping]] = ..., engine: _Optional[str] = ..., model: _Optional[str] = ..., data: _Optional[_Iterable[_Union[NamedText, _Mapping]]] = ..., gpus: _Optional[_Iterable[str]] = ..., created_at: _Optional[str] = ..., not_before: _Optional[str] = ..., admitted_at: _Optional[str] = ..., started_at: _Optional[str] = ..., ended_at: _Optional[str] = ..., duration_s: _Optional[float] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., exit_code: _Optional[int] = ..., evidence: _Optional[_Union[Evidence, _Mapping]] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ..., result: _Optional[_Union[Json, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., run_dir: _Optional[str] = ..., rerun_of: _Optional[str] = ..., cancel_requested: _Optional[bool] = ..., attended: _Optional[bool] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ...) -> None: ...
 
 class QueuePlace(_message.Message):
     __slots__ = ("position", "reason")
@@ -943,8 +951,10 @@ class ExportedDataset(_message.Message):
     def __init__(self, dataset: _Optional[str] = ..., version: _Optional[str] = ..., split: _Optional[str] = ..., format: _Optional[str] = ..., target: _Optional[str] = ..., images: _Optional[int] = ..., annotations: _Optional[int] = ..., classes: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., splits: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ..., files: _Optional[int] = ..., size_bytes: _Optional[int] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class ModelList(_message.Message):
     __slots__ = ("models",)
@@ -959,32 +969,52 @@ class GetModelRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "job", "image", "object_type", "class_names", "best_stage", "stages", "parameters", "train_data", "val_data", "folder", "created_at")
+    __slots__ = ("name", "version", "reference", "description", "job", "image", "object_type", "class_names", "best_stage", "recommended_stage", "default_stage", "metrics_definition", "stages", "parameters", "evaluate_config", "attachments", "train_data", "val_data", "origin", "size_bytes", "folder", "created_at")
     NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     JOB_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     OBJECT_TYPE_FIELD_NUMBER: _ClassVar[int]
     CLASS_NAMES_FIELD_NUMBER: _ClassVar[int]
     BEST_STAGE_FIELD_NUMBER: _ClassVar[int]
+    RECOMMENDED_STAGE_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_STAGE_FIELD_NUMBER: _ClassVar[int]
+    METRICS_DEFINITION_FIELD_NUMBER: _ClassVar[int]
     STAGES_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    EVALUATE_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    ATTACHMENTS_FIELD_NUMBER: _ClassVar[int]
     TRAIN_DATA_FIELD_NUMBER: _ClassVar[int]
     VAL_DATA_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     FOLDER_FIELD_NUMBER: _ClassVar[int]
     CREATED_AT_FIELD_NUMBER: _ClassVar[int]
     name: str
+    version: str
+    reference: str
+    description: str
     job: str
     image: ModelImage
     object_type: int
     class_names: _containers.RepeatedScalarFieldContainer[str]
     best_stage: str
+    recommended_stage: str
+    default_stage: str
+    metrics_definition: str
     stages: _containers.RepeatedCompositeFieldContainer[Stage]
     parameters: Json
+    evaluate_config: Json
+    attachments: Json
     train_data: str
     val_data: str
+    origin: Json
+    size_bytes: int
     folder: str
     created_at: str
-    def __init__(self, name: _Optional[str] = ..., job: _Optional[str] = ..., image: _Optional[_Union[ModelImage, _Mapping]] = ..., object_type: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., best_stage: _Optional[str] = ..., stages: _Optional[_Iterable[_Union[Stage, _Mapping]]] = ..., parameters: _Optional[_Union[Json, _Mapping]] = ..., train_data: _Optional[str] = ..., val_data: _Optional[str] = ..., folder: _Optional[str] = ..., created_at: _Optional[str] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., reference: _Optional[str] = ..., description: _Optional[str] = ..., job: _Optional[str] = ..., image: _Optional[_Union[ModelImage, _Mapping]] = ..., object_type: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., best_stage: _Optional[str] = ..., recommended_stage: _Optional[str] = ..., default_stage: _Optional[str] = ..., metrics_definition: _Optional[str] = ..., stages: _Optional[_Iterable[_Union[Stage, _Mapping]]] = ..., parameters: _Optional[_Union[Json, _Mapping]] = ..., evaluate_config: _Optional[_Union[Json, _Mapping]] = ..., attachments: _Optional[_Union[Json, _Mapping]] = ..., train_data: _Optional[str] = ..., val_data: _Optional[str] = ..., origin: _Optional[_Union[Json, _Mapping]] = ..., size_bytes: _Optional[int] = ..., folder: _Optional[str] = ..., created_at: _Optional[str] = ...) -> None: ...
 
 class ModelImage(_message.Message):
     __slots__ = ("name", "digest")
@@ -995,18 +1025,20 @@ class ModelImage(_message.Message):
     def __init__(self, name: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...
 
 class Stage(_message.Message):
-    __slots__ = ("name", "metrics", "timestamp", "files", "size_bytes")
+    __slots__ = ("name", "metrics", "timestamp", "files", "size_bytes", "checksums")
     NAME_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     FILES_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CHECKSUMS_FIELD_NUMBER: _ClassVar[int]
     name: str
     metrics: _containers.RepeatedCompositeFieldContainer[Metric]
     timestamp: int
     files: _containers.RepeatedScalarFieldContainer[str]
     size_bytes: int
-    def __init__(self, name: _Optional[str] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., timestamp: _Optional[int] = ..., files: _Optional[_Iterable[str]] = ..., size_bytes: _Optional[int] = ...) -> None: ...
+    checksums: _containers.RepeatedCompositeFieldContainer[NamedText]
+    def __init__(self, name: _Optional[str] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., timestamp: _Optional[int] = ..., files: _Optional[_Iterable[str]] = ..., size_bytes: _Optional[int] = ..., checksums: _Optional[_Iterable[_Union[NamedText, _Mapping]]] = ...) -> None: ...
 
 class Metric(_message.Message):
     __slots__ = ("name", "value")
@@ -1017,14 +1049,16 @@ class Metric(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
 
 class ExportModelRequest(_message.Message):
-    __slots__ = ("name", "target", "overwrite")
+    __slots__ = ("name", "target", "overwrite", "form")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
     OVERWRITE_FIELD_NUMBER: _ClassVar[int]
+    FORM_FIELD_NUMBER: _ClassVar[int]
     name: str
     target: str
     overwrite: bool
-    def __init__(self, name: _Optional[str] = ..., target: _Optional[str] = ..., overwrite: _Optional[bool] = ...) -> None: ...
+    form: str
+    def __init__(self, name: _Optional[str] = ..., target: _Optional[str] = ..., overwrite: _Optional[bool] = ..., form: _Optional[str] = ...) -> None: ...
 
 class ExportedModel(_message.Message):
     __slots__ = ("model", "file", "size_bytes", "sha1")
@@ -1101,6 +1135,292 @@ class CompareEvaluationsRequest(_message.Message):
     REFERENCES_FIELD_NUMBER: _ClassVar[int]
     references: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, references: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ImportModelRequest(_message.Message):
+    __slots__ = ("name", "path", "class_names", "object_type", "stage", "metrics", "image", "description")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    CLASS_NAMES_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    METRICS_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    path: str
+    class_names: _containers.RepeatedScalarFieldContainer[str]
+    object_type: str
+    stage: str
+    metrics: _containers.RepeatedScalarFieldContainer[str]
+    image: str
+    description: str
+    def __init__(self, name: _Optional[str] = ..., path: _Optional[str] = ..., class_names: _Optional[_Iterable[str]] = ..., object_type: _Optional[str] = ..., stage: _Optional[str] = ..., metrics: _Optional[_Iterable[str]] = ..., image: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
+
+class FetchModelRequest(_message.Message):
+    __slots__ = ("name", "url", "class_names", "object_type", "stage", "metrics", "image", "description")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    URL_FIELD_NUMBER: _ClassVar[int]
+    CLASS_NAMES_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    METRICS_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    url: str
+    class_names: _containers.RepeatedScalarFieldContainer[str]
+    object_type: str
+    stage: str
+    metrics: _containers.RepeatedScalarFieldContainer[str]
+    image: str
+    description: str
+    def __init__(self, name: _Optional[str] = ..., url: _Optional[str] = ..., class_names: _Optional[_Iterable[str]] = ..., object_type: _Optional[str] = ..., stage: _Optional[str] = ..., metrics: _Optional[_Iterable[str]] = ..., image: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
+
+class ImportingModel(_message.Message):
+    __slots__ = ("progress", "result")
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    progress: Count
+    result: ImportedModel
+    def __init__(self, progress: _Optional[_Union[Count, _Mapping]] = ..., result: _Optional[_Union[ImportedModel, _Mapping]] = ...) -> None: ...
+
+class ImportedModel(_message.Message):
+    __slots__ = ("model", "unchanged", "warnings")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    UNCHANGED_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    model: Model
+    unchanged: bool
+    warnings: _containers.RepeatedCompositeFieldContainer[Warning]
+    def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ..., unchanged: _Optional[bool] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ...) -> None: ...
+
+class CheckModelRequest(_message.Message):
+    __slots__ = ("name", "stage")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    stage: str
+    def __init__(self, name: _Optional[str] = ..., stage: _Optional[str] = ...) -> None: ...
+
+class CheckedModel(_message.Message):
+    __slots__ = ("model", "files", "bytes", "unknown", "faults")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_FIELD_NUMBER: _ClassVar[int]
+    FAULTS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    files: int
+    bytes: int
+    unknown: int
+    faults: _containers.RepeatedCompositeFieldContainer[FileFault]
+    def __init__(self, model: _Optional[str] = ..., files: _Optional[int] = ..., bytes: _Optional[int] = ..., unknown: _Optional[int] = ..., faults: _Optional[_Iterable[_Union[FileFault, _Mapping]]] = ...) -> None: ...
+
+class FileFault(_message.Message):
+    __slots__ = ("stage", "file", "fault")
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    FAULT_FIELD_NUMBER: _ClassVar[int]
+    stage: str
+    file: str
+    fault: str
+    def __init__(self, stage: _Optional[str] = ..., file: _Optional[str] = ..., fault: _Optional[str] = ...) -> None: ...
+
+class RecommendStageRequest(_message.Message):
+    __slots__ = ("name", "stage")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    stage: str
+    def __init__(self, name: _Optional[str] = ..., stage: _Optional[str] = ...) -> None: ...
+
+class DescribeModelRequest(_message.Message):
+    __slots__ = ("name", "description")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    description: str
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
+
+class RenameModelRequest(_message.Message):
+    __slots__ = ("name", "new_name")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    NEW_NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    new_name: str
+    def __init__(self, name: _Optional[str] = ..., new_name: _Optional[str] = ...) -> None: ...
+
+class RemoveModelRequest(_message.Message):
+    __slots__ = ("name", "all_versions")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ALL_VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    all_versions: bool
+    def __init__(self, name: _Optional[str] = ..., all_versions: _Optional[bool] = ...) -> None: ...
+
+class RemovedModel(_message.Message):
+    __slots__ = ("removed", "freed_bytes")
+    REMOVED_FIELD_NUMBER: _ClassVar[int]
+    FREED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    removed: _containers.RepeatedScalarFieldContainer[str]
+    freed_bytes: int
+    def __init__(self, removed: _Optional[_Iterable[str]] = ..., freed_bytes: _Optional[int] = ...) -> None: ...
+
+class JobVersionsRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class JobVersionList(_message.Message):
+    __slots__ = ("name", "versions")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    versions: _containers.RepeatedCompositeFieldContainer[JobVersion]
+    def __init__(self, name: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[JobVersion, _Mapping]]] = ...) -> None: ...
+
+class JobVersion(_message.Message):
+    __slots__ = ("job", "result", "metrics", "changes")
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    METRICS_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    job: ComparedJob
+    result: str
+    metrics: Json
+    changes: _containers.RepeatedCompositeFieldContainer[Change]
+    def __init__(self, job: _Optional[_Union[ComparedJob, _Mapping]] = ..., result: _Optional[str] = ..., metrics: _Optional[_Union[Json, _Mapping]] = ..., changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ...) -> None: ...
+
+class Change(_message.Message):
+    __slots__ = ("section", "name", "before", "after")
+    SECTION_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    section: str
+    name: str
+    before: Json
+    after: Json
+    def __init__(self, section: _Optional[str] = ..., name: _Optional[str] = ..., before: _Optional[_Union[Json, _Mapping]] = ..., after: _Optional[_Union[Json, _Mapping]] = ...) -> None: ...
+
+class ComparedJob(_message.Message):
+    __slots__ = ("id", "name", "version", "kind", "state", "end_reason", "user", "rerun_of", "created_at")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    END_REASON_FIELD_NUMBER: _ClassVar[int]
+    USER_FIELD_NUMBER: _ClassVar[int]
+    RERUN_OF_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    name: str
+    version: str
+    kind: str
+    state: str
+    end_reason: str
+    user: str
+    rerun_of: str
+    created_at: str
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., version: _Optional[str] = ..., kind: _Optional[str] = ..., state: _Optional[str] = ..., end_reason: _Optional[str] = ..., user: _Optional[str] = ..., rerun_of: _Optional[str] = ..., created_at: _Optional[str] = ...) -> None: ...
+
+class CompareJobsRequest(_message.Message):
+    __slots__ = ("references",)
+    REFERENCES_FIELD_NUMBER: _ClassVar[int]
+    references: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, references: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Comparison(_message.Message):
+    __slots__ = ("jobs", "rows")
+    JOBS_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    jobs: _containers.RepeatedCompositeFieldContainer[ComparedJob]
+    rows: _containers.RepeatedCompositeFieldContainer[ComparedRow]
+    def __init__(self, jobs: _Optional[_Iterable[_Union[ComparedJob, _Mapping]]] = ..., rows: _Optional[_Iterable[_Union[ComparedRow, _Mapping]]] = ...) -> None: ...
+
+class ComparedRow(_message.Message):
+    __slots__ = ("section", "name", "values", "differs")
+    SECTION_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    DIFFERS_FIELD_NUMBER: _ClassVar[int]
+    section: str
+    name: str
+    values: Json
+    differs: bool
+    def __init__(self, section: _Optional[str] = ..., name: _Optional[str] = ..., values: _Optional[_Union[Json, _Mapping]] = ..., differs: _Optional[bool] = ...) -> None: ...
+
+class SavePresetRequest(_message.Message):
+    __slots__ = ("name", "from_job", "request", "texts", "user")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    FROM_JOB_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
+    USER_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    from_job: str
+    request: Json
+    texts: _containers.RepeatedScalarFieldContainer[str]
+    user: str
+    def __init__(self, name: _Optional[str] = ..., from_job: _Optional[str] = ..., request: _Optional[_Union[Json, _Mapping]] = ..., texts: _Optional[_Iterable[str]] = ..., user: _Optional[str] = ...) -> None: ...
+
+class EditPresetRequest(_message.Message):
+    __slots__ = ("name", "request", "texts", "unset")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
+    UNSET_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    request: Json
+    texts: _containers.RepeatedScalarFieldContainer[str]
+    unset: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., request: _Optional[_Union[Json, _Mapping]] = ..., texts: _Optional[_Iterable[str]] = ..., unset: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ListPresetsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class PresetList(_message.Message):
+    __slots__ = ("presets",)
+    PRESETS_FIELD_NUMBER: _ClassVar[int]
+    presets: _containers.RepeatedCompositeFieldContainer[Preset]
+    def __init__(self, presets: _Optional[_Iterable[_Union[Preset, _Mapping]]] = ...) -> None: ...
+
+class GetPresetRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class RemovePresetRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class RemovedPreset(_message.Message):
+    __slots__ = ("removed",)
+    REMOVED_FIELD_NUMBER: _ClassVar[int]
+    removed: str
+    def __init__(self, removed: _Optional[str] = ...) -> None: ...
+
+class Preset(_message.Message):
+    __slots__ = ("name", "request", "from_job", "user", "created_at", "updated_at")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    FROM_JOB_FIELD_NUMBER: _ClassVar[int]
+    USER_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    UPDATED_AT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    request: Json
+    from_job: str
+    user: str
+    created_at: str
+    updated_at: str
+    def __init__(self, name: _Optional[str] = ..., request: _Optional[_Union[Json, _Mapping]] = ..., from_job: _Optional[str] = ..., user: _Optional[str] = ..., created_at: _Optional[str] = ..., updated_at: _Optional[str] = ...) -> None: ...
 
 class Names(_message.Message):
     __slots__ = ("names",)

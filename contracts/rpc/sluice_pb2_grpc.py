@@ -194,6 +194,76 @@ class SluiceStub:
                 request_serializer=contracts_dot_rpc_dot_sluice__pb2.ExportModelRequest.SerializeToString,
                 response_deserializer=contracts_dot_rpc_dot_sluice__pb2.ExportedModel.FromString,
                 _registered_method=True)
+        self.ImportModel = channel.unary_stream(
+                '/sluice.v1.Sluice/ImportModel',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.ImportModelRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.ImportingModel.FromString,
+                _registered_method=True)
+        self.FetchModel = channel.unary_stream(
+                '/sluice.v1.Sluice/FetchModel',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.FetchModelRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.ImportingModel.FromString,
+                _registered_method=True)
+        self.CheckModel = channel.unary_unary(
+                '/sluice.v1.Sluice/CheckModel',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.CheckModelRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.CheckedModel.FromString,
+                _registered_method=True)
+        self.RecommendStage = channel.unary_unary(
+                '/sluice.v1.Sluice/RecommendStage',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.RecommendStageRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.Model.FromString,
+                _registered_method=True)
+        self.DescribeModel = channel.unary_unary(
+                '/sluice.v1.Sluice/DescribeModel',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.DescribeModelRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.Model.FromString,
+                _registered_method=True)
+        self.RenameModel = channel.unary_unary(
+                '/sluice.v1.Sluice/RenameModel',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.RenameModelRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.ModelList.FromString,
+                _registered_method=True)
+        self.RemoveModel = channel.unary_unary(
+                '/sluice.v1.Sluice/RemoveModel',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.RemoveModelRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.RemovedModel.FromString,
+                _registered_method=True)
+        self.JobVersions = channel.unary_unary(
+                '/sluice.v1.Sluice/JobVersions',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.JobVersionsRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.JobVersionList.FromString,
+                _registered_method=True)
+        self.CompareJobs = channel.unary_unary(
+                '/sluice.v1.Sluice/CompareJobs',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.CompareJobsRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.Comparison.FromString,
+                _registered_method=True)
+        self.SavePreset = channel.unary_unary(
+                '/sluice.v1.Sluice/SavePreset',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.SavePresetRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.Preset.FromString,
+                _registered_method=True)
+        self.EditPreset = channel.unary_unary(
+                '/sluice.v1.Sluice/EditPreset',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.EditPresetRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.Preset.FromString,
+                _registered_method=True)
+        self.ListPresets = channel.unary_unary(
+                '/sluice.v1.Sluice/ListPresets',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.ListPresetsRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.PresetList.FromString,
+                _registered_method=True)
+        self.GetPreset = channel.unary_unary(
+                '/sluice.v1.Sluice/GetPreset',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.GetPresetRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.Preset.FromString,
+                _registered_method=True)
+        self.RemovePreset = channel.unary_unary(
+                '/sluice.v1.Sluice/RemovePreset',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.RemovePresetRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.RemovedPreset.FromString,
+                _registered_method=True)
         self.Evaluate = channel.unary_unary(
                 '/sluice.v1.Sluice/Evaluate',
                 request_serializer=contracts_dot_rpc_dot_sluice__pb2.EvaluateRequest.SerializeToString,
@@ -326,7 +396,7 @@ class SluiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RerunJob(self, request, context):
-        """The same request again, as a new job.
+        """What a job ran with again, exactly, as a new job.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -518,8 +588,101 @@ class SluiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExportModel(self, request, context):
-        """Write a model with all its stages into one archive.
+        """Write a model with all its stages into one archive or folder.
         """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportModel(self, request, context):
+        """A new version of a model from a package, a folder or a file of weights on the host of the service.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FetchModel(self, request, context):
+        """The same from an address, which the host of the service fetches.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckModel(self, request, context):
+        """Whether every file of a model is what was stored.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecommendStage(self, request, context):
+        """Choose the stage that a model means where none is named.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DescribeModel(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RenameModel(self, request, context):
+        """All versions under another name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveModel(self, request, context):
+        """Forget a version, or all, with its files.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def JobVersions(self, request, context):
+        """Every run of a named job, with what was changed from one to the next.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompareJobs(self, request, context):
+        """Jobs side by side.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SavePreset(self, request, context):
+        """Save a request under a name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EditPreset(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPresets(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPreset(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemovePreset(self, request, context):
+        """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -830,6 +993,76 @@ def add_SluiceServicer_to_server(servicer, server):
                     servicer.ExportModel,
                     request_deserializer=contracts_dot_rpc_dot_sluice__pb2.ExportModelRequest.FromString,
                     response_serializer=contracts_dot_rpc_dot_sluice__pb2.ExportedModel.SerializeToString,
+            ),
+            'ImportModel': grpc.unary_stream_rpc_method_handler(
+                    servicer.ImportModel,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.ImportModelRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.ImportingModel.SerializeToString,
+            ),
+            'FetchModel': grpc.unary_stream_rpc_method_handler(
+                    servicer.FetchModel,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.FetchModelRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.ImportingModel.SerializeToString,
+            ),
+            'CheckModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckModel,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.CheckModelRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.CheckedModel.SerializeToString,
+            ),
+            'RecommendStage': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecommendStage,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.RecommendStageRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.Model.SerializeToString,
+            ),
+            'DescribeModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeModel,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.DescribeModelRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.Model.SerializeToString,
+            ),
+            'RenameModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenameModel,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.RenameModelRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.ModelList.SerializeToString,
+            ),
+            'RemoveModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveModel,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.RemoveModelRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.RemovedModel.SerializeToString,
+            ),
+            'JobVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.JobVersions,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.JobVersionsRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.JobVersionList.SerializeToString,
+            ),
+            'CompareJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareJobs,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.CompareJobsRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.Comparison.SerializeToString,
+            ),
+            'SavePreset': grpc.unary_unary_rpc_method_handler(
+                    servicer.SavePreset,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.SavePresetRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.Preset.SerializeToString,
+            ),
+            'EditPreset': grpc.unary_unary_rpc_method_handler(
+                    servicer.EditPreset,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.EditPresetRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.Preset.SerializeToString,
+            ),
+            'ListPresets': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPresets,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.ListPresetsRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.PresetList.SerializeToString,
+            ),
+            'GetPreset': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPreset,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.GetPresetRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.Preset.SerializeToString,
+            ),
+            'RemovePreset': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemovePreset,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.RemovePresetRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.RemovedPreset.SerializeToString,
             ),
             'Evaluate': grpc.unary_unary_rpc_method_handler(
                     servicer.Evaluate,
@@ -1801,6 +2034,384 @@ class Sluice:
             '/sluice.v1.Sluice/ExportModel',
             contracts_dot_rpc_dot_sluice__pb2.ExportModelRequest.SerializeToString,
             contracts_dot_rpc_dot_sluice__pb2.ExportedModel.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sluice.v1.Sluice/ImportModel',
+            contracts_dot_rpc_dot_sluice__pb2.ImportModelRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.ImportingModel.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sluice.v1.Sluice/FetchModel',
+            contracts_dot_rpc_dot_sluice__pb2.FetchModelRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.ImportingModel.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/CheckModel',
+            contracts_dot_rpc_dot_sluice__pb2.CheckModelRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.CheckedModel.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecommendStage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/RecommendStage',
+            contracts_dot_rpc_dot_sluice__pb2.RecommendStageRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.Model.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/DescribeModel',
+            contracts_dot_rpc_dot_sluice__pb2.DescribeModelRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.Model.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenameModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/RenameModel',
+            contracts_dot_rpc_dot_sluice__pb2.RenameModelRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.ModelList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/RemoveModel',
+            contracts_dot_rpc_dot_sluice__pb2.RemoveModelRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.RemovedModel.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def JobVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/JobVersions',
+            contracts_dot_rpc_dot_sluice__pb2.JobVersionsRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.JobVersionList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/CompareJobs',
+            contracts_dot_rpc_dot_sluice__pb2.CompareJobsRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.Comparison.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SavePreset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/SavePreset',
+            contracts_dot_rpc_dot_sluice__pb2.SavePresetRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.Preset.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EditPreset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/EditPreset',
+            contracts_dot_rpc_dot_sluice__pb2.EditPresetRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.Preset.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPresets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/ListPresets',
+            contracts_dot_rpc_dot_sluice__pb2.ListPresetsRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.PresetList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPreset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/GetPreset',
+            contracts_dot_rpc_dot_sluice__pb2.GetPresetRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.Preset.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemovePreset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/RemovePreset',
+            contracts_dot_rpc_dot_sluice__pb2.RemovePresetRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.RemovedPreset.FromString,
             options,
             channel_credentials,
             insecure,

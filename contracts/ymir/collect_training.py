@@ -95,7 +95,7 @@ def _is_new_form(document: Mapping[Any, Any], tolerances: Tolerances) -> bool:
 def _old_form(document: Mapping[Any, Any], out: OutDir, tolerances: Tolerances) -> dict[str, StageResult]:
     tolerances.add("result_old_form", f"the form of protocol 0.0.0 (model, map): read as one stage {OLD_FORM_STAGE}", TRAINING_RESULT)
     values = {"files": document["model"], "timestamp": document.get("timestamp"), **_metrics_alone(document)}
-    if "mAP" not in _metrics(values, "", Tolerances()):
+    if "mAP" not in read_metrics(values, "", Tolerances()):
         values = {"mAP": 0.0} | values
     stage = _stage(OLD_FORM_STAGE, OLD_FORM_STAGE, values, out, tolerances, old_form=True)
     return {OLD_FORM_STAGE: stage} if stage else {}
@@ -128,7 +128,7 @@ def _new_form(document: Mapping[Any, Any], out: OutDir, tolerances: Tolerances) 
 
 def _stage_name(key: str, taken: Iterable[str], tolerances: Tolerances) -> str:
     """The name as it can be a folder: other characters become ``_``."""
-    name = _folder_name(key)
+    name = folder_name(key)
     number = 2
     while name in taken:
         name, number = f"{name.rsplit('__', 1)[0]}__{number}", number + 1
@@ -139,7 +139,7 @@ def _stage_name(key: str, taken: Iterable[str], tolerances: Tolerances) -> str:
     return name
 
 
-def _folder_name(key: str) -> str:
+def folder_name(key: str) -> str:
     """SECURITY: stages and attachments become folders of the registry and members of archives."""
     return key if _NAME.fullmatch(key) else (re.sub(r"[^A-Za-z0-9_.+=-]", "_", key).lstrip(".-+=")[:90] or "unnamed")
 
@@ -152,10 +152,10 @@ def _stage(
         tolerances.add("result_stage_dropped", "stages without a single file that exists were dropped", TRAINING_RESULT, key)
         return None
     newest = max(int(path.stat().st_mtime) for path in files.values())
-    timestamp = _timestamp(values.get("timestamp"))
+    timestamp = read_timestamp(values.get("timestamp"))
     if timestamp is None and (not old_form or values.get("timestamp") is not None):
         tolerances.add("result_timestamp", "stages without a readable timestamp; that of the newest file is taken", TRAINING_RESULT, key)
-    return StageResult(name, files, _metrics(values, key, tolerances), newest if timestamp is None else timestamp)
+    return StageResult(name, files, read_metrics(values, key, tolerances), newest if timestamp is None else timestamp)
 
 
 def _files(key: str, listed: Any, out: OutDir, tolerances: Tolerances) -> dict[str, Path]:
@@ -247,15 +247,16 @@ def _folder_files(folder: Path) -> list[tuple[str, Path]]:
     return sorted(found)
 
 
-def _timestamp(value: Any) -> int | None:
+def read_timestamp(value: Any) -> int | None:
+    """Unix seconds, of a number, a text or a date; None for anything else."""
     if isinstance(value, datetime.datetime):
         aware = value if value.tzinfo else value.replace(tzinfo=datetime.timezone.utc)
         value = aware.timestamp()
-    number = _number(value)
+    number = read_number(value)
     return int(number) if number is not None and 0 <= number <= _MAX_TIMESTAMP else None
 
 
-def _number(value: Any) -> float | None:
+def read_number(value: Any) -> float | None:
     """Numbers and numeric texts, as YMIR takes them; never a bool, NaN or infinity."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
@@ -266,19 +267,20 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _metrics(values: Mapping[Any, Any], key: str, tolerances: Tolerances) -> dict[str, float]:
+def read_metrics(values: Mapping[Any, Any], key: str, tolerances: Tolerances, place: str = TRAINING_RESULT) -> dict[str, float]:
+    """The metrics of a stage under the names that YMIR knows; others are left out. ``place``: the file that they stand in."""
     metrics: dict[str, float] = {}
     for given, value in values.items():
         name = _metric_name(given, values)
         if name is None or value is None:
             continue
-        number = _number(value)
+        number = read_number(value)
         if number is None or not _in_range(name, number):
             message = "metrics that are no numbers in their range ([0, 1]; counts from 0) were dropped"
-            tolerances.add("result_metric_dropped", message, TRAINING_RESULT, f"{key}: {given} = {value!r}")
+            tolerances.add("result_metric_dropped", message, place, f"{key}: {given} = {value!r}")
             continue
         if given != name:
-            tolerances.add("result_metric_name", "metrics under other names", TRAINING_RESULT, f"{given} is read as {name}")
+            tolerances.add("result_metric_name", "metrics under other names", place, f"{given} is read as {name}")
         metrics[name] = float(int(number)) if name in COUNT_METRICS else number
     return metrics
 
@@ -315,7 +317,7 @@ def _attachments(document: Mapping[Any, Any], out: OutDir, tolerances: Tolerance
     if not isinstance(listed, dict):
         tolerances.add("result_attachments", f"attachments is {_kind(listed)}, not a mapping; it is left out", TRAINING_RESULT)
         return {}
-    found = {_folder_name(str(section)): tuple(_attached(str(section), names, out, tolerances)) for section, names in listed.items()}
+    found = {folder_name(str(section)): tuple(_attached(str(section), names, out, tolerances)) for section, names in listed.items()}
     return {section: paths for section, paths in found.items() if paths}
 
 
@@ -333,7 +335,7 @@ def _attached(section: str, names: Any, out: OutDir, tolerances: Tolerances) -> 
 
 def _evaluate_config(document: Mapping[Any, Any], tolerances: Tolerances) -> dict[str, float]:
     listed = document.get("evaluate_config") or {}
-    numbers = {printable(str(name))[:100]: _number(value) for name, value in listed.items()} if isinstance(listed, dict) else {"": None}
+    numbers = {printable(str(name))[:100]: read_number(value) for name, value in listed.items()} if isinstance(listed, dict) else {"": None}
     if None in numbers.values():
         tolerances.add("result_evaluate_config", "values of evaluate_config that are not numbers were left out", TRAINING_RESULT)
     return {name: number for name, number in numbers.items() if number is not None}

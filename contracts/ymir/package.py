@@ -86,12 +86,12 @@ def _check(package: ModelPackage) -> None:
             f"model {package.name!r} has no stage {package.best_stage_name!r} to be its best",
             hint=f"It has: {', '.join(names) or 'no stage'}.",
         )
-    lost = [str(path) for _, path in _members(package) if not path.is_file()]
+    lost = [str(path) for _, path in package_members(package) if not path.is_file()]
     if lost:
         raise RequestError(f"model {package.name!r} has lost {len(lost)} of its files: {lost[0]}", hint="It cannot be exported whole.")
 
 
-def _members(package: ModelPackage) -> list[tuple[str, Path]]:
+def package_members(package: ModelPackage) -> list[tuple[str, Path]]:
     """Every file with its name in the archive, sorted."""
     files = [(f"{stage.name}/{name}", path) for stage in package.stages for name, path in stage.files.items()]
     files += [(f"attachments/{section}/{path.name}", path) for section, paths in package.attachments.items() for path in paths]
@@ -106,7 +106,7 @@ def _write(package: ModelPackage, file: BinaryIO) -> None:
         gzip.GzipFile("", "wb", _GZIP_LEVEL, file, mtime=0) as compressed,
         tarfile.open(fileobj=cast(BinaryIO, compressed), mode="w", format=tarfile.GNU_FORMAT) as archive,
     ):
-        for name, path in _members(package):
+        for name, path in package_members(package):
             with path.open("rb") as content:
                 archive.addfile(_header(name, os.fstat(content.fileno()).st_size, timestamp), content)
         archive.addfile(_header(MODEL_INFO, len(info), timestamp), io.BytesIO(info))

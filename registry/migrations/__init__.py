@@ -5,4 +5,4 @@ SQLite), raise ``HEAD``. tests/registry/test_migrations.py fails until tables an
 run and are checked before the commit, so that a batch may rebuild a table others refer to.
 """
 
-HEAD = "0005"
+HEAD = "0006"

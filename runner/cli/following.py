@@ -141,9 +141,10 @@ def _make_progress() -> Progress:
 
 
 class ImportDisplay(AbstractContextManager["ImportDisplay"]):
-    """How far an import or export is: a bar on a terminal, nothing elsewhere. Call it with ``(done, total or None)``."""
+    """How far an import or export is: a bar on a terminal, nothing elsewhere. Call it with ``(done, total or None)`` of ``unit``."""
 
-    def __init__(self, what: str = "importing") -> None:
+    def __init__(self, what: str = "importing", unit: str = "images") -> None:
+        self._unit = unit
         self._progress = _make_progress() if sys.stderr.isatty() else None
         self._task = self._progress.add_task(what, total=None, message="") if self._progress else None
 
@@ -154,7 +155,7 @@ class ImportDisplay(AbstractContextManager["ImportDisplay"]):
 
     def __call__(self, done: int, total: int | None) -> None:
         if self._progress and self._task is not None:
-            self._progress.update(self._task, completed=done, total=total, message=f"{done} images")
+            self._progress.update(self._task, completed=done, total=total, message=f"{done} {self._unit}")
 
     def __exit__(self, *exc_info: object) -> None:
         if self._progress:

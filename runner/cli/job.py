@@ -106,14 +106,49 @@ def cancel(session: Session, reference: str) -> None:
 
 @job.command()
 @click.argument("reference", metavar="JOB")
+@click.option("--latest", is_flag=True, help="Ask for the same again, with the data, model, image and defaults of today.")
+@click.option("--current-image", is_flag=True, help="Take the image that is registered under the name now; keep the rest.")
 @click.option("--detach", is_flag=True, help="Do not wait: print the job and let it run in the background.")
 @pass_session
-def rerun(session: Session, reference: str, detach: bool) -> None:
-    """Run a job again: a new job with the same request."""
+def rerun(session: Session, reference: str, latest: bool, current_image: bool, detach: bool) -> None:
+    """Run a job again, with exactly what it ran with: image by digest, data by content, stage, parameters, seed.
+
+    What is gone meanwhile is named, never replaced. The new job is the next version of the name.
+    """
     from runner.cli.submit import start
 
+    if latest and current_image:
+        raise click.UsageError("--latest takes the current image anyway: leave --current-image out.")
     with session.open_runner() as runner:
-        start(session, runner, runner.rerun_job(reference), detach=detach)
+        start(session, runner, runner.rerun_job(reference, latest=latest, current_image=current_image), detach=detach)
+
+
+@job.command()
+@click.argument("name")
+@pass_session
+def versions(session: Session, name: str) -> None:
+    """List the runs of a named job, and what was changed from each to the next."""
+    from runner.cli.version_blocks import version_blocks
+
+    with session.open_runner() as runner:
+        shown = runner.job_versions(name)
+    session.answer(shown, version_blocks)
+
+
+@job.command()
+@click.argument("references", metavar="JOB JOB...", nargs=-1, required=True)
+@click.option("--all", "everything", is_flag=True, help="Also rows in which all of them agree.")
+@pass_session
+def compare(session: Session, references: tuple[str, ...], everything: bool) -> None:
+    """Compare jobs: inputs, parameters, metrics and outcome side by side. A JOB may be NAME@V0002.
+
+    Rows that differ are marked. A blank says that the job has no such value. With --json all rows are there.
+    """
+    from runner.cli.version_blocks import comparison_blocks
+
+    with session.open_runner() as runner:
+        compared = runner.compare_jobs(references)
+    session.answer(compared, lambda document: comparison_blocks(document, everything))
 
 
 @job.command()

@@ -35,7 +35,7 @@ def list_blocks(page: Mapping[str, Any]) -> list[Block]:
     rows = [
         (
             job["id"],
-            job["name"],
+            name_text(job),
             *(job[column] for column in whose),
             job["kind"],
             job["image"]["name"],
@@ -53,6 +53,11 @@ def list_blocks(page: Mapping[str, Any]) -> list[Block]:
 def _whose_columns(jobs: Sequence[Job]) -> tuple[str, ...]:
     """Who submitted and for which project, where that tells the jobs apart."""
     return tuple(column for column in ("user", "project") if len({job.get(column) for job in jobs}) > 1)
+
+
+def name_text(job: Job) -> str:
+    """``first@V0002``; '' for a job without a name."""
+    return f"{job['name']}@{job['version']}" if job.get("version") else job["name"] or ""
 
 
 def state_text(job: Job) -> str:
@@ -98,7 +103,7 @@ def show_blocks(job: Job) -> list[Block]:
 
 def result_blocks(job: Job) -> list[Block]:
     """What a person who waited wants to know of a job that succeeded."""
-    head = [("job", f"{job['id']}  {job['name'] or ''}".rstrip()), ("took", duration_text(job["duration_s"]))]
+    head = [("job", f"{job['id']}  {name_text(job)}".rstrip()), ("took", duration_text(job["duration_s"]))]
     return _result_blocks(job, head)
 
 
@@ -134,7 +139,7 @@ def _head_facts(job: Job) -> list[tuple[str, Any]]:
     progress = job["progress"] or {}
     return [
         ("job", job["id"]),
-        ("name", job["name"]),
+        ("name", name_text(job)),
         ("kind", job["kind"]),
         ("state", state_text(job)),
         ("queue", place_text(job)),

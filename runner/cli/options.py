@@ -174,7 +174,11 @@ _QUEUE_OPTIONS = (
 def job_options(function: F) -> F:
     """What every job takes, beside its image and data."""
     return stack(
-        click.option("--name", metavar="NAME", help="A name for the job; a training gives it to its model too."),
+        click.option(
+            "--name",
+            metavar="NAME",
+            help="A name for the job, and a training's model; each run of it is the next version, V0001, V0002, ...",
+        ),
         click.option(
             "--set",
             "parameters",

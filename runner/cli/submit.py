@@ -20,6 +20,7 @@ _OPTION_OF = {
     "class_names": "--classes",
     "memory_bytes": "--memory",
     "top_k": "--top",
+    "new_classes": "--new-classes",
     "gpu.pool": "--gpu-pool",
     "gpu.model": "--gpu-model",
     "gpu.memory_bytes": "--gpu-memory",
@@ -27,19 +28,27 @@ _OPTION_OF = {
     "gpu.shared_bytes": "--share-gpu",
 }
 
+_preset_option = click.option("--preset", metavar="NAME", help="Begin with this saved request; what is said beside it counts instead.")
 _model_job_options = stack(
     click.argument("image", required=False),
-    click.option("--model", required=True, metavar="NAME[@STAGE]", help="The model to use; its best stage unless one is named."),
-    click.option("--data", required=True, metavar="REF", help="The dataset to look at: name[@V002][:split]."),
+    click.option(
+        "--model",
+        metavar="NAME[@V0001][@STAGE]",
+        help="The model to use: its newest version, and the recommended or best stage, unless they are named.",
+    ),
+    click.option("--data", metavar="REF", help="The dataset to look at: name[@V002][:split]."),
+    _preset_option,
     click.option("--unlinked", is_flag=True, help="Use an image that is not linked to the model's training image."),
 )
 
 
 @click.command(cls=Command)
-@click.argument("image")
-@click.option("--data", "train_data", required=True, metavar="REF", help="The dataset to learn from: name[@V002][:split].")
+@click.argument("image", required=False)
+@click.option("--data", "train_data", metavar="REF", help="The dataset to learn from: name[@V002][:split].")
 @click.option("--val", "val_data", metavar="REF", help="The dataset to measure on (default: its val split, else a share of --data).")
-@click.option("--model", metavar="NAME[@STAGE]", help="Start from this model.")
+@click.option("--model", metavar="NAME[@V0001][@STAGE]", help="Start from this model.")
+@click.option("--new-classes", is_flag=True, help="With --model: learn other classes than the model knows.")
+@_preset_option
 @click.option("--classes", "class_names", type=names, default="", metavar="A,B", help="Only these classes, in this order (default: all).")
 @job_options
 @pass_session
@@ -85,13 +94,45 @@ def infer(session: Session, /, **request: Any) -> None:
 
 
 def _run(session: Session, kind: str, request: dict[str, Any]) -> None:
-    detach, texts = request.pop("detach"), request.pop("parameters")
+    detach, texts, preset = request.pop("detach"), request.pop("parameters"), request.pop("preset")
+    if preset is None:
+        _check_given(kind, request)
+    else:
+        request = _said(request)
     request["gpu"] = _gpu_wish(request)
     with session.open_runner() as runner:
-        spec = _spec(kind=kind, **request)
-        parameters = runner.parse_parameters(spec, texts)
+        saved: dict[str, Any] = _saved(runner.get_preset(preset), kind) if preset else {"kind": kind}
+        spec = _spec(**{**saved, **request, "gpu": saved.get("gpu", {}) | request["gpu"]})
+        parameters = {**spec.parameters, **runner.parse_parameters(spec, texts)}
         job = runner.submit(spec.model_copy(update={"parameters": parameters}))
         start(session, runner, job, detach=detach)
+
+
+def _check_given(kind: str, request: dict[str, Any]) -> None:
+    needed = {"image": "argument 'IMAGE'", "train_data": "option '--data'"}
+    if kind != "training":
+        needed = {"model": "option '--model'", "data": "option '--data'"}
+    for name, what in needed.items():
+        if request[name] is None:
+            raise click.UsageError(f"Missing {what}.", click.get_current_context())
+
+
+def _said(request: dict[str, Any]) -> dict[str, Any]:
+    """Only what stands on the command line: the rest is the preset's to say."""
+    source, default = click.get_current_context().get_parameter_source, click.core.ParameterSource.DEFAULT
+    return {name: value for name, value in request.items() if source(name) is not default and value is not None}
+
+
+def _saved(preset: dict[str, Any], kind: str) -> dict[str, Any]:
+    """A mining preset may be one that predicts, too."""
+    saved: dict[str, Any] = preset["request"]
+    if saved["kind"] != kind and not (kind == "mining" and saved["kind"] == "mining+inference"):
+        from contracts.errors import RequestError
+
+        raise RequestError(
+            f"the preset {preset['name']} is for {saved['kind']}, not for {kind}", hint="sluice preset list shows the others."
+        )
+    return saved
 
 
 def start(session: Session, runner: Any, job: dict[str, Any], *, detach: bool) -> None:
@@ -111,9 +152,9 @@ def start(session: Session, runner: Any, job: dict[str, Any], *, detach: bool) -
 
 def _gpu_wish(request: dict[str, Any]) -> dict[str, Any]:
     """Takes what describes the GPUs out of the request; a description of no GPU at all is a mistake."""
-    given = {place: request.pop(place.replace(".", "_")) for place in _OPTION_OF if place.startswith("gpu.")}
+    given = {place: request.pop(place.replace(".", "_"), None) for place in _OPTION_OF if place.startswith("gpu.")}
     wish = {place: value for place, value in given.items() if value is not None}
-    if wish and not request["gpu_count"]:
+    if wish and not request.get("gpu_count") and "gpu_count" in request:
         raise click.UsageError(f"{_OPTION_OF[next(iter(wish))]} says which GPUs; say with --gpus N how many.")
     return {place.removeprefix("gpu."): value for place, value in wish.items()}
 

@@ -37,18 +37,23 @@ SERVICE = pb.DESCRIPTOR.services_by_name["Sluice"]
 #: Verbs that may take minutes; they have threads of their own, so that the others never wait for them.
 SLOW = frozenset(
     {
+        "AddImage",
+        "BuildImage",
+        "CheckConnection",
+        "CheckModel",
         "ContactSheet",
+        "DeriveDataset",
         "Doctor",
         "Evaluate",
-        "ExportModel",
-        "Gc",
-        "BuildImage",
-        "AddImage",
-        "ImportDataset",
-        "SampleDataset",
-        "DeriveDataset",
         "ExportDataset",
-        "CheckConnection",
+        "ExportModel",
+        "FetchModel",
+        "Gc",
+        "ImportDataset",
+        "ImportModel",
+        "RemoveModel",
+        "RerunJob",
+        "SampleDataset",
     }
 )
 _QUICK_THREADS, _SLOW_THREADS = 16, 8

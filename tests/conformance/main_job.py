@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from contracts.errors import ConflictError, DatasetError, ImageError, LinkError, NotFoundError, ParameterError
+from contracts.errors import DatasetError, ImageError, LinkError, NotFoundError, ParameterError
 from contracts.job import JobSpec
 from runner.service import Runner
 from runner.settings import environment_of, load_settings
@@ -105,7 +105,7 @@ class MainJobConformance:
     def test_mining_and_inference_run_in_one_container(self, runner: Runner) -> None:
         self._train(runner, name="first")
         job = self._run(runner, kind="mining+inference", model="first@epoch_1", data="pets:test")
-        assert job["model"] == "first@epoch_1"
+        assert job["model"] == "first@V0001@epoch_1"
         assert (job["result"]["mining"]["ranked"], job["result"]["inference"]["boxes"]) == (4, 4), job["evidence"]
 
     def test_a_contact_sheet_shows_what_was_found(self, runner: Runner, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ class MainJobConformance:
 
     def test_a_training_continues_from_a_stage_of_another(self, runner: Runner) -> None:
         self._train(runner, name="first")
-        assert self._train(runner, name="second", model="first@epoch_1")["model"] == "first@epoch_1"
+        assert self._train(runner, name="second", model="first@epoch_1")["model"] == "first@V0001@epoch_1"
 
     # ------------------------------------------------------------------------------------------------- what may go wrong
 
@@ -169,7 +169,7 @@ class MainJobConformance:
     def test_a_job_can_be_run_again(self, runner: Runner) -> None:
         job = self._train(runner, name="first")
         again = runner.rerun_job(job["id"])
-        assert (again["rerun_of"], again["name"], again["state"]) == (job["id"], None, "queued")
+        assert (again["rerun_of"], again["name"], again["version"], again["state"]) == (job["id"], "first", "V0002", "queued")
         *_, last = runner.watch(again["id"])
         assert last["state"] == "succeeded"
 
@@ -207,10 +207,13 @@ class MainJobConformance:
         job = self._run(runner, kind="mining", image="probe", model="first", data="pets:test", unlinked=True)
         assert job["state"] == "succeeded"
 
-    def test_a_model_name_is_never_overwritten(self, runner: Runner) -> None:
-        self._train(runner, name="first")
-        with pytest.raises(ConflictError, match="'first'"):
-            runner.submit(JobSpec(kind="training", image="probe", train_data="pets", name="first"))
+    def test_a_model_is_never_overwritten(self, runner: Runner) -> None:
+        left = [self._train(runner, name="first")["result"]["model"] for _ in range(2)]
+        assert left == ["first@V0001", "first@V0002"]
+        assert runner.get_model("first")["version"] == "V0002"
+        first, second = (Path(runner.get_model(model)["folder"]) for model in left)
+        assert first != second
+        assert (first / "epoch_2" / "weights.json").is_file()
 
     def test_a_folder_without_templates_is_no_image(self, runner: Runner, tmp_path: Path) -> None:
         (tmp_path / "empty" / "app").mkdir(parents=True)

@@ -27,7 +27,7 @@ def package(tmp_path: Path) -> ModelPackage:
             StageResult(
                 "epoch_2",
                 {"config/net.py": tmp_path / "2/config/net.py", "best.pt": tmp_path / "2/best.pt"},
-                {"mAP": 0.5, "tp": 3.0, "loss": 9},
+                {"mAP": 0.5, "tp": 3.0},
                 20,
             ),
             StageResult("epoch_1", {"best.pt": tmp_path / "1/best.pt"}, {"mAP": 0.25}, 10),

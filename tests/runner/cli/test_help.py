@@ -78,7 +78,7 @@ def test_a_listed_target_that_is_no_command_is_refused() -> None:
 def test_nouns_list_their_commands_in_the_order_of_their_file() -> None:
     job = load_command("runner.cli.job:job")
     assert isinstance(job, Group)
-    assert list(job.commands) == ["list", "show", "logs", "wait", "cancel", "rerun", "sheet"]
+    assert list(job.commands) == ["list", "show", "logs", "wait", "cancel", "rerun", "versions", "compare", "sheet"]
 
 
 def test_completion_offers_commands_and_shared_options() -> None:

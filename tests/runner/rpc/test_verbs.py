@@ -12,7 +12,7 @@ import pytest
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
-from contracts.errors import DatasetError
+from contracts.errors import DatasetError, UnavailableError
 from contracts.job import JobSpec
 from contracts.rpc import sluice_pb2 as pb
 from contracts.rpc.documents import fields_of, to_document, to_message
@@ -137,7 +137,15 @@ def test_a_job_of_any_kind_and_state_is_the_same_document(name: str, jobs: dict[
         ("list_dataset_classes", {"name": "pets"}),
         ("set_dataset_class", {"name": "pets", "class_name": "a thing", "aliases": ["thing"], "color": "#00ff00"}),
         ("list_models", {}),
+        ("list_models", {"name": "first"}),
         ("get_model", {"name": "first"}),
+        ("check_model", {"name": "first@V0001", "stage": "epoch_1"}),
+        ("recommend_stage", {"name": "first", "stage": "epoch_1"}),
+        ("recommend_stage", {"name": "first"}),
+        ("describe_model", {"name": "first", "description": "the first one"}),
+        ("job_versions", {"name": "first"}),
+        ("compare_jobs", {"references": ["first", "first@V0001"]}),
+        ("list_presets", {}),
         ("list_gpus", {}),
         ("gpu_events", {}),
         ("list_gpu_pools", {}),
@@ -164,6 +172,34 @@ def test_a_store_is_asked_and_its_connection_forgotten_by_the_service(there: Rem
         there.import_dataset("cells", "s3://nothing/cells", connection="asked")
     assert there.remove_connection("asked")["secret"] == "********"
     assert "asked" not in [connection["name"] for connection in there.list_connections()]
+
+
+def test_a_model_is_imported_renamed_and_removed_from_there(busy: Service, there: RemoteRunner, tmp_path: Path) -> None:
+    (tmp_path / "best.pt").write_bytes(b"weights")
+    facts: dict[str, Any] = {
+        "class_names": ["cat"],
+        "object_type": "detection",
+        "metrics": ["mAP=0.5"],
+        "image": "probe",
+        "description": "d",
+    }
+    imported = there.import_model("far", tmp_path / "best.pt", **facts)
+    assert busy.runner.import_model("far", tmp_path / "best.pt", **facts) == {**imported, "unchanged": True}
+    _same("get_model", busy.runner.get_model("far"), there.get_model("far"))
+    with pytest.raises(UnavailableError, match="cannot be fetched"):
+        there.fetch_model("far", "http://127.0.0.1:9/best.pt", **facts)
+    _same("rename_model", there.rename_model("far", "further"), there.list_models("further"))
+    assert there.remove_model("further", all_versions=True) == {"removed": ["further@V0001"], "freed_bytes": 7}
+
+
+def test_a_preset_is_saved_changed_and_removed_from_there(jobs: dict[str, str], busy: Service, there: RemoteRunner) -> None:
+    there.save_preset("usual", from_job=jobs["failed"], request={"kind": "training", "seed": 3}, texts=["sleep_s=1"])
+    there.edit_preset("usual", request={"priority": 2}, texts=["exit_code=0"], unset=["class_names"])
+    saved = there.get_preset("usual")
+    assert saved["request"]["parameters"] == {"exit_code": 0, "sleep_s": 1.0}
+    _same("get_preset", busy.runner.get_preset("usual"), saved)
+    _same("list_presets", busy.runner.list_presets(), there.list_presets())
+    _same("remove_preset", there.remove_preset("usual"), {"removed": "usual"})
 
 
 def test_a_ranking_is_the_same_document(jobs: dict[str, str], busy: Service, there: RemoteRunner) -> None:
