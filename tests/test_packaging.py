@@ -16,7 +16,7 @@ import pytest
 from contracts.seams import GROUPS
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("contracts", "plugins", "registry", "runner", "webui")
+ROOMS = ("analysis", "contracts", "plugins", "registry", "runner", "webui")
 #: Files that are not Python and that the program reads or that type checkers look for.
 DATA_FILES = {
     "contracts/py.typed",
