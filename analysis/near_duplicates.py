@@ -94,8 +94,13 @@ def distances(left: npt.ArrayLike, right: npt.ArrayLike) -> npt.NDArray[np.uint8
 
 
 def hash_picture(picture: Image.Image) -> int:
-    """The hash of a decoded picture, bit 63 being the top left field."""
-    fields = np.asarray(picture.convert("L").resize((9, 8), Image.Resampling.BOX))
+    """The hash of a decoded picture."""
+    return hash_luma(picture.convert("L"))
+
+
+def hash_luma(luma: Image.Image) -> int:
+    """The hash of a picture of the mode L, bit 63 being the top left field."""
+    fields = np.asarray(luma.resize((9, 8), Image.Resampling.BOX))
     return int.from_bytes(np.packbits(fields[:, 1:] < fields[:, :-1]).tobytes(), "big")
 
 
