@@ -299,3 +299,34 @@ def _numbered(labels: _Indices) -> Groups:
     rank = np.empty(len(first), np.int64)
     rank[np.argsort(first, kind="stable")] = np.arange(len(first))
     return rank[place.ravel()]
+
+
+def keep_one_of_each(
+    hashes: npt.ArrayLike, similarity_threshold: float = 0.9, *, preference: npt.ArrayLike | None = None, seed: int | None = None
+) -> npt.NDArray[np.bool_]:
+    """SimDeduplication (ModelArts, DP-04): (n,) True for the pictures that stay.
+
+    Every picture that goes has one that stays and is at least that similar; of those that stay no two are. So a long chain of gradual
+    changes keeps several pictures, unlike its group, which is one. Of two, the one with the higher ``preference`` stays (its size in pixels, say),
+    then the earlier one; with a ``seed``, ties are broken by chance instead, the same for the same seed.
+    """
+    values = np.ascontiguousarray(hashes, np.uint64).ravel()
+    max_distance = min(distance_of(similarity_threshold), BITS // 2)
+    tie = np.arange(len(values)) if seed is None else np.random.default_rng(seed).permutation(len(values))
+    wanted = np.zeros(len(values)) if preference is None else -np.asarray(preference, np.float64)
+    kept = np.ones(len(values), np.bool_)
+    group = groups(values, max_distance)
+    order = np.lexsort((tie, wanted, group))
+    ends = np.cumsum(np.bincount(group))
+    for start, end in zip(np.append(0, ends[:-1]).tolist(), ends.tolist(), strict=True) if len(values) else ():
+        if end - start > 1:
+            _thin_out(values, order[start:end], max_distance, kept)
+    return kept
+
+
+def _thin_out(values: Hashes, members: _Indices, max_distance: int, kept: npt.NDArray[np.bool_]) -> None:
+    """The first of the members stays and those near to it go, then the next, and so on."""
+    while len(members):
+        near = distances(values[members[0]], values[members]) <= max_distance
+        kept[members[near][1:]] = False
+        members = members[~near]
