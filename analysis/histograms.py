@@ -49,7 +49,8 @@ def summary(values: npt.ArrayLike) -> dict[str, float | int | None]:
     if not len(known):
         return {"count": 0, **dict.fromkeys(("mean", "std", "min", "p25", "median", "p75", "max"))}
     least, lower, middle, upper, most = (float(v) for v in np.percentile(known, [0, 25, 50, 75, 100]))
-    return {"count": len(known), "mean": float(known.mean()), "std": float(known.std()), "min": least, "p25": lower, "median": middle, "p75": upper, "max": most}  # fmt: skip
+    quartiles = {"min": least, "p25": lower, "median": middle, "p75": upper, "max": most}
+    return {"count": len(known), "mean": float(known.mean()), "std": float(known.std()), **quartiles}
 
 
 def shift(reference: npt.ArrayLike, other: npt.ArrayLike) -> float | None:

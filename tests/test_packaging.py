@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("analysis", "contracts", "plugins", "registry", "runner", "webui")
 #: Files that are not Python and that the program reads or that type checkers look for.
 DATA_FILES = {
+    "analysis/report.html",
     "contracts/py.typed",
     "contracts/rpc/sluice.proto",
     "contracts/rpc/sluice_pb2.pyi",

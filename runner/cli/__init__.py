@@ -21,7 +21,7 @@ LISTING: Listing = {
     },
     "What there is": {
         "image": ("runner.cli.image:image", "Register, show and link images."),
-        "dataset": ("runner.cli.dataset:dataset", "Import, sample and show datasets."),
+        "dataset": ("runner.cli.dataset:dataset", "Import, sample, show and analyse datasets."),
         "job": ("runner.cli.job:job", "Watch, cancel and repeat jobs."),
         "model": ("runner.cli.model:model", "Show and export models."),
         "gpu": ("runner.cli.gpu:gpu", "Show the GPUs and who holds them, take them out of use, and put them into pools."),

@@ -1,4 +1,4 @@
-"""``sluice dataset``: import, sample and show datasets."""
+"""``sluice dataset``: import, sample and show datasets; ``dataset_analysis`` has the commands that look into them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 
 from runner.cli.blocks import Block, Facts, Line, Table, numbers, object_type_label
 from runner.cli.commands import Group
+from runner.cli.dataset_analysis import COMMANDS
 from runner.cli.options import EXISTING_PATH
 from runner.cli.session import Session, pass_session
 from runner.cli.units import time_text
@@ -20,7 +21,11 @@ _SHOWN_CLASSES = 50
 
 @click.group(cls=Group)
 def dataset() -> None:
-    """Import, sample and show datasets."""
+    """Import, sample, show and analyse datasets."""
+
+
+for _command in COMMANDS:
+    dataset.add_command(_command)
 
 
 @dataset.command("import")

@@ -141,11 +141,11 @@ def _make_progress() -> Progress:
 
 
 class ImportDisplay(AbstractContextManager["ImportDisplay"]):
-    """How far an import is: a bar on a terminal, nothing elsewhere. Call it with ``(done, total or None)``."""
+    """How far an import or analysis is: a bar on a terminal, nothing elsewhere. Call it with ``(done, total or None)``."""
 
-    def __init__(self) -> None:
+    def __init__(self, doing: str = "importing") -> None:
         self._progress = _make_progress() if sys.stderr.isatty() else None
-        self._task = self._progress.add_task("importing", total=None, message="") if self._progress else None
+        self._task = self._progress.add_task(doing, total=None, message="") if self._progress else None
 
     def __enter__(self) -> ImportDisplay:
         if self._progress:

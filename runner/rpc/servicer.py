@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Sluice"]
 #: Verbs that may take minutes; they have threads of their own, so that the others never wait for them.
-SLOW = frozenset({"ContactSheet", "Doctor", "ExportModel", "Gc", "BuildImage", "AddImage", "ImportDataset", "SampleDataset"})
+SLOW = frozenset(
+    {"ContactSheet", "Doctor", "ExportModel", "Gc", "BuildImage", "AddImage", "ImportDataset", "SampleDataset"}
+    | {"AnalyseDataset", "CompareDatasets", "FindNearDuplicates", "ExportAnalysis"}
+)
 _QUICK_THREADS, _SLOW_THREADS = 16, 8
 _LOOK_S = 1.0
 _COUNT_INTERVAL_S = 0.1

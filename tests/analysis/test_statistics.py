@@ -111,11 +111,8 @@ def test_what_changed_between_versions_is_counted_by_picture_and_class() -> None
     found = compare(before, after)
     assert found["images"] == {"before": 4, "after": 4, "added": 1, "removed": 1, "unchanged": 1, "relabeled": 2, "moved": 1}
     assert found["annotations"] == {"before": 4, "after": 4, "added": 3, "removed": 3}
-    assert [(c["class"], c["annotations"]["added"], c["annotations"]["removed"]) for c in found["classes"]] == [
-        ("cat", 0, 2),
-        ("dog", 1, 1),
-        ("cow", 2, 0),
-    ]
+    changes = [(c["class"], c["annotations"]["added"], c["annotations"]["removed"]) for c in found["classes"]]
+    assert changes == [("cat", 0, 2), ("dog", 1, 1), ("cow", 2, 0)]
     assert found["classes"][2]["images"] == {"before": 0, "after": 2}
 
 
