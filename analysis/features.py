@@ -45,10 +45,13 @@ class Feature:
 FEATURES: tuple[Feature, ...] = (
     Feature("image_resolution", "Resolution", "picture", "pixels", "width * height", 5, False, ("resolution", "area")),
     Feature("image_aspect_ratio", "Aspect ratio", "picture", "", "width / height", 6, False, ("aspect_ratio",)),
-    Feature("image_brightness", "Brightness", "picture", "0..255", "mean luma", 7, True, ("brightness",)),
-    Feature("image_saturation", "Saturation", "picture", "0..1", "mean of S in HSV: (max - min) / max of R, G, B; 0 for black", 8, True, ("saturation",)),
+    Feature("image_brightness", "Brightness", "picture", "0 to 255", "mean luma", 7, True, ("brightness",)),
     Feature(
-        "image_colorfulness", "Colourfulness", "picture", "0..",
+        "image_saturation", "Saturation", "picture", "0 to 1", "mean of S in HSV: (max - min) / max of R, G, B; 0 for black",
+        8, True, ("saturation",),
+    ),
+    Feature(
+        "image_colorfulness", "Colourfulness", "picture", "",
         "Hasler and Suesstrunk 2003: sqrt(var(R - G) + var((R + G) / 2 - B)) + 0.3 * sqrt(mean(R - G)^2 + mean((R + G) / 2 - B)^2)",
         9, True, ("colorfulness", "colourfulness", "image_colourfulness"),
     ),
@@ -59,22 +62,22 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature("bbox_num", "Boxes per picture", "picture", "boxes", "number of boxes", 11, False, ("box_count", "bbox_count")),
     Feature(
-        "bbox_std", "Spread of box areas", "picture", "0..", "population standard deviation of box area / picture area; 0 for one box",
+        "bbox_std", "Spread of box areas", "picture", "", "population standard deviation of box area / picture area; 0 for one box",
         12, False, ("box_area_std", "box_std"),
     ),
     Feature("bbox_aspect_ratio", "Box aspect ratio", "box", "", "width / height", 13, False, ("box_aspect_ratio",)),
-    Feature("bbox_area_ratio", "Box area ratio", "box", "0..1", "box area / picture area", 14, False, ("box_area_ratio", "box_area")),
+    Feature("bbox_area_ratio", "Box area ratio", "box", "0 to 1", "box area / picture area", 14, False, ("box_area_ratio", "box_area")),
     Feature(
-        "bbox_edge_value", "Box marginalisation", "box", "0..1", "distance of the box's centre from the picture's / half the picture's diagonal",
+        "bbox_edge_value", "Box marginalisation", "box", "0 to 1", "distance of the box's centre from the picture's / half the picture's diagonal",
         15, False, ("marginalization", "marginalisation", "box_edge_value"),
     ),
-    Feature("bbox_bright", "Box brightness", "box", "0..255", "mean luma of the pixels inside", 16, True, ("box_brightness",)),
+    Feature("bbox_bright", "Box brightness", "box", "0 to 255", "mean luma of the pixels inside", 16, True, ("box_brightness",)),
     Feature(
         "bbox_ambiguity", "Box clarity", "box", "levels^2", "variance, over the pixels inside, of the picture's Laplacian",
         17, True, ("box_clarity", "box_blur", "box_blur_score"),
     ),
     Feature(
-        "bbox_iou", "Box overlap", "box", "0..1", "part of the box that the union of the picture's other boxes covers (no IoU, whatever its key says)",
+        "bbox_iou", "Box overlap", "box", "0 to 1", "part of the box that the union of the picture's other boxes covers (no IoU, whatever its key says)",
         18, False, ("box_overlap", "overlap"),
     ),
 )  # fmt: skip

@@ -82,7 +82,8 @@ def chart(
     whole: bool = False,
     note: str = "",
 ) -> dict[str, Any]:
-    """A histogram of one column per version, over the same edges; JSON-ready."""
+    """A histogram of one column per version, over the same edges; JSON-ready. ``whole``: bins stand for whole numbers, from edge + 1/2 on."""
     shared = common_edges(list(columns.values()), whole=whole) if edges is None else np.asarray(edges, np.float64)
     series = [{"name": name, "values": counts(values, shared), "summary": summary(values)} for name, values in columns.items()]
-    return {"key": key, "kind": "histogram", "title": title, "x": x, "y": y, "note": note, "edges": shared.tolist(), "series": series}
+    said = {"key": key, "kind": "histogram", "title": title, "x": x, "y": y, "note": note}
+    return {**said, "whole": whole, "edges": shared.tolist(), "series": series}

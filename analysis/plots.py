@@ -17,11 +17,11 @@ _SHOWN_LABELS = 30
 
 
 def draw_chart(chart: Mapping[str, Any]) -> Image.Image:
-    """A histogram or bar chart (``analysis.histograms.chart``) of one or several versions, 640 x 400. Several are drawn as shares, laid over each other."""
+    """A histogram or bar chart (``analysis.histograms.chart``), 640 x 400. Several versions are drawn as shares, laid over each other."""
     picture = Image.new("RGB", (WIDTH, HEIGHT), _PAPER)
     draw = ImageDraw.Draw(picture, "RGBA")
     series = [(entry["name"], _heights(entry["values"], len(chart["series"]) > 1)) for entry in chart["series"]]
-    top = max((max(heights, default=0.0) for _, heights in series), default=0.0) or 1.0
+    top = _nice(max((max(heights, default=0.0) for _, heights in series), default=0.0))
     _frame(draw, chart, top, shares=len(series) > 1)
     for index, (_, heights) in enumerate(series):
         _bars(draw, heights[: _bar_count(chart)], top, COLOURS[index % len(COLOURS)], index, len(series), chart["kind"])
@@ -45,6 +45,14 @@ def number_text(value: float) -> str:
         if abs(value) >= limit:
             return f"{value / (1e3 if unit == 'k' else limit):.3g}{unit}"
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def _nice(value: float) -> float:
+    """The next of 1, 2, 4, 6, 8 (times a power of ten) above a value: four even steps of it are short numbers."""
+    if value <= 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(step * power for step in (1, 2, 4, 6, 8, 10) if step * power >= value * (1 - 1e-9))
 
 
 def _bar_count(chart: Mapping[str, Any]) -> int:
@@ -79,9 +87,11 @@ def _frame(draw: ImageDraw.ImageDraw, chart: Mapping[str, Any], top: float, *, s
 def _ticks(draw: ImageDraw.ImageDraw, chart: Mapping[str, Any], bottom: float) -> None:
     count = _bar_count(chart)
     if chart["kind"] == "histogram":
-        for at in range(0, count + 1, max(1, math.ceil((count + 1) / 8))):
-            x = _LEFT + (WIDTH - _LEFT - _RIGHT) * at / max(1, count)
-            draw.text((x, bottom + 6), number_text(chart["edges"][at]), _INK, _font(11), anchor="ma")
+        shift = 0.5 if chart["whole"] else 0.0
+        for at in range(0, count + (0 if chart["whole"] else 1), max(1, math.ceil((count + 1) / 8))):
+            x = _LEFT + (WIDTH - _LEFT - _RIGHT) * (at + shift) / max(1, count)
+            anchor = "ra" if at == count else "ma"
+            draw.text((x, bottom + 6), number_text(chart["edges"][at] + shift), _INK, _font(11), anchor=anchor)
         return
     room = (WIDTH - _LEFT - _RIGHT) / max(1, count)
     for at, label in enumerate(chart["labels"][:count]):

@@ -189,7 +189,7 @@ def distributions(versions: Mapping[str, Labels]) -> list[dict[str, Any]]:
         "asset_bytes": ("File size", "MiB", "pictures"),
         "asset_hw_ratio": ("Height to width", "height / width", "pictures"),
         "asset_area": ("Resolution", "pixels", "pictures"),
-        "asset_quality": ("Quality", "0..1", "pictures"),
+        "asset_quality": ("Quality", "0 to 1", "pictures"),
         "anno_area_ratio": ("Box area to picture area", "share", "annotations"),
     }
     charts = [

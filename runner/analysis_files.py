@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from analysis.features import BOX_KEYS, KEYS, Measured, measure_files
@@ -95,8 +96,7 @@ class AnalysisFiles:
             missing = [sample for sample in samples if sample.asset.id not in known]
             done = len(samples) - len(missing)
             for start in range(0, len(missing), _PART):
-                part = missing[start : start + _PART]
-                new = _measure(part, failures, lambda count, first=done + start: on_progress(first + count, len(samples)))  # type: ignore[misc]
+                new = _measure(missing[start : start + _PART], failures, _counting(on_progress, done + start, len(samples)))
                 pictures, boxes = pa.concat_tables([pictures, new[0]]), pa.concat_tables([boxes, new[1]], promote_options="permissive")
                 self._keep("boxes.parquet", boxes, BOXES)
                 self._keep("features.parquet", pictures, PICTURES)
@@ -113,12 +113,10 @@ class AnalysisFiles:
             for start in range(0, len(missing), 1000):
                 on_progress(len(samples) - len(missing) + start, len(samples))
                 part = missing[start : start + 1000]
-                told: dict[int, str] = {}
-                found = hash_pictures(
-                    [sample.path for sample in part], on_failure=lambda at, error, told=told: told.update({at: error.reason})
-                )  # type: ignore[misc]
+                told: list[tuple[int, str]] = []
+                found = hash_pictures([sample.path for sample in part], on_failure=_noting(told))
                 known.update(zip((sample.asset.id for sample in part), found.tolist(), strict=True))
-                failures.update({part[at].asset.id: reason for at, reason in told.items()})
+                failures.update({part[at].asset.id: reason for at, reason in told})
             if missing:
                 on_progress(len(samples), len(samples))
                 rows = [(asset, value) for asset, value in known.items() if asset not in failures]
@@ -201,5 +199,12 @@ def _table(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
 
 
 def _rows_of(table: pa.Table, assets: set[str]) -> pa.Table:
-    mask = np.fromiter((asset in assets for asset in table["asset_id"].to_pylist()), np.bool_, len(table))
-    return table.filter(pa.array(mask))
+    return table.filter(pc.is_in(table["asset_id"], value_set=pa.array(sorted(assets), pa.string())))
+
+
+def _counting(on_progress: Count, first: int, total: int) -> Callable[[int], None]:
+    return lambda count: on_progress(first + count, total)
+
+
+def _noting(told: list[tuple[int, str]]) -> Callable[[int, PictureError], None]:
+    return lambda at, error: told.append((at, error.reason))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ def make_report(title: str, created_at: str, versions: Sequence[VersionData], ke
         "versions": [_version(version) for version in versions],
         "features": feature_charts(versions, keys),
         "distributions": distributions(labels),
-        "comparison": [_changes(before, after, keys) for before, after in zip(versions, versions[1:], strict=False)],
+        "comparison": [_changes(before, after, keys) for before, after in pairwise(versions)],
         "overlap": overlap(labels),
         "failures": [failure for version in versions for failure in failures_of(version)],
     }

@@ -24,10 +24,6 @@ def dataset() -> None:
     """Import, sample, show and analyse datasets."""
 
 
-for _command in COMMANDS:
-    dataset.add_command(_command)
-
-
 @dataset.command("import")
 @click.argument("name")
 @click.argument("path", type=EXISTING_PATH)
@@ -88,6 +84,10 @@ def show(session: Session, reference: str) -> None:
     with session.open_runner() as runner:
         shown = runner.get_dataset(reference)
     session.answer(shown, show_blocks)
+
+
+for _command in COMMANDS:
+    dataset.add_command(_command)
 
 
 def list_blocks(datasets: list[Mapping[str, Any]]) -> list[Block]:

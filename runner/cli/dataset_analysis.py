@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from runner.cli.blocks import Block, Facts, Line, Table, numbers
+from runner.cli.commands import Command
 from runner.cli.session import Session, pass_session
 from runner.cli.units import size_text, time_text
 
@@ -33,7 +34,7 @@ def _report_options(command: F) -> F:
     return click.option("--feature", "features", multiple=True, metavar="NAME", help=name)(command)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("reference", metavar="NAME[@VERSION][:SPLIT]")
 @_report_options
 @pass_session
@@ -51,7 +52,7 @@ def analyse(session: Session, /, reference: str, out: Path | None, overwrite: bo
     session.answer(made, analysis_blocks)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("references", metavar="A B [C]...", nargs=-1, required=True)
 @_report_options
 @pass_session
@@ -66,7 +67,7 @@ def compare(session: Session, /, references: tuple[str, ...], out: Path | None, 
     session.answer(made, comparison_blocks)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("reference", metavar="NAME[@VERSION][:SPLIT]")
 @click.option(
     "--similarity", type=click.FloatRange(0.5, 1), default=0.9, show_default=True, metavar="S", help="From here on two pictures are alike: 1 is the same."
@@ -90,7 +91,7 @@ def duplicates(session: Session, reference: str, similarity: float, limit: int, 
     session.answer(made, duplicate_blocks)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("name", required=False)
 @pass_session
 def analyses(session: Session, name: str | None) -> None:
