@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +178,7 @@ def test_a_failed_analysis_says_why_and_leaves_no_result(cells: Runner, monkeypa
         cells.analyse_dataset("cells", on_progress=stop)
     (entry,) = cells.list_analyses()
     assert (entry["status"], entry["error"]) == ("failed", "KeyboardInterrupt")
-    assert sorted(os.listdir(cells.get_analysis(entry["id"])["folder"])) == ["lock", "run.json"]
+    assert sorted(path.name for path in Path(cells.get_analysis(entry["id"])["folder"]).iterdir()) == ["lock", "run.json"]
 
 
 def test_a_killed_analysis_is_shown_as_interrupted(cells: Runner) -> None:
@@ -194,7 +193,7 @@ def test_a_killed_analysis_is_shown_as_interrupted(cells: Runner) -> None:
 def test_an_analysis_is_copied_with_its_tables_and_never_over_files(cells: Runner, tmp_path: Path) -> None:
     made = cells.compare_datasets(["cells@V001", "cells@V002"])
     exported = cells.export_analysis(made["id"], tmp_path / "out")
-    assert sorted(exported["files"]) == sorted(os.listdir(tmp_path / "out"))
+    assert sorted(exported["files"]) == sorted(path.name for path in (tmp_path / "out").iterdir())
     assert {"report.html", "report.png", "1-cells-V001-features.parquet", "2-cells-V002-boxes.parquet"} <= set(exported["files"])
     with pytest.raises(ConflictError, match="exists"):
         cells.export_analysis(made["id"], tmp_path / "out")
