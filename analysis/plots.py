@@ -66,7 +66,8 @@ def _heights(values: Sequence[int], shares: bool) -> list[float]:
 
 def _frame(draw: ImageDraw.ImageDraw, chart: Mapping[str, Any], top: float, *, shares: bool) -> None:
     """Title, grid and both axes."""
-    draw.text((_LEFT, 12), _short(chart["title"], 50), _INK, _font(18))
+    hidden = 0 if chart["kind"] == "histogram" else len(chart["labels"]) - _bar_count(chart)
+    draw.text((_LEFT, 12), _short(chart["title"], 50) + (f" (and {hidden} more)" if hidden else ""), _INK, _font(18))
     bottom = HEIGHT - _BOTTOM
     for step in range(5):
         y = bottom - (bottom - _TOP) * step / 4

@@ -285,12 +285,27 @@ def _difference(old: Ints, new: Ints) -> tuple[Ints, Ints]:
     """The rows that only one of two lists has, as multisets."""
     rows = np.concatenate([old, new])
     sign = np.repeat([-1, 1], [len(old), len(new)])
-    order = np.lexsort(rows.T[::-1])
+    order = np.lexsort(_packed(rows))
     rows, sign = rows[order], sign[order]
     first = np.flatnonzero(np.append(True, (rows[1:] != rows[:-1]).any(axis=1))) if len(rows) else np.zeros(0, np.int64)
     balance = np.add.reduceat(sign, first) if len(first) else np.zeros(0, np.int64)
     rows = rows[first]
     return np.repeat(rows, np.maximum(-balance, 0), axis=0), np.repeat(rows, np.maximum(balance, 0), axis=0)
+
+
+def _packed(rows: Ints) -> list[npt.NDArray[np.uint64]]:
+    """The columns in as few 64-bit words as hold them, least telling first: sorting takes as long as there are words."""
+    words: list[npt.NDArray[np.uint64]] = []
+    room = 0
+    for column in rows.T if len(rows) else ():
+        offset = (column - column.min()).astype(np.uint64)
+        width = max(1, int(offset.max()).bit_length())
+        if width > room:
+            words.append(np.zeros(len(rows), np.uint64))
+            room = 64
+        words[-1] = words[-1] << np.uint64(width % 64) | offset
+        room -= width
+    return words[::-1] or [np.zeros(len(rows), np.uint64)]
 
 
 def _class_changes(before: Labels, after: Labels, names: Sequence[str], gone: Ints, come: Ints) -> list[dict[str, Any]]:

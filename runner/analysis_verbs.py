@@ -130,7 +130,10 @@ class AnalysisVerbs:
         from runner.dataset_files import read_samples
 
         folder = self._installation.folder(version.folder)
-        labeled = {s.asset.id for s in read_samples(folder, self._installation.store, annotated_only=True)}
+        looked_at = (
+            () if all(sample.annotations for sample in samples) else read_samples(folder, self._installation.store, annotated_only=True)
+        )
+        labeled = {sample.asset.id for sample in looked_at}
         labels = labels_of(samples, version.class_names, labeled)
         measured = None if on_progress is None else self._analysis_files(version).features(samples, on_progress)
         return VersionData(name, samples, labels, measured)
