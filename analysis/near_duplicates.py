@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -93,22 +94,54 @@ def distances(left: npt.ArrayLike, right: npt.ArrayLike) -> npt.NDArray[np.uint8
     return np.bitwise_count(np.bitwise_xor(np.asarray(left, np.uint64), np.asarray(right, np.uint64)))
 
 
+def exact_groups(paths: Sequence[Path]) -> Groups:
+    """The group of each file by its content: (n,) int64, numbered as in ``groups``; equal bytes are one group, whatever the names.
+
+    Only files of equal size are read. Raises ``PictureError`` for one that cannot be. (Assets of a store are exact copies of nothing: their id
+    is their content.)
+    """
+    sizes = [_size(path) for path in paths]
+    common = {size for size, count in Counter(sizes).items() if count > 1}
+    keys = [
+        (size, _digest(path) if size in common else b"", 0 if size in common else at)
+        for at, (size, path) in enumerate(zip(sizes, paths, strict=True))
+    ]
+    numbers: dict[tuple[int, bytes, int], int] = {}
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
+
+
 def hash_picture(picture: Image.Image) -> int:
-    """The hash of a decoded picture, bit 63 being the top left field."""
-    fields = np.asarray(picture.convert("L").resize((9, 8), Image.Resampling.BOX))
+    """The hash of a decoded picture."""
+    return hash_luma(picture.convert("L"))
+
+
+def hash_luma(luma: Image.Image) -> int:
+    """The hash of a picture of the mode L, bit 63 being the top left field."""
+    fields = np.asarray(luma.resize((9, 8), Image.Resampling.BOX))
     return int.from_bytes(np.packbits(fields[:, 1:] < fields[:, :-1]).tobytes(), "big")
 
 
 def hash_of_bytes(path: Path) -> int:
     """The first 64 bits of the file's sha256: the hash of what cannot be decoded. Raises ``PictureError`` when it cannot be read."""
+    return int.from_bytes(_digest(path)[:8], "big")
+
+
+def _digest(path: Path) -> bytes:
+    digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            digest = hashlib.sha256()
             while part := file.read(1 << 20):
                 digest.update(part)
     except OSError as error:
         raise PictureError(path, f"cannot be read: {error.strerror}") from error
-    return int.from_bytes(digest.digest()[:8], "big")
+    return digest.digest()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise PictureError(path, f"cannot be read: {error.strerror}") from error
 
 
 def _hash_file(path: Path) -> int | PictureError:
@@ -294,3 +327,34 @@ def _numbered(labels: _Indices) -> Groups:
     rank = np.empty(len(first), np.int64)
     rank[np.argsort(first, kind="stable")] = np.arange(len(first))
     return rank[place.ravel()]
+
+
+def keep_one_of_each(
+    hashes: npt.ArrayLike, similarity_threshold: float = 0.9, *, preference: npt.ArrayLike | None = None, seed: int | None = None
+) -> npt.NDArray[np.bool_]:
+    """SimDeduplication (ModelArts, DP-04): (n,) True for the pictures that stay.
+
+    Every picture that goes has one that stays and is at least that similar; of those that stay no two are. So a long chain of gradual
+    changes keeps several pictures, unlike its group, which is one. Of two, the one with the higher ``preference`` stays (its size in pixels, say),
+    then the earlier one; with a ``seed``, ties are broken by chance instead, the same for the same seed.
+    """
+    values = np.ascontiguousarray(hashes, np.uint64).ravel()
+    max_distance = min(distance_of(similarity_threshold), BITS // 2)
+    tie = np.arange(len(values)) if seed is None else np.random.default_rng(seed).permutation(len(values))
+    wanted = np.zeros(len(values)) if preference is None else -np.asarray(preference, np.float64)
+    kept = np.ones(len(values), np.bool_)
+    group = groups(values, max_distance)
+    order = np.lexsort((tie, wanted, group))
+    ends = np.cumsum(np.bincount(group))
+    for start, end in zip(np.append(0, ends[:-1]).tolist(), ends.tolist(), strict=True) if len(values) else ():
+        if end - start > 1:
+            _thin_out(values, order[start:end], max_distance, kept)
+    return kept
+
+
+def _thin_out(values: Hashes, members: _Indices, max_distance: int, kept: npt.NDArray[np.bool_]) -> None:
+    """The first of the members stays and those near to it go, then the next, and so on."""
+    while len(members):
+        near = distances(values[members[0]], values[members]) <= max_distance
+        kept[members[near][1:]] = False
+        members = members[~near]

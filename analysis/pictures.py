@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -33,18 +34,31 @@ class PictureError(Exception):
 def open_picture(path: Path) -> Image.Image:
     """The decoded picture in the mode ``RGB`` and in the size as stored (the EXIF orientation is not applied, since boxes do not know it).
 
-    16-bit grey is brought to 8 bits by its upper byte; transparent pixels are shown on black as their own colour says, alpha is dropped;
-    CMYK and palettes are converted. Raises ``PictureError`` for anything that is missing, truncated, too large or no picture at all.
+    16-bit grey is brought to 8 bits by its upper byte; transparent pixels are taken with the colour they have, alpha is dropped; CMYK and
+    palettes are converted. Raises ``PictureError`` for anything that is missing, truncated, too large or no picture at all.
     """
+    with _opened(path) as picture:
+        return _to_rgb(picture)
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Width and height in pixels as the file's head says; nothing is decoded. Raises ``PictureError``."""
+    with _opened(path) as picture:
+        return picture.size
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The picture before it is decoded; whatever goes wrong then, too, becomes a ``PictureError``."""
     try:
         with Image.open(path) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise PictureError(path, f"is too large: {picture.width} x {picture.height} pixels, at most {MAX_PIXELS:,} are read")
-            return _to_rgb(picture)
+            yield picture
     except PictureError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise PictureError(path, f"is too large, at most {MAX_PIXELS:,} pixels are read") from error
+        raise PictureError(path, f"is too large: at most {MAX_PIXELS:,} pixels are read") from error
     except OSError as error:
         raise PictureError(path, f"cannot be read: {error.strerror or error}") from error
     except Exception as error:  # Pillow's readers raise nearly anything on hostile bytes: ValueError, SyntaxError, struct.error, ...

@@ -235,6 +235,41 @@ class RemoteRunner(Connection):
         exported = self._long("ExportDataset", pb.ExportDatasetRequest, on_progress, **what, **how)
         return {**exported, "target": str(target)}  # as it was asked for, not as the service names it
 
+    # ------------------------------------------------------------------------------------------------------------- analysis
+
+    def analyse_dataset(
+        self, reference: str, *, features: Sequence[str] = (), labels_only: bool = False, on_progress: Count = lambda _, __: None
+    ) -> dict[str, Any]:
+        options = {"features": features, "labels_only": labels_only}
+        return self._long("AnalyseDataset", pb.AnalyseDatasetRequest, on_progress, reference=reference, **options)
+
+    def compare_datasets(
+        self,
+        references: Sequence[str],
+        *,
+        features: Sequence[str] = (),
+        labels_only: bool = False,
+        on_progress: Count = lambda _, __: None,
+    ) -> dict[str, Any]:
+        options = {"features": features, "labels_only": labels_only}
+        return self._long("CompareDatasets", pb.CompareDatasetsRequest, on_progress, references=references, **options)
+
+    def find_near_duplicates(
+        self, reference: str, *, similarity: float = 0.9, limit: int = 50, on_progress: Count = lambda _, __: None
+    ) -> dict[str, Any]:
+        options = {"similarity": similarity, "limit": limit}
+        return self._long("FindNearDuplicates", pb.FindNearDuplicatesRequest, on_progress, reference=reference, **options)
+
+    def list_analyses(self, dataset: str | None = None) -> list[dict[str, Any]]:
+        return _list(self._ask("ListAnalyses", pb.ListAnalysesRequest, dataset=dataset))
+
+    def get_analysis(self, analysis: str) -> dict[str, Any]:
+        return _dict(self._ask("GetAnalysis", pb.GetAnalysisRequest, analysis=analysis))
+
+    def export_analysis(self, analysis: str, folder: Path, *, overwrite: bool = False) -> dict[str, Any]:
+        exported = self._change("ExportAnalysis", pb.ExportAnalysisRequest, analysis=analysis, folder=folder, overwrite=overwrite)
+        return {**exported, "folder": str(folder)}
+
     # --------------------------------------------------------------------------------------------------------------- models
 
     def list_models(self, name: str | None = None) -> list[dict[str, Any]]:

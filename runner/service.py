@@ -20,6 +20,7 @@ from contracts.image import Kind
 from contracts.job import JobSpec, JobState
 from registry import jobs
 from registry.jobs import JobRecord
+from runner.analysis_verbs import AnalysisVerbs
 from runner.connection_verbs import ConnectionVerbs
 from runner.dataset_verbs import DatasetVerbs
 from runner.drivers import Driver, Drivers
@@ -45,7 +46,9 @@ _LOOK_EVERY_S = 1.0
 _START_S = 10.0
 
 
-class Runner(ImageVerbs, DatasetVerbs, ExportVerbs, ModelVerbs, JobVerbs, EvaluationVerbs, ConnectionVerbs, GpuVerbs, ShareVerbs):
+class Runner(
+    ImageVerbs, DatasetVerbs, ExportVerbs, AnalysisVerbs, ModelVerbs, JobVerbs, EvaluationVerbs, ConnectionVerbs, GpuVerbs, ShareVerbs
+):
     """One installation, used by one process; several processes may use the same home at once.
 
     In ``sluice serve`` the service drives the jobs (``serving``); in any other process, whoever watches a job drives it when nobody else does.

@@ -21,6 +21,7 @@ ROOMS = ("analysis", "contracts", "plugins", "registry", "runner", "webui")
 DATA_FILES = {
     "analysis/evaluation/report.html",
     "analysis/py.typed",
+    "analysis/report.html",
     "contracts/py.typed",
     "contracts/rpc/sluice.proto",
     "contracts/rpc/sluice_pb2.pyi",

@@ -950,6 +950,108 @@ class ExportedDataset(_message.Message):
     size_bytes: int
     def __init__(self, dataset: _Optional[str] = ..., version: _Optional[str] = ..., split: _Optional[str] = ..., format: _Optional[str] = ..., target: _Optional[str] = ..., images: _Optional[int] = ..., annotations: _Optional[int] = ..., classes: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., splits: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ..., files: _Optional[int] = ..., size_bytes: _Optional[int] = ...) -> None: ...
 
+class AnalyseDatasetRequest(_message.Message):
+    __slots__ = ("reference", "features", "labels_only")
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    LABELS_ONLY_FIELD_NUMBER: _ClassVar[int]
+    reference: str
+    features: _containers.RepeatedScalarFieldContainer[str]
+    labels_only: bool
+    def __init__(self, reference: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., labels_only: _Optional[bool] = ...) -> None: ...
+
+class CompareDatasetsRequest(_message.Message):
+    __slots__ = ("references", "features", "labels_only")
+    REFERENCES_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    LABELS_ONLY_FIELD_NUMBER: _ClassVar[int]
+    references: _containers.RepeatedScalarFieldContainer[str]
+    features: _containers.RepeatedScalarFieldContainer[str]
+    labels_only: bool
+    def __init__(self, references: _Optional[_Iterable[str]] = ..., features: _Optional[_Iterable[str]] = ..., labels_only: _Optional[bool] = ...) -> None: ...
+
+class FindNearDuplicatesRequest(_message.Message):
+    __slots__ = ("reference", "similarity", "limit")
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    reference: str
+    similarity: float
+    limit: int
+    def __init__(self, reference: _Optional[str] = ..., similarity: _Optional[float] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class AnalysingDataset(_message.Message):
+    __slots__ = ("progress", "result")
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    progress: Count
+    result: Analysis
+    def __init__(self, progress: _Optional[_Union[Count, _Mapping]] = ..., result: _Optional[_Union[Analysis, _Mapping]] = ...) -> None: ...
+
+class Analysis(_message.Message):
+    __slots__ = ("values",)
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    values: Json
+    def __init__(self, values: _Optional[_Union[Json, _Mapping]] = ...) -> None: ...
+
+class ListAnalysesRequest(_message.Message):
+    __slots__ = ("dataset",)
+    DATASET_FIELD_NUMBER: _ClassVar[int]
+    dataset: str
+    def __init__(self, dataset: _Optional[str] = ...) -> None: ...
+
+class AnalysisList(_message.Message):
+    __slots__ = ("analyses",)
+    ANALYSES_FIELD_NUMBER: _ClassVar[int]
+    analyses: _containers.RepeatedCompositeFieldContainer[AnalysisEntry]
+    def __init__(self, analyses: _Optional[_Iterable[_Union[AnalysisEntry, _Mapping]]] = ...) -> None: ...
+
+class AnalysisEntry(_message.Message):
+    __slots__ = ("id", "kind", "references", "features", "created_at", "duration_s", "status", "error")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    REFERENCES_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    DURATION_S_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    kind: str
+    references: _containers.RepeatedScalarFieldContainer[str]
+    features: _containers.RepeatedScalarFieldContainer[str]
+    created_at: str
+    duration_s: float
+    status: str
+    error: str
+    def __init__(self, id: _Optional[str] = ..., kind: _Optional[str] = ..., references: _Optional[_Iterable[str]] = ..., features: _Optional[_Iterable[str]] = ..., created_at: _Optional[str] = ..., duration_s: _Optional[float] = ..., status: _Optional[str] = ..., error: _Optional[str] = ...) -> None: ...
+
+class GetAnalysisRequest(_message.Message):
+    __slots__ = ("analysis",)
+    ANALYSIS_FIELD_NUMBER: _ClassVar[int]
+    analysis: str
+    def __init__(self, analysis: _Optional[str] = ...) -> None: ...
+
+class ExportAnalysisRequest(_message.Message):
+    __slots__ = ("analysis", "folder", "overwrite")
+    ANALYSIS_FIELD_NUMBER: _ClassVar[int]
+    FOLDER_FIELD_NUMBER: _ClassVar[int]
+    OVERWRITE_FIELD_NUMBER: _ClassVar[int]
+    analysis: str
+    folder: str
+    overwrite: bool
+    def __init__(self, analysis: _Optional[str] = ..., folder: _Optional[str] = ..., overwrite: _Optional[bool] = ...) -> None: ...
+
+class ExportedAnalysis(_message.Message):
+    __slots__ = ("id", "folder", "files")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    FOLDER_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    folder: str
+    files: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, id: _Optional[str] = ..., folder: _Optional[str] = ..., files: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class ListModelsRequest(_message.Message):
     __slots__ = ("name",)
     NAME_FIELD_NUMBER: _ClassVar[int]

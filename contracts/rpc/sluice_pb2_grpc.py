@@ -179,6 +179,36 @@ class SluiceStub:
                 request_serializer=contracts_dot_rpc_dot_sluice__pb2.ExportDatasetRequest.SerializeToString,
                 response_deserializer=contracts_dot_rpc_dot_sluice__pb2.ExportingDataset.FromString,
                 _registered_method=True)
+        self.AnalyseDataset = channel.unary_stream(
+                '/sluice.v1.Sluice/AnalyseDataset',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.AnalyseDatasetRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.AnalysingDataset.FromString,
+                _registered_method=True)
+        self.CompareDatasets = channel.unary_stream(
+                '/sluice.v1.Sluice/CompareDatasets',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.CompareDatasetsRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.AnalysingDataset.FromString,
+                _registered_method=True)
+        self.FindNearDuplicates = channel.unary_stream(
+                '/sluice.v1.Sluice/FindNearDuplicates',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.FindNearDuplicatesRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.AnalysingDataset.FromString,
+                _registered_method=True)
+        self.ListAnalyses = channel.unary_unary(
+                '/sluice.v1.Sluice/ListAnalyses',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.ListAnalysesRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.AnalysisList.FromString,
+                _registered_method=True)
+        self.GetAnalysis = channel.unary_unary(
+                '/sluice.v1.Sluice/GetAnalysis',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.GetAnalysisRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.Analysis.FromString,
+                _registered_method=True)
+        self.ExportAnalysis = channel.unary_unary(
+                '/sluice.v1.Sluice/ExportAnalysis',
+                request_serializer=contracts_dot_rpc_dot_sluice__pb2.ExportAnalysisRequest.SerializeToString,
+                response_deserializer=contracts_dot_rpc_dot_sluice__pb2.ExportedAnalysis.FromString,
+                _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/sluice.v1.Sluice/ListModels',
                 request_serializer=contracts_dot_rpc_dot_sluice__pb2.ListModelsRequest.SerializeToString,
@@ -570,6 +600,48 @@ class SluiceServicer:
 
     def ExportDataset(self, request, context):
         """Write a version into a new folder or zip, in a format that other tools read.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AnalyseDataset(self, request, context):
+        """Features, distributions and label statistics of a version or split, as a page, a picture and tables.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompareDatasets(self, request, context):
+        """Two to six versions beside each other.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FindNearDuplicates(self, request, context):
+        """Groups of pictures that look the same.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAnalyses(self, request, context):
+        """The history of analyses, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAnalysis(self, request, context):
+        """One analysis with its results.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportAnalysis(self, request, context):
+        """Copy the page, the pictures and the tables of an analysis into a folder.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -978,6 +1050,36 @@ def add_SluiceServicer_to_server(servicer, server):
                     servicer.ExportDataset,
                     request_deserializer=contracts_dot_rpc_dot_sluice__pb2.ExportDatasetRequest.FromString,
                     response_serializer=contracts_dot_rpc_dot_sluice__pb2.ExportingDataset.SerializeToString,
+            ),
+            'AnalyseDataset': grpc.unary_stream_rpc_method_handler(
+                    servicer.AnalyseDataset,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.AnalyseDatasetRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.AnalysingDataset.SerializeToString,
+            ),
+            'CompareDatasets': grpc.unary_stream_rpc_method_handler(
+                    servicer.CompareDatasets,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.CompareDatasetsRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.AnalysingDataset.SerializeToString,
+            ),
+            'FindNearDuplicates': grpc.unary_stream_rpc_method_handler(
+                    servicer.FindNearDuplicates,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.FindNearDuplicatesRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.AnalysingDataset.SerializeToString,
+            ),
+            'ListAnalyses': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAnalyses,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.ListAnalysesRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.AnalysisList.SerializeToString,
+            ),
+            'GetAnalysis': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAnalysis,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.GetAnalysisRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.Analysis.SerializeToString,
+            ),
+            'ExportAnalysis': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExportAnalysis,
+                    request_deserializer=contracts_dot_rpc_dot_sluice__pb2.ExportAnalysisRequest.FromString,
+                    response_serializer=contracts_dot_rpc_dot_sluice__pb2.ExportedAnalysis.SerializeToString,
             ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
@@ -1953,6 +2055,168 @@ class Sluice:
             '/sluice.v1.Sluice/ExportDataset',
             contracts_dot_rpc_dot_sluice__pb2.ExportDatasetRequest.SerializeToString,
             contracts_dot_rpc_dot_sluice__pb2.ExportingDataset.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AnalyseDataset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sluice.v1.Sluice/AnalyseDataset',
+            contracts_dot_rpc_dot_sluice__pb2.AnalyseDatasetRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.AnalysingDataset.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareDatasets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sluice.v1.Sluice/CompareDatasets',
+            contracts_dot_rpc_dot_sluice__pb2.CompareDatasetsRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.AnalysingDataset.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindNearDuplicates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sluice.v1.Sluice/FindNearDuplicates',
+            contracts_dot_rpc_dot_sluice__pb2.FindNearDuplicatesRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.AnalysingDataset.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAnalyses(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/ListAnalyses',
+            contracts_dot_rpc_dot_sluice__pb2.ListAnalysesRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.AnalysisList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAnalysis(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/GetAnalysis',
+            contracts_dot_rpc_dot_sluice__pb2.GetAnalysisRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.Analysis.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportAnalysis(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluice.v1.Sluice/ExportAnalysis',
+            contracts_dot_rpc_dot_sluice__pb2.ExportAnalysisRequest.SerializeToString,
+            contracts_dot_rpc_dot_sluice__pb2.ExportedAnalysis.FromString,
             options,
             channel_credentials,
             insecure,

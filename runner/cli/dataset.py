@@ -1,4 +1,4 @@
-"""``sluice dataset``: import, sample, show and export datasets."""
+"""``sluice dataset``: import, show, change and export datasets; ``dataset_analysis`` has the commands that look into them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 
 from runner.cli.blocks import Block, Facts, Line, Table, numbers, object_type_label
 from runner.cli.commands import Group, first_line
+from runner.cli.dataset_analysis import COMMANDS
 from runner.cli.options import NEW_PLACE, PATH_OR_ADDRESS
 from runner.cli.session import Session, pass_session
 from runner.cli.units import size_text, time_text
@@ -228,6 +229,10 @@ def known_class_blocks(known: list[Mapping[str, Any]]) -> list[Block]:
         return [Line("No classes.")]
     rows = [(c["name"], ", ".join(c["aliases"]), ", ".join(f"{key} {value}" for key, value in c["attributes"].items())) for c in known]
     return [Table(("class", "aliases", "attributes"), rows)]
+
+
+for _command in COMMANDS:
+    dataset.add_command(_command)
 
 
 def list_blocks(datasets: list[Mapping[str, Any]]) -> list[Block]:

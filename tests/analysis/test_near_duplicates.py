@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from analysis.near_duplicates import MAX_DISTANCE, distance_of, distances, groups, hash_picture, hash_pictures, similarity
+from analysis.near_duplicates import MAX_DISTANCE, distance_of, distances, exact_groups, groups, hash_picture, hash_pictures, similarity
 from analysis.pictures import PictureError
 from tests.analysis.conftest import Save, scene
 
@@ -155,3 +155,11 @@ def test_a_distance_at_which_unlike_pictures_lie_is_refused() -> None:
 
 def test_no_hashes_are_no_groups() -> None:
     assert hash_pictures([]).shape == groups([], 9).shape == (0,)
+
+
+def test_files_of_equal_bytes_are_one_group(tmp_path: Path) -> None:
+    for name, content in (("a", b"one"), ("b", b"two"), ("c", b"one"), ("d", b"longer")):
+        (tmp_path / name).write_bytes(content)
+    assert exact_groups([tmp_path / name for name in "abcd"]).tolist() == [0, 1, 0, 2]
+    with pytest.raises(PictureError, match="cannot be read"):
+        exact_groups([tmp_path / "none"])
