@@ -311,8 +311,8 @@ def count_facts(counts: Mapping[str, Any]) -> list[tuple[str, Any]]:
         ("images", str(counts["images"])),
         ("annotations", str(counts["annotations"])),
         ("splits", counts_text(counts["splits"])),
-        ("states", counts_text({name.replace("_", " "): count for name, count in counts["states"].items()})),
-        ("hard", counts["hard"] or ""),
+        ("states", counts_text({name.replace("_", " "): count for name, count in counts.get("states", {}).items()})),
+        ("hard", counts.get("hard") or ""),
     ]
 
 
