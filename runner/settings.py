@@ -33,6 +33,7 @@ class Settings:
     engine_silence_s: float
     log_tail_lines: int
     val_fraction: float
+    index_view_from: int
     job_slots: int
     hold_after_s: float
     share_half_life_s: float
