@@ -86,7 +86,14 @@ def samples_of(tables: Tables, store: Store, folder: Path | None = None) -> list
     ends = np.cumsum(tables.counts()).tolist()
     annotations = _annotations(tables.annotations)
     return [
-        Sample(asset, folder / asset.relative_path if folder else _stored(store, asset, name), tuple(annotations[start:end]), name, split, marks)
+        Sample(
+            asset,
+            folder / asset.relative_path if folder else _stored(store, asset, name),
+            tuple(annotations[start:end]),
+            name,
+            split,
+            marks,
+        )
         for asset, name, start, end, split, marks in zip(
             assets, columns["name"], [0, *ends], ends, columns["split"], _marks(columns), strict=False
         )

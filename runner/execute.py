@@ -418,7 +418,7 @@ def clean_up(installation: Installation, job: JobRecord) -> None:
     if job.gpu_uuids:
         installation.gpus.release(job.id, job.attempt)
     if job.end_reason is EndReason.SUCCEEDED:  # a failed one keeps what it was given, for whoever looks into it
-        run_dir.drop_inputs()
+        run_dir.drop_inputs(installation.dropped)
     installation.database.write(lambda session: jobs.set_columns(session, job.id, cleaned_at=datetime.now(timezone.utc)))
 
 

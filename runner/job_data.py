@@ -18,7 +18,6 @@ from runner.references import DatasetReference, parse_dataset_reference
 from runner.stored_samples import StoredSamples, stored_samples
 from runner.tables import Mask
 
-
 #: What a job sees of the store: links to its own pictures, or all of it, with an index that names its own.
 ISOLATED, INDEX = "isolated", "index"
 

@@ -149,7 +149,7 @@ def _is_link_to(entry: os.DirEntry[str], origin: str | None, source: int) -> boo
     if origin is None or not entry.is_file(follow_symlinks=False):
         return False
     try:
-        return os.path.samestat(entry.stat(follow_symlinks=False), os.stat(origin, dir_fd=source))  # noqa: PTH116
+        return os.path.samestat(entry.stat(follow_symlinks=False), os.stat(origin, dir_fd=source))
     except FileNotFoundError:
         return False
 
