@@ -114,8 +114,12 @@ class StoredSamples(SampleTable):
         return list(pc.fill_null(self._column("name").take(rows), "").to_pylist())
 
     def _rows_by_folder(self) -> Iterator[tuple[str, Rows]]:
-        digits = np.frombuffer(self._ids.buffers()[2], np.uint8) if len(self) else np.empty(0, np.uint8)
-        ends = digits[self._ids.offset * ID_DIGITS :][: len(self) * ID_DIGITS].reshape(-1, ID_DIGITS)[:, 38:].astype(np.uint16)
+        if not len(self):
+            return
+        _, offsets, data = self._ids.buffers()
+        begin = int(np.frombuffer(offsets, np.int32)[self._ids.offset])
+        digits = np.frombuffer(data, np.uint8)[begin : begin + len(self) * ID_DIGITS]
+        ends = digits.reshape(-1, ID_DIGITS)[:, 38:].astype(np.uint16)
         keys = (ends[:, 0] << 8) | ends[:, 1]
         order = np.argsort(keys, kind="stable")
         found, starts = np.unique(keys[order], return_index=True)
