@@ -58,7 +58,7 @@ def run(*, quick: bool = False) -> list[Row]:
         home = _home(place / f"home-{count}", count)
         with _runner(home, 0) as isolated, _runner(home, 1) as index:
             bench = _Bench(isolated, index, place, count)
-            rows = bench.rows(1 if quick else 3 if count > 200_000 else 5)
+            rows = bench.rows(1 if quick else 2 if count > 200_000 else 5)
         return rows + [_memory(home, count, view) for view in ("index", "isolated")]
 
 
