@@ -21,7 +21,7 @@ from contracts.dataset import Asset, AssetFolder, AssetTable, Sample, SampleTabl
 from contracts.errors import DatasetError
 from contracts.seams import Store
 from runner.dataset_files import samples_of
-from runner.tables import ID_DIGITS, Mask, Rows, Tables, codes_of, read_image_columns, read_tables, replaced
+from runner.tables import ID_DIGITS, Mask, Tables, codes_of, read_image_columns, read_tables, replaced
 
 _BATCH = 50_000
 _SAMPLES_AT_ONCE = 4096
@@ -88,14 +88,13 @@ class StoredSamples(SampleTable):
 
     def folders(self) -> Iterator[AssetFolder]:
         source = self._store.folder_of_all()
-        for name, rows in self._rows_by_folder():
-            names = self._file_names.take(pa.array(rows)).to_pylist()
+        for name, names in self._names_by_folder():
             yield AssetFolder(name, names, names if source else [str(self._find(file)) for file in names], source)
 
     def refuse_missing(self) -> None:
         """Looks for every picture in the store. Raises ``DatasetError`` that names the first one that is lost."""
-        for folder, rows in self._rows_by_folder():
-            for name in self._store.missing(folder, self._file_names.take(pa.array(rows)).to_pylist()):
+        for folder, names in self._names_by_folder():
+            for name in self._store.missing(folder, names):
                 raise self._lost(name)
 
     def keep(self, mask: Mask) -> StoredSamples:
@@ -113,7 +112,7 @@ class StoredSamples(SampleTable):
         rows = pc.index_in(pa.array(asset_ids, pa.string()), value_set=self._ids)
         return list(pc.fill_null(self._column("name").take(rows), "").to_pylist())
 
-    def _rows_by_folder(self) -> Iterator[tuple[str, Rows]]:
+    def _names_by_folder(self) -> Iterator[tuple[str, list[str]]]:
         if not len(self):
             return
         _, offsets, data = self._ids.buffers()
@@ -123,8 +122,9 @@ class StoredSamples(SampleTable):
         keys = (ends[:, 0] << 8) | ends[:, 1]
         order = np.argsort(keys, kind="stable")
         found, starts = np.unique(keys[order], return_index=True)
-        for key, rows in zip(found.tolist(), np.split(order, starts[1:]), strict=True):
-            yield chr(key >> 8) + chr(key & 255), rows
+        names, ends_at = self._file_names.take(pa.array(order)), [*starts[1:].tolist(), len(order)]
+        for key, begin, end in zip(found.tolist(), starts.tolist(), ends_at, strict=True):
+            yield chr(key >> 8) + chr(key & 255), names.slice(begin, end - begin).to_pylist()
 
     def _find(self, file_name: str) -> Path:
         path = self._store.find(*file_name.split(".", 1))

@@ -116,7 +116,9 @@ class MainJobConformance:
         monkeypatch.setattr(parts, "settings", replace(parts.settings, index_view_from=4))
         assert self._train(runner, name="first")["warnings"] == []  # what it must not learn from is not shown to a training
         job = self._run(runner, kind="mining+inference", model="first", data="pets:test")
-        assert (job["state"], job["result"]["mining"]["ranked"], job["result"]["inference"]["boxes"]) == ("succeeded", 4, 4), job["evidence"]
+        assert (job["state"], job["result"]["mining"]["ranked"], job["result"]["inference"]["boxes"]) == ("succeeded", 4, 4), job[
+            "evidence"
+        ]
         assert [warning["code"] for warning in job["warnings"]] == ["sees_whole_store"]
         place = parts.engine.show_folder(parts.home / "assets", "/in/assets")
         rows = (Path(job["run_dir"]) / "in" / "candidate-index.tsv").read_text().splitlines()

@@ -40,9 +40,7 @@ def test_only_so_many_pictures_are_a_reason(runner: Runner, shown: bool) -> None
 
 @pytest.mark.parametrize("index_view_from", ["1"])
 @pytest.mark.parametrize(("owner", "verb"), [(ProcessEngine, "show_folder"), (LocalStore, "folder_of_all")])
-def test_a_store_or_an_engine_that_cannot_do_it_is_named(
-    runner: Runner, owner: type, verb: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_or_an_engine_that_cannot_do_it_is_named(runner: Runner, owner: type, verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = runner.list_jobs()["total"]
     monkeypatch.setattr(owner, verb, lambda *_: None)
     with pytest.raises(RequestError, match=f"the (engine|store) {owner.name} cannot do") as raised:  # type: ignore[attr-defined]
@@ -54,8 +52,7 @@ def test_a_store_or_an_engine_that_cannot_do_it_is_named(
 @pytest.mark.parametrize("index_view_from", ["1"])
 def test_a_lost_picture_is_found_before_the_job_runs(runner: Runner) -> None:
     job = runner.submit(SPEC)
-
-    lost = [path for path in (runner._installation.home / "assets").glob("??/*.png")]
+    lost = list((runner._installation.home / "assets").glob("??/*.png"))
     for path in lost:
         path.unlink()
     runner._installation.samples = type(runner._installation.samples)(lifetime_s=60.0, size=8)  # as after a minute
@@ -64,4 +61,3 @@ def test_a_lost_picture_is_found_before_the_job_runs(runner: Runner) -> None:
     assert "is not in the store" in last["evidence"]["message"]
     with pytest.raises(DatasetError, match="is not in the store"):
         runner.submit(SPEC.model_copy(update={"seed": 1}))
-

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from contracts.dataset import Annotation, Asset, JobInputs, Sample
 from contracts.errors import DatasetError
 from contracts.image import Kind, ObjectType
-from contracts.ymir import collect_mining
 from contracts.seams import Store
+from contracts.ymir import collect_mining
 from plugins.stores.local import LocalStore
 from runner import stored_samples as module
 from runner.dataset_files import Entry, read_samples, tables_of

@@ -85,7 +85,7 @@ def test_a_view_that_was_begun_is_completed(inputs: JobInputs, samples: list[Sam
 def test_a_folder_in_the_place_of_a_picture_and_a_link_in_the_place_of_a_folder_are_replaced(
     inputs: JobInputs, samples: list[Sample], tmp_path: Path
 ) -> None:
-    assets, (first, second, *_) = tmp_path / "in" / "assets", samples
+    assets, (first, *_) = tmp_path / "in" / "assets", samples
     (assets / first.asset.relative_path / "deep").mkdir(parents=True)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
