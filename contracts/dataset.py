@@ -143,7 +143,7 @@ class SampleTable(Sequence[Sample]):
 
     1. They are in the ascending order of their ids, and no id stands twice.
     2. Ids and extensions are as ``Asset`` says: they can be parts of a path.
-    3. Iterating makes samples a batch at a time and keeps none.
+    3. Iterating makes samples a batch at a time and keeps none, unless they are few.
     """
 
     @property

@@ -88,7 +88,7 @@ class StoredSamples(SampleTable):
 
     def folders(self) -> Iterator[AssetFolder]:
         source = self._store.folder_of_all()
-        for name, names in self._names_by_folder():
+        for name, names in self._few_folders if self._are_few else self._names_by_folder():
             yield AssetFolder(name, names, names if source else [str(self._find(file)) for file in names], source)
 
     def refuse_missing(self) -> None:
@@ -169,7 +169,23 @@ class StoredSamples(SampleTable):
         place = range(len(self))[index]
         return self._samples(place, 1)[0]
 
+    @property
+    def _are_few(self) -> bool:
+        """So few that what was made of them is kept: small jobs are staged again and again."""
+        return len(self) <= _SAMPLES_AT_ONCE
+
+    @cached_property
+    def _few_folders(self) -> list[tuple[str, list[str]]]:
+        return list(self._names_by_folder())
+
+    @cached_property
+    def _few_samples(self) -> list[Sample]:
+        return self._samples(0, len(self))
+
     def __iter__(self) -> Iterator[Sample]:
+        if self._are_few:
+            yield from self._few_samples
+            return
         for begin in range(0, len(self), _SAMPLES_AT_ONCE):
             yield from self._samples(begin, _SAMPLES_AT_ONCE)
 
