@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import abstractmethod
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from contracts.image import Kind, ObjectType
 
@@ -107,6 +110,110 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class AssetFolder:
+    """The pictures of one folder ``ab`` of a job: their file names and, in the same order, where each lies.
+
+    ``sources`` are names in ``source`` when there is one, else absolute paths.
+    """
+
+    name: str
+    file_names: Sequence[str]
+    sources: Sequence[str]
+    source: Path | None = None
+
+
+class AssetTable(Sequence[Asset]):
+    """Assets of which each is made when it is asked for."""
+
+    @property
+    @abstractmethod
+    def file_names(self) -> Sequence[str]:
+        """``<sha1>.<ext>`` of all of them, in order."""
+
+    @overload
+    def __getitem__(self, index: int) -> Asset: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Asset]: ...
+    @abstractmethod
+    def __getitem__(self, index: int | slice) -> Asset | Sequence[Asset]: ...
+
+
+class SampleTable(Sequence[Sample]):
+    """The samples of a job as columns, each sample made when it is asked for: a million of them take seconds and little memory.
+
+    1. They are in the ascending order of their ids, and no id stands twice.
+    2. Ids and extensions are as ``Asset`` says: they can be parts of a path.
+    3. Iterating makes samples a batch at a time and keeps none, unless they are few.
+    """
+
+    @property
+    @abstractmethod
+    def assets(self) -> AssetTable:
+        """The pictures alone, in the same order."""
+
+    @abstractmethod
+    def relative_paths(self) -> Iterator[Sequence[str]]:
+        """``ab/<sha1>.<ext>`` of each, in order, a batch at a time."""
+
+    @abstractmethod
+    def folders(self) -> Iterator[AssetFolder]:
+        """All files by their folder ``ab``, in alphabetical order, each folder once."""
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
+    @abstractmethod
+    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]: ...
+
+
+class ListedSamples(SampleTable):
+    """Samples that are there already, as such a table. Whoever lists them answers for guarantees 1 and 2."""
+
+    def __init__(self, samples: Iterable[Sample]) -> None:
+        self._samples = sorted(samples, key=attrgetter("asset.id"))
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._samples[index]
+
+    @property
+    def assets(self) -> AssetTable:
+        return _ListedAssets(self._samples)
+
+    def relative_paths(self) -> Iterator[Sequence[str]]:
+        yield [sample.asset.relative_path for sample in self._samples]
+
+    def folders(self) -> Iterator[AssetFolder]:
+        found: dict[str, tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
+        for sample in self._samples:
+            names, sources = found[sample.asset.id[-2:]]
+            names.append(sample.asset.file_name)
+            sources.append(str(sample.path.absolute()))
+        for name, (names, sources) in sorted(found.items()):
+            yield AssetFolder(name, names, sources)
+
+
+class _ListedAssets(AssetTable):
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self._samples = samples
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [sample.asset for sample in self._samples[index]]
+        return self._samples[index].asset
+
+    @property
+    def file_names(self) -> Sequence[str]:
+        return [sample.asset.file_name for sample in self._samples]
+
+
+@dataclass(frozen=True)
 class ModelInput:
     """One stage of a model, with all its files.
 
@@ -123,15 +230,20 @@ class ModelInput:
 
 @dataclass(frozen=True)
 class ContainerPaths:
-    """Where the image sees its two folders. The process engine shows host paths, every container engine these."""
+    """Where the image sees its two folders. The process engine shows host paths, every container engine these.
+
+    ``assets_dir`` is where the engine shows the whole folder of the store, of which the job is to use what its index names; '' when the job
+    has a view of its own pictures, ``<in_dir>/assets``.
+    """
 
     in_dir: str = "/in"
     out_dir: str = "/out"
+    assets_dir: str = ""
 
 
 @dataclass(frozen=True)
 class JobInputs:
-    """Everything staging needs; already checked, so that staging only writes.
+    """Everything staging needs; already checked, so that staging only writes. Samples of a job that may be large are a ``SampleTable``.
 
     ``parameters`` are complete: template defaults overlaid by the user's values, keeping their types. ``class_names`` in order of class id.
     """

@@ -47,7 +47,8 @@ class ContainerSpec:
     ``image`` is a digest, so that a moved tag cannot change what runs; ``reference`` is the name it was registered under, for messages and
     for engines whose digests cannot be looked up (a folder of the process engine). ``gpu_uuids`` empty means that the container must see no GPU at
     all. ``read_only_files`` maps container paths to host files that the container may watch but not change; an engine without isolation leaves
-    them out. ``memory_bytes`` None means no limit. ``labels`` and ``name`` identify the container after a restart of the runner.
+    them out. ``read_only_folders`` are host folders by the container path that ``show_folder`` was asked for. ``memory_bytes`` None means no
+    limit. ``labels`` and ``name`` identify the container after a restart of the runner.
     ``gpu_injection`` is how an engine gives the cards: ``nvidia``, ``cdi`` or ``auto``, which leaves it to the engine.
     """
 
@@ -59,6 +60,7 @@ class ContainerSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     permissions: Permissions = Permissions()
     read_only_files: Mapping[str, Path] = field(default_factory=dict)
+    read_only_folders: Mapping[str, Path] = field(default_factory=dict)
     gpu_uuids: tuple[str, ...] = ()
     gpu_injection: str = "auto"
     shm_bytes: int = 64 * 1024**2
@@ -220,6 +222,12 @@ class Engine(ABC):
     @abstractmethod
     def container_paths(self, in_dir: Path, out_dir: Path) -> ContainerPaths:
         """Where a container on this engine will see the two folders."""
+
+    def show_folder(self, folder: Path, container_dir: str) -> str | None:  # noqa: ARG002 - for engines that can
+        """Where a container will see a folder of the host that it is given in ``read_only_folders`` at ``container_dir``; with isolation it
+        cannot change it. None, as here, on an engine that can show none but the job's own two.
+        """
+        return None
 
     @abstractmethod
     def create(self, spec: ContainerSpec) -> str:
@@ -419,6 +427,16 @@ class Store(ABC):
     @abstractmethod
     def remove(self, files: Sequence[StoredFile], on_problem: OnProblem) -> list[StoredFile]:
         """Take files out; returns those that are gone, also when somebody else was quicker. ``on_problem`` hears of the others."""
+
+    def folder_of_all(self) -> Path | None:
+        """The folder in which every file lies as ``ab/<sha1>.<extension>`` (ab: the last two digits), so that jobs can be given links to them, or
+        be shown it as a whole. None, as here, where there is no such folder: then each file is found by itself.
+        """
+        return None
+
+    def missing(self, folder: str, file_names: Sequence[str]) -> list[str]:  # noqa: ARG002 - for stores that look by folder
+        """Those of the files ``<sha1>.<extension>``, all of one folder ``ab``, that are not here. Asked for a million, a few thousand at a time."""
+        return [name for name in file_names if self.path(*name.split(".", 1)) is None]
 
     @abstractmethod
     def other_homes(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from heapq import nsmallest
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -16,6 +17,7 @@ from registry.jobs import JobRecord
 from runner import job_data
 from runner.dataset_files import read_predictions
 from runner.installation import Installation
+from runner.stored_samples import StoredSamples
 
 Colour = tuple[int, int, int]
 # Images leave faint boxes too, for honest precision-recall curves; a person wants to see the ones to believe.
@@ -40,18 +42,19 @@ def write(installation: Installation, job: JobRecord, file: Path, *, limit: int,
     result = job.result or {}
     if job.kind is Kind.TRAINING or not result:
         raise RequestError(f"the job {job.id} has no pictures to show", hint="Only mining and inference jobs that succeeded have.")
-    samples = {sample.asset.id: sample for sample in _samples(installation, job)}
+    samples = _samples(installation, job)
     predictions = _predictions(result)
     chosen = _chosen(result, predictions, samples, limit)
     colours = {name: _PALETTE[index % len(_PALETTE)] for index, name in enumerate(job.plan["class_names"])}
-    with installation.store.holding([samples[asset].asset for asset, _ in chosen]):
-        sheet = _grid([_cell(samples[asset], predictions.get(asset, ()), caption, colours) for asset, caption in chosen], columns, colours)
+    shown = [(samples.get(asset), predictions.get(asset, ()), caption) for asset, caption in chosen]
+    with installation.store.holding([sample.asset for sample, *_ in shown]):
+        sheet = _grid([_cell(sample, boxes, caption, colours) for sample, boxes, caption in shown], columns, colours)
     file.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(file, "PNG")
     return {"file": str(file), "images": len(chosen)}
 
 
-def _samples(installation: Installation, job: JobRecord) -> list[Sample]:
+def _samples(installation: Installation, job: JobRecord) -> StoredSamples:
     with installation.database.reading() as session:
         data = job_data.pin(session, job.plan["data"])
     return job_data.read(installation, data)
@@ -64,15 +67,19 @@ def _predictions(result: dict[str, Any]) -> dict[str, tuple[Annotation, ...]]:
 
 
 def _chosen(
-    result: dict[str, Any], predictions: dict[str, tuple[Annotation, ...]], samples: dict[str, Sample], limit: int
+    result: dict[str, Any], predictions: dict[str, tuple[Annotation, ...]], samples: StoredSamples, limit: int
 ) -> list[tuple[str, str]]:
     """Asset ids with captions."""
     ranking = result.get("mining", result).get("ranking_file")
     if ranking:
         rows = pq.read_table(ranking).slice(0, limit).to_pylist()
         return [(row["asset"], f"#{row['rank']}  {_score(row['score'])}") for row in rows]
-    by_count = sorted(samples, key=lambda asset: (-len(predictions.get(asset, ())), asset))[:limit]
-    return [(asset, f"{PurePath(samples[asset].name or asset[:12]).name}  {_count(predictions.get(asset, ()))}") for asset in by_count]
+    by_count = nsmallest(limit, samples.ids.to_pylist(), key=lambda asset: (-len(predictions.get(asset, ())), asset))
+    names = samples.names_of(by_count)
+    return [
+        (asset, f"{PurePath(name or asset[:12]).name}  {_count(predictions.get(asset, ()))}")
+        for asset, name in zip(by_count, names, strict=True)
+    ]
 
 
 def _count(boxes: Sequence[Annotation]) -> str:

@@ -79,14 +79,21 @@ def selected(tables: Tables, split: str | None, *, annotated_only: bool = False)
     return tables.keep(mask)
 
 
-def samples_of(tables: Tables, store: Store) -> list[Sample]:
-    """Raises ``DatasetError`` for an asset that is not in the store."""
+def samples_of(tables: Tables, store: Store, folder: Path | None = None) -> list[Sample]:
+    """Raises ``DatasetError`` for an asset that is not in the store, unless its folder is given: then nobody looks."""
     columns = {name: tables.images[name].to_pylist() for name in IMAGES.names if name != "added_at"}
     assets = map(Asset, *(columns[name] for name in ("asset_id", "extension", "width", "height", "size_bytes")))
     ends = np.cumsum(tables.counts()).tolist()
     annotations = _annotations(tables.annotations)
     return [
-        Sample(asset, _stored(store, asset, name), tuple(annotations[start:end]), name, split, marks)
+        Sample(
+            asset,
+            folder / asset.relative_path if folder else _stored(store, asset, name),
+            tuple(annotations[start:end]),
+            name,
+            split,
+            marks,
+        )
         for asset, name, start, end, split, marks in zip(
             assets, columns["name"], [0, *ends], ends, columns["split"], _marks(columns), strict=False
         )

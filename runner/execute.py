@@ -10,10 +10,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
-from contracts.dataset import JobInputs, ModelInput, Sample
+from contracts.dataset import ContainerPaths, JobInputs, ModelInput, Sample
 from contracts.errors import EngineError, EngineGoneError, ImageMissingError, ResultError, UnavailableError
 from contracts.image import Kind, ObjectType, Permissions
 from contracts.job import EndReason, Evidence, JobSpec, JobWarning, Step, container_name
@@ -29,6 +31,7 @@ from runner.logs import begin_anew
 from runner.models import model_input
 from runner.results import Collected, collect, prepare, store
 from runner.scheduler import Scheduler
+from runner.stored_samples import StoredSamples
 from runner.usage import UsageLog
 from runner.views import job_view
 
@@ -43,7 +46,7 @@ class Outcome:
     evidence: Evidence = Evidence()
     collected: Collected = Collected()
     warnings: tuple[JobWarning, ...] = ()
-    samples: Sequence[Sample] = field(default_factory=tuple)
+    samples: StoredSamples | None = None
     told: bool = False
 
 
@@ -136,8 +139,15 @@ class Attempt:
             self._run_dir.note_attempt(self._job.attempt)
         self._run_dir.create()
         inputs = self._inputs()
-        with self._installation.store.holding([sample.asset for sample in (*inputs.train, *inputs.val, *inputs.candidates)]):
+        with self._held(inputs):
             self._follower.warn(self._dialect.stage(inputs, self._run_dir.in_dir, self._run_dir.out_dir))
+
+    def _held(self, inputs: JobInputs) -> AbstractContextManager[None]:
+        """The job's pictures on this host. Where all lie in one folder there is nothing to fetch, and a million are not listed for it."""
+        store = self._installation.store
+        if store.folder_of_all():
+            return nullcontext()
+        return store.holding([sample.asset for samples in (inputs.train, inputs.val, inputs.candidates) for sample in samples])
 
     def _pull(self) -> None:
         """The image by its digest; its name is only asked when the engine has lost it."""
@@ -280,21 +290,34 @@ class Attempt:
             val=val,
             candidates=candidates,
             model=self._model(),
-            paths=self._engine.container_paths(self._run_dir.in_dir, self._run_dir.out_dir),
+            paths=self._container_paths(),
         )
+
+    def _container_paths(self) -> ContainerPaths:
+        paths = self._engine.container_paths(self._run_dir.in_dir, self._run_dir.out_dir)
+        shown = self._shown_folders()
+        if not shown:
+            return paths
+        (place, folder), *_ = shown.items()
+        return replace(paths, assets_dir=self._engine.show_folder(folder, place) or "")
+
+    def _shown_folders(self) -> dict[str, Path]:
+        """The store as a whole, by its path in the container, for a job that was planned so."""
+        folder = self._installation.store.folder_of_all() if self._job.plan.get("asset_view") == job_data.INDEX else None
+        return {f"{ContainerPaths().in_dir}/assets": folder} if folder else {}
 
     def _samples(self) -> tuple[Sequence[Sample], Sequence[Sample], Sequence[Sample]]:
         plan = self._job.plan
         if self._spec.kind is not Kind.TRAINING:
-            return (), (), self._candidates()
+            return (), (), self._candidates() or ()
         with self._installation.database.reading() as session:
             train = job_data.pin(session, plan["train"])
             val = job_data.pin(session, plan["val"]) if plan["val"] else None
         return (*job_data.read_training(self._installation, train, val, plan["val_fraction"], self._spec.seed), ())
 
-    def _candidates(self) -> Sequence[Sample]:
+    def _candidates(self) -> StoredSamples | None:
         if self._spec.kind is Kind.TRAINING:
-            return ()
+            return None
         if self._data is None:
             with self._installation.database.reading() as session:
                 self._data = job_data.pin(session, self._job.plan["data"])
@@ -333,6 +356,7 @@ class Attempt:
             labels=labels_of(self._installation, self._job),
             permissions=Permissions(**plan["permissions"]),
             read_only_files={self._dialect.output_log: self._run_dir.log_file} if self._dialect.output_log else {},
+            read_only_folders=self._shown_folders(),
             gpu_uuids=tuple(self._job.gpu_uuids),
             gpu_injection=self._settings.gpu_injection,
             shm_bytes=plan["shm_bytes"],
@@ -404,7 +428,7 @@ def clean_up(installation: Installation, job: JobRecord) -> None:
     if job.gpu_uuids:
         installation.gpus.release(job.id, job.attempt)
     if job.end_reason is EndReason.SUCCEEDED:  # a failed one keeps what it was given, for whoever looks into it
-        run_dir.drop_inputs()
+        run_dir.drop_inputs(installation.dropped)
     installation.database.write(lambda session: jobs.set_columns(session, job.id, cleaned_at=datetime.now(timezone.utc)))
 
 

@@ -13,6 +13,7 @@ from contracts.seams import StoredFile
 from registry import jobs, references
 from runner.aside import aside_folder
 from runner.asset_lock import freeing_assets
+from runner.dropped import FOLDER
 from runner.gc_work import DAY_S, Work, folders, is_old, version_folders
 from runner.locks import try_lock
 from runner.model_files import plain_folder
@@ -91,6 +92,8 @@ def free_leftovers(work: Work) -> None:
             _free_aside(work, path)
         elif not path.with_suffix(".lock").exists() and is_old(path):
             work.free("assets", [path], _KILLED, shown=path)
+    for path in work.children("assets", work.home / FOLDER):
+        work.free("assets", [path], "the input of a job that ended; it was about to go", shown=path)
     for parent, pattern in _LEFTOVERS.items():
         for path in _matching(work.home / parent, pattern):
             if is_old(path):

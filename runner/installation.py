@@ -19,6 +19,7 @@ from registry.database import Database
 from registry.jobs import JobRecord
 from runner.bell import Bell
 from runner.containers import ContainerBook
+from runner.dropped import Dropped
 from runner.gpus import GpuPool
 from runner.gpus.claims import Claims, merged
 from runner.listeners import Dispatcher, load_listeners
@@ -47,6 +48,8 @@ class Installation:
         #: Requests that were checked a moment ago, and samples that were read.
         self.recent = Recent(lifetime_s=5.0, size=64)
         self.samples = Recent(lifetime_s=60.0, size=8)
+        #: What ended jobs had and nobody needs, on its way out.
+        self.dropped = Dropped(self.home)
         #: The service's book of containers; None in a process that asks the engine itself.
         self.containers: ContainerBook | None = None
         self._engines: dict[str, Engine] = {}
@@ -141,6 +144,7 @@ class Installation:
         with self._making:
             if "usage" not in self.__dict__:
                 self.usage.start()
+                self.dropped.resume()
                 if self.settings.listeners:
                     self.dispatcher.start()
 
@@ -207,6 +211,7 @@ class Installation:
         """May be repeated. Parts that were never made are not made now."""
         made = self.__dict__
         self._stop_helpers()
+        self.dropped.close()
         for engine in self._engines.values():
             engine.close()
         if "gpu_source" in made:

@@ -6,15 +6,20 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+import pyarrow.compute as pc
 from sqlalchemy.orm import Session
 
-from contracts.dataset import Sample
 from contracts.errors import DatasetError
 from registry import datasets
 from registry.datasets import VersionRecord
-from runner.dataset_files import read_samples
 from runner.installation import Installation
 from runner.references import DatasetReference, parse_dataset_reference
+from runner.stored_samples import StoredSamples, stored_samples
+from runner.tables import Mask
+
+#: What a job sees of the store: links to its own pictures, or all of it, with an index that names its own.
+ISOLATED, INDEX = "isolated", "index"
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ def _with_default_split(data: PinnedData, split: str) -> PinnedData:
     return PinnedData(replace(data.reference, split=split), data.version)
 
 
-def read(installation: Installation, data: PinnedData, *, annotated_only: bool = False) -> list[Sample]:
+def read(installation: Installation, data: PinnedData, *, annotated_only: bool = False) -> StoredSamples:
     """The samples of the split, in the order of asset ids. Raises ``DatasetError`` for an empty one or a missing asset.
 
     ``annotated_only`` leaves out pictures that nobody has labelled: to a training they would say that there is nothing in them.
@@ -75,13 +80,14 @@ def read(installation: Installation, data: PinnedData, *, annotated_only: bool =
 _REMEMBERED_UP_TO = 5000
 
 
-def _samples(installation: Installation, data: PinnedData, annotated_only: bool) -> list[Sample]:
+def _samples(installation: Installation, data: PinnedData, annotated_only: bool) -> StoredSamples:
     """A version never changes, and a job reads its data three times: those of a small split are remembered for a minute."""
     key = (data.version.folder, data.reference.split, annotated_only)
-    samples: list[Sample] | None = installation.samples.get(key)
+    samples: StoredSamples | None = installation.samples.get(key)
     if samples is None:
         folder = installation.folder(data.version.folder)
-        samples = read_samples(folder, installation.store, data.reference.split or None, annotated_only=annotated_only)
+        samples = stored_samples(folder, installation.store, data.reference.split or None, annotated_only=annotated_only)
+        samples.refuse_missing()
         if len(samples) <= _REMEMBERED_UP_TO:
             installation.samples.put(key, samples)
     return samples
@@ -89,23 +95,24 @@ def _samples(installation: Installation, data: PinnedData, annotated_only: bool)
 
 def read_training(
     installation: Installation, train: PinnedData, val: PinnedData | None, fraction: float, seed: int
-) -> tuple[list[Sample], list[Sample]]:
+) -> tuple[StoredSamples, StoredSamples]:
     """Training and validation samples. Raises ``DatasetError`` when a picture is in both or when nothing is annotated."""
     samples = read(installation, train, annotated_only=True)
     if val is None:
-        train_samples, val_samples = split_samples(samples, fraction, seed)
+        chosen = choose_validation(samples.ids.to_pylist(), fraction, seed)
+        train_samples, val_samples = samples.keep(~chosen), samples.keep(chosen)
     else:
         train_samples, val_samples = samples, read(installation, val, annotated_only=True)
-    _refuse_overlap(train_samples, val_samples)
-    if not any(sample.annotations for sample in train_samples):
+        _refuse_overlap(train_samples, val_samples)
+    if not train_samples.annotation_count:
         raise DatasetError(f"{train} has no annotations to learn from", hint="Label some of its pictures and import them again.")
     return train_samples, val_samples
 
 
-def _refuse_overlap(train: list[Sample], val: list[Sample]) -> None:
-    both = {sample.asset.id for sample in train} & {sample.asset.id for sample in val}
+def _refuse_overlap(train: StoredSamples, val: StoredSamples) -> None:
+    both = pc.filter(val.ids, pc.is_in(val.ids, value_set=train.ids)).to_pylist()
     if both:
-        names = sorted(sample.name or sample.asset.id for sample in val if sample.asset.id in both)
+        names = sorted(name or asset_id for name, asset_id in zip(val.names_of(both), both, strict=True))
         raise DatasetError(
             f"{len(both)} pictures are in both training and validation data, e.g. {names[0]}",
             hint="Name splits that do not overlap: --data NAME:train --val NAME:val.",
@@ -113,18 +120,24 @@ def _refuse_overlap(train: list[Sample], val: list[Sample]) -> None:
         )
 
 
-def split_samples(samples: Sequence[Sample], fraction: float, seed: int) -> tuple[list[Sample], list[Sample]]:
-    """Training and validation samples, about ``fraction`` of them for validation, both never empty and in the given order.
+def choose_validation(asset_ids: Sequence[str], fraction: float, seed: int) -> Mask:
+    """Which of the pictures validate, about ``fraction`` of them, neither all nor none.
 
     A picture's place follows from its content and the seed alone: it stays where it is when others are added.
-    Raises ``DatasetError`` for fewer than two samples or a fraction outside (0, 1).
+    Raises ``DatasetError`` for fewer than two pictures or a fraction outside (0, 1).
     """
-    if len(samples) < 2 or not 0 < fraction < 1:
+    if len(asset_ids) < 2 or not 0 < fraction < 1:
         raise DatasetError(
-            f"{len(samples)} images cannot be divided with a share of {fraction:g} for validation", hint="Name a validation dataset."
+            f"{len(asset_ids)} images cannot be divided with a share of {fraction:g} for validation", hint="Name a validation dataset."
         )
-    ranks = {s.asset.id: int(hashlib.sha256(f"{seed}:{s.asset.id}".encode()).hexdigest()[:13], 16) / 16**13 for s in samples}
-    chosen = {asset for asset, rank in ranks.items() if rank < fraction} or {min(ranks, key=lambda asset: ranks[asset])}
-    if len(chosen) == len(ranks):
-        chosen.remove(max(ranks, key=lambda asset: ranks[asset]))
-    return [s for s in samples if s.asset.id not in chosen], [s for s in samples if s.asset.id in chosen]
+    ranks = np.array([_rank(asset_id, seed) for asset_id in asset_ids])
+    chosen: Mask = ranks < fraction
+    if not chosen.any():
+        chosen[ranks.argmin()] = True
+    if chosen.all():
+        chosen[ranks.argmax()] = False
+    return chosen
+
+
+def _rank(asset_id: str, seed: int) -> float:
+    return int(hashlib.sha256(f"{seed}:{asset_id}".encode()).hexdigest()[:13], 16) / 16**13

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy.orm import Session
 
-from contracts.dataset import Sample
 from contracts.image import Kind, ObjectType
 from contracts.job import JobWarning
 from contracts.results import InferenceResult, MiningResult, StageResult, TrainingResult
@@ -31,6 +30,7 @@ from runner.dataset_files import write_predictions
 from runner.installation import Installation
 from runner.model_files import checksums_of, model_folder, show_folder
 from runner.run_dir import sync_to_disk
+from runner.stored_samples import StoredSamples
 
 _TOP_SHOWN = 10
 _RANKING = pa.schema([("rank", pa.int64()), ("asset", pa.string()), ("name", pa.string()), ("score", pa.float64())])
@@ -56,26 +56,25 @@ class Prepared:
     checksums: Mapping[str, dict[str, str]]
 
 
-def collect(dialect: Dialect, kind: Kind, out_dir: Path, candidates: Sequence[Sample], plan: Mapping[str, Any]) -> Collected:
+def collect(dialect: Dialect, kind: Kind, out_dir: Path, candidates: StoredSamples | None, plan: Mapping[str, Any]) -> Collected:
     """Every result the kind must leave. Raises ``ResultMissingError``, ``ResultMalformedError``."""
-    if kind is Kind.TRAINING:
+    if candidates is None:
         return Collected(training=dialect.collect_training(out_dir))
-    assets = [sample.asset for sample in candidates]
+    assets = candidates.assets
     mining = dialect.collect_mining(out_dir, assets) if Kind.MINING in kind.parts else None
     object_type, class_names = ObjectType(plan["object_type"]), plan["class_names"]
     inference = dialect.collect_inference(out_dir, assets, object_type, class_names) if Kind.INFERENCE in kind.parts else None
     return Collected(mining=mining, inference=inference)
 
 
-def prepare(installation: Installation, job: JobRecord, collected: Collected, samples: Sequence[Sample]) -> Prepared:
+def prepare(installation: Installation, job: JobRecord, collected: Collected, samples: StoredSamples | None) -> Prepared:
     """Writes the files of the results aside, durably. May be repeated; what a kill leaves is written anew or freed by ``sluice gc``."""
     checksums: Mapping[str, dict[str, str]] = {}
     if collected.training:
         checksums = _place_files(collected.training, _model_aside(installation, job))
     if collected.mining:
-        rows = _ranking_rows(job, collected.mining, {sample.asset.id: sample.name for sample in samples})
         aside = _aside(_ranking_file(installation, job))
-        pq.write_table(pa.Table.from_pylist(rows, _RANKING), aside)
+        pq.write_table(_ranking_table(job, collected.mining, samples), aside)
         sync_to_disk(aside)
     if collected.inference:
         write_predictions(_aside(_predictions_file(installation, job)), collected.inference.predictions)
@@ -83,14 +82,18 @@ def prepare(installation: Installation, job: JobRecord, collected: Collected, sa
 
 
 def store(
-    session: Session, installation: Installation, job: JobRecord, collected: Collected, samples: Sequence[Sample], prepared: Prepared
+    session: Session,
+    installation: Installation,
+    job: JobRecord,
+    collected: Collected,
+    samples: StoredSamples | None,
+    prepared: Prepared,
 ) -> dict[str, Any] | None:
     """Makes visible what was prepared; returns the job's ``result`` as the doors show it, None when there is nothing."""
     if collected.training:
         return _store_model(session, installation, job, collected.training, prepared)
-    names = {sample.asset.id: sample.name for sample in samples}
-    mining = _store_ranking(installation, job, collected.mining, names) if collected.mining else None
-    inference = _store_predictions(session, installation, job, collected.inference, len(samples)) if collected.inference else None
+    mining = _store_ranking(installation, job, collected.mining, samples) if collected.mining else None
+    inference = _store_predictions(session, installation, job, collected.inference, len(samples or ())) if collected.inference else None
     if mining and inference:
         return {"mining": mining, "inference": inference}
     return mining or inference
@@ -198,15 +201,17 @@ def _ranking_file(installation: Installation, job: JobRecord) -> Path:
     return installation.home / "predictions" / f"{job.id}.ranking.parquet"
 
 
-def _ranking_rows(job: JobRecord, result: MiningResult, names: Mapping[str, str], most: int | None = None) -> list[dict[str, Any]]:
+def _ranking_table(job: JobRecord, result: MiningResult, samples: StoredSamples | None, most: int | None = None) -> pa.Table:
     kept = result.ranking[: job.spec.get("top_k") or None][:most]
-    return [{"rank": rank, "asset": asset, "name": names.get(asset, ""), "score": score} for rank, (asset, score) in enumerate(kept, 1)]
+    assets = [asset for asset, _ in kept]
+    names = samples.names_of(assets) if samples is not None else [""] * len(kept)
+    return pa.table([range(1, len(kept) + 1), assets, names, [score for _, score in kept]], schema=_RANKING)
 
 
-def _store_ranking(installation: Installation, job: JobRecord, result: MiningResult, names: Mapping[str, str]) -> dict[str, Any]:
+def _store_ranking(installation: Installation, job: JobRecord, result: MiningResult, samples: StoredSamples | None) -> dict[str, Any]:
     file = _ranking_file(installation, job)
     _show_file(file)
-    top = _ranking_rows(job, result, names, _TOP_SHOWN)
+    top = _ranking_table(job, result, samples, _TOP_SHOWN).to_pylist()
     return {"ranked": len(result.ranking), "top_k": job.spec.get("top_k"), "top": top, "ranking_file": str(file)}
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from runner.dropped import Dropped
 from runner.locks import try_lock
 
 
@@ -88,11 +88,11 @@ class RunDir:
     def write_job(self, job: Mapping[str, Any]) -> None:
         write_atomically(self.job_file, json.dumps(job, indent=2, ensure_ascii=False).encode())
 
-    def drop_inputs(self) -> None:
+    def drop_inputs(self, dropped: Dropped) -> None:
         """Removes the folders below ``in/``: views of assets, annotations and model files, which are kept elsewhere. Its files stay."""
-        for path in self.in_dir.iterdir() if self.in_dir.exists() else ():
+        for path in list(self.in_dir.iterdir()) if self.in_dir.exists() else ():
             if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
+                dropped.drop(path)
 
     def log_tail(self, lines: int) -> tuple[str, ...]:
         """The last lines of the output, oldest first; at most 64 KiB are read."""

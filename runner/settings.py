@@ -40,6 +40,7 @@ class Settings:
     source_max_files: int
     source_max_bytes: int
     max_picture_bytes: int
+    index_view_from: int
     job_slots: int
     hold_after_s: float
     share_half_life_s: float

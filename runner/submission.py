@@ -14,7 +14,6 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from contracts.dataset import Sample
 from contracts.errors import ConflictError, DatasetError, ImageError, LinkError, ParameterError, RequestError
 from contracts.image import Kind, ObjectType, Permissions, Template
 from contracts.job import JobSpec, JobWarning
@@ -27,7 +26,7 @@ from registry.stamp import catalogue_stamp
 from runner import job_data
 from runner.images import moved_warning
 from runner.installation import Installation
-from runner.job_data import PinnedData
+from runner.job_data import INDEX, ISOLATED, PinnedData
 from runner.model_classes import refuse_other_classes
 from runner.models import get_stage
 from runner.references import parse_model_reference
@@ -262,13 +261,33 @@ def _class_names(spec: JobSpec, train: PinnedData, pretrained: ModelRecord | Non
     return chosen
 
 
-def _samples(installation: Installation, spec: JobSpec, data: JobData) -> Sequence[Sample]:
-    """Read once at submit, only to refuse what could not be staged: an empty split, an overlap, a lost asset."""
+def _refuse_unusable(installation: Installation, spec: JobSpec, data: JobData) -> int:
+    """Read once at submit, only to refuse what could not be staged: an empty split, an overlap, a lost asset. How many pictures there are."""
     if data.data:
-        return job_data.read(installation, data.data)
+        return len(job_data.read(installation, data.data))
     if data.train is None:
-        return ()
-    return job_data.read_training(installation, data.train, data.val, installation.settings.val_fraction, spec.seed)[0]
+        return 0
+    return sum(map(len, job_data.read_training(installation, data.train, data.val, installation.settings.val_fraction, spec.seed)))
+
+
+def _asset_view(installation: Installation, spec: JobSpec, engine: str, count: int, warnings: list[JobWarning]) -> str:
+    """``isolated``: the job sees its own pictures alone. ``index``: for very many of them, where an operator has allowed it, the whole store.
+
+    A training is never shown what it must not learn from. Raises ``RequestError`` where store or engine cannot do what the setting asks for.
+    """
+    least = installation.settings.index_view_from
+    if not least or count < least or spec.kind is Kind.TRAINING:
+        return ISOLATED
+    folder = installation.store.folder_of_all()
+    if folder is None or installation.engine_named(engine).show_folder(folder, "/in/assets") is None:
+        lacking = f"the store {installation.store.name}" if folder is None else f"the engine {engine}"
+        raise RequestError(
+            f"index_view_from = {least} asks that a job over {count} pictures is shown the whole store, which {lacking} cannot do",
+            hint="Set index_view_from = 0: each job gets a view of its own pictures.",
+        )
+    message = f"over {count} pictures (index_view_from = {least}): the job is shown the store as it is and can read every picture in it"
+    warnings.append(JobWarning("sees_whole_store", message, "assets"))
+    return INDEX
 
 
 # ------------------------------------------------------------------------------------------------------------------- plan
@@ -280,8 +299,9 @@ def _plan(installation: Installation, spec: JobSpec, choice: Choice, data: JobDa
     parameters = complete_parameters(choice.template, spec.parameters, reserved, also)
     shm_bytes, shm_warnings = dialect.shm_bytes(parameters, spec.gpu_count, installation.host_memory_bytes)
     warnings += shm_warnings
-    _samples(installation, spec, data)
+    count = _refuse_unusable(installation, spec, data)
     return {
+        "asset_view": _asset_view(installation, spec, choice.image.engine, count, warnings),
         "object_type": int(choice.template.object_type),
         "class_names": list(data.class_names),
         "parameters": parameters,

@@ -326,6 +326,15 @@ def read_tables(folder: Path) -> Tables:
         raise _broken(folder, f"does not hold the tables of a version: {error}") from error
 
 
+def read_image_columns(folder: Path, names: Sequence[str]) -> pa.Table:
+    """Some columns of the pictures, for which the rest of a version need not be read. Raises ``DatasetError`` as ``read_tables`` does."""
+    images = read_table(folder / "images.parquet", list(names))
+    try:
+        return _completed(images, pa.schema([IMAGES.field(name) for name in names]))
+    except (pa.ArrowException, KeyError, ValueError) as error:
+        raise _broken(folder, f"does not hold the tables of a version: {error}") from error
+
+
 def read_table(file: Path, columns: list[str] | None = None) -> pa.Table:
     """Raises ``DatasetError`` when the file is missing or broken."""
     try:

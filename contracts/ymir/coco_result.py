@@ -83,7 +83,7 @@ def _images(listed: Iterable[Mapping[str, Any]], candidates: Candidates, reading
             continue
         if match.by == "stem":
             reading.note("infer_image_matched", "images without their extension were matched by the rest of the name", file_name)
-        images[entry["id"]] = match.asset
+        images[entry["id"]] = candidates.asset(match)
     return images
 
 

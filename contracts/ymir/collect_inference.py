@@ -99,10 +99,10 @@ def _detections(
             tolerances.add(
                 "infer_image_matched", "images without their extension were matched by the rest of the name", INFERENCE_RESULT, image
             )
-        if match.asset.id in predictions:
+        if match.asset_id in predictions:
             tolerances.add("infer_image_twice", "images that stand twice; the last one counts", INFERENCE_RESULT, image)
         read = (_prediction(box, f"detection[{image!r}][{i}]", classes, tolerances) for i, box in enumerate(boxes))
-        predictions[match.asset.id] = [prediction for prediction in read if prediction]
+        predictions[match.asset_id] = [prediction for prediction in read if prediction]
     return predictions
 
 

@@ -42,10 +42,10 @@ def _ranking(content: bytes, candidates: Candidates, tolerances: Tolerances) -> 
         match = candidates.find(path)
         if match is None:
             tolerances.add("mining_unknown_row", "rows that name no candidate were dropped", MINING_RESULT, path)
-        elif match.asset.id in ranking:
+        elif match.asset_id in ranking:
             tolerances.add("mining_duplicate_row", "rows for a candidate that was already ranked were dropped", MINING_RESULT, path)
         else:
-            ranking[match.asset.id] = _score(score, tolerances)
+            ranking[match.asset_id] = _score(score, tolerances)
             if match.by != "path":
                 tolerances.add(
                     "mining_row_matched", "rows that do not hold the path of candidate-index.tsv were matched by name", MINING_RESULT, path

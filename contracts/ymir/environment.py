@@ -84,7 +84,7 @@ def _input_paths(kind: Kind, view: ContainerView) -> dict[str, str]:
     training = kind is Kind.TRAINING
     return {
         "root_dir": view.in_(),
-        "assets_dir": view.in_("assets"),
+        "assets_dir": view.assets,
         "annotations_dir": view.in_("annotations"),
         "models_dir": view.in_("models"),
         "training_index_file": view.in_(layout.TRAIN_INDEX) if training else "",

@@ -33,10 +33,11 @@ class ContainerView:
 
     in_dir: str
     out_dir: str
+    assets_dir: str = ""
 
     @classmethod
     def of(cls, paths: ContainerPaths) -> ContainerView:
-        return cls(paths.in_dir.rstrip("/"), paths.out_dir.rstrip("/"))
+        return cls(paths.in_dir.rstrip("/"), paths.out_dir.rstrip("/"), paths.assets_dir.rstrip("/"))
 
     def in_(self, name: str = "") -> str:
         return f"{self.in_dir}/{name}" if name else self.in_dir
@@ -45,7 +46,11 @@ class ContainerView:
         return f"{self.out_dir}/{name}" if name else self.out_dir
 
     def asset(self, asset: Asset) -> str:
-        return f"{self.in_dir}/assets/{asset.relative_path}"
+        return f"{self.assets}/{asset.relative_path}"
+
+    @property
+    def assets(self) -> str:
+        return self.assets_dir or f"{self.in_dir}/assets"
 
     def annotation(self, asset: Asset, extension: str) -> str:
         """The annotation file mirrors the asset's name: images find one from the other by replacing text."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import shutil
@@ -10,15 +9,18 @@ import stat
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import merge
+from operator import attrgetter
 from pathlib import Path, PurePosixPath
 
-from contracts.dataset import JobInputs, ModelInput, Sample
+from contracts.dataset import JobInputs, ListedSamples, ModelInput, Sample, SampleTable
 from contracts.errors import DatasetError
 from contracts.image import Kind, ObjectType
 from contracts.job import JobWarning
 from contracts.ymir import layout
 from contracts.ymir.annotations import readable_folder, write_ark, write_coco, write_readable, write_voc
+from contracts.ymir.asset_view import CANNOT_LINK, copy_readable, note_copy, place_assets
 from contracts.ymir.documents import dump_yaml
 from contracts.ymir.environment import config, environment
 from contracts.ymir.export_format import AnnotationForm, choose_form
@@ -29,12 +31,11 @@ from contracts.ymir.tolerances import Tolerances, shorten
 _ASSET_ID = re.compile(r"[0-9a-f]{40}")
 _EXTENSION = re.compile(r"[a-z0-9]{1,10}")
 _TASK_ID = re.compile(r"[A-Za-z0-9_]{1,64}")
-#: Another file system, too many links, or a file that this user may read but not link.
-_CANNOT_LINK = (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.ENOSYS)
 
 
 def stage(inputs: JobInputs, in_dir: Path, out_dir: Path) -> list[JobWarning]:
-    """Write every input file and prepare the output folder; both are emptied first, since ``/out`` must be fresh for each attempt.
+    """Write every input file and prepare the output folder; both are emptied first, since ``/out`` must be fresh for each attempt. Only what
+    an earlier try has of the view of the pictures is kept and completed: there may be a million of them.
 
     May be repeated: the same inputs give the same bytes, except the time in the first row of monitor.txt. Raises ``DatasetError`` before
     anything is changed when the data cannot be given to an image; ``OSError`` (a full disk) comes through as it is.
@@ -42,10 +43,12 @@ def stage(inputs: JobInputs, in_dir: Path, out_dir: Path) -> list[JobWarning]:
     check(inputs)
     tolerances = Tolerances()
     form = choose_form(inputs.parameters, inputs.object_type, tolerances) if _needs_form(inputs) else AnnotationForm.NONE
-    _prepare_in(in_dir)
-    _place_assets(_samples(inputs), in_dir / "assets", tolerances)
-    _write_annotations(form, inputs, in_dir / "annotations", tolerances)
-    _write_indexes(form, inputs, in_dir)
+    tables = [_table(samples) for _, samples in _splits(inputs)]
+    _prepare_in(in_dir, keep_assets=not inputs.paths.assets_dir)
+    if not inputs.paths.assets_dir:
+        _place_assets(tables, in_dir / "assets", tolerances)
+    _write_annotations(form, inputs, tables, in_dir / "annotations", tolerances)
+    _write_indexes(form, inputs, tables, in_dir)
     model_files = _place_model(inputs.model, in_dir / "models", tolerances)
     _write(in_dir / layout.CONFIG, dump_yaml(config(inputs, model_files)))
     _write(in_dir / layout.ENVIRONMENT, dump_yaml(environment(inputs)))
@@ -68,7 +71,7 @@ def _check_names(inputs: JobInputs) -> None:
     """Readers in many images split a row at white space, and the shell scripts of others do not quote."""
     if not _TASK_ID.fullmatch(inputs.task_id):
         raise DatasetError(f"the task id {inputs.task_id!r} has characters that images cannot take", hint="Use letters, digits and _ only.")
-    for path in (inputs.paths.in_dir, inputs.paths.out_dir):
+    for path in (inputs.paths.in_dir, inputs.paths.out_dir, inputs.paths.assets_dir or "/"):
         if not path.startswith("/") or any(c.isspace() or not c.isprintable() for c in path):
             raise DatasetError(
                 f"the image would see its folder as {path!r}: it must be absolute and without white space",
@@ -93,13 +96,15 @@ def _splits(inputs: JobInputs) -> list[tuple[str, Sequence[Sample]]]:
     return [("candidates", inputs.candidates)]
 
 
-def _samples(inputs: JobInputs) -> list[Sample]:
-    return [sample for _, samples in _splits(inputs) for sample in samples]
+def _table(samples: Sequence[Sample]) -> SampleTable:
+    return samples if isinstance(samples, SampleTable) else ListedSamples(samples)
 
 
 def _check_split(split: str, samples: Sequence[Sample]) -> None:
     if not samples:
         raise DatasetError(f"{split} has no pictures", hint="Choose a dataset, version or split that has some.", split=split)
+    if isinstance(samples, SampleTable):
+        return  # which guarantees the rest
     seen: set[str] = set()
     for sample in samples:
         asset = sample.asset
@@ -117,14 +122,20 @@ def _check_split(split: str, samples: Sequence[Sample]) -> None:
 def _check_overlap(inputs: JobInputs) -> None:
     if inputs.kind is not Kind.TRAINING:
         return
-    train = {sample.asset.id for sample in inputs.train}
-    both = [sample for sample in inputs.val if sample.asset.id in train]
+    train = set(_ids(inputs.train))
+    both = [place for place, asset_id in enumerate(_ids(inputs.val)) if asset_id in train]
     if both:
         raise DatasetError(
-            f"{len(both)} pictures are in train and in val: {shorten(map(_shown, both))}",
+            f"{len(both)} pictures are in train and in val: {shorten(_shown(inputs.val[place]) for place in both)}",
             hint="Metrics over pictures that were trained on say nothing: take them out of one of the two.",
-            assets=[sample.asset.id for sample in both[:100]],
+            assets=[inputs.val[place].asset.id for place in both[:100]],
         )
+
+
+def _ids(samples: Sequence[Sample]) -> Iterable[str]:
+    if isinstance(samples, SampleTable):
+        return (path[3:].partition(".")[0] for paths in samples.relative_paths() for path in paths)
+    return (sample.asset.id for sample in samples)
 
 
 def _check_model(inputs: JobInputs, model: ModelInput) -> None:
@@ -154,8 +165,8 @@ def _needs_form(inputs: JobInputs) -> bool:
     return inputs.kind is Kind.TRAINING or bool(inputs.parameters.get("export_format"))
 
 
-def _prepare_in(in_dir: Path) -> None:
-    _empty(in_dir)
+def _prepare_in(in_dir: Path, keep_assets: bool) -> None:
+    _empty(in_dir, keep="assets" if keep_assets else "")
     in_dir.chmod(0o755)
     for name in layout.IN_FOLDERS:
         readable_folder(in_dir / name)
@@ -176,29 +187,33 @@ def _prepare_out(task_id: str, out_dir: Path) -> None:
         (out_dir / name).chmod(0o666)
 
 
-def _empty(folder: Path) -> None:
-    """An empty folder, whatever an earlier attempt left. Never follows a link; the folder itself stays (it may be a mount)."""
+def _empty(folder: Path, keep: str = "") -> None:
+    """An empty folder but for the folder ``keep``, whatever an earlier attempt left. Never follows a link; the folder itself stays (it may be
+    a mount).
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path)
+                if entry.name != keep:
+                    shutil.rmtree(entry.path)
             else:
                 Path(entry.path).unlink()
 
 
-def _place_assets(samples: Sequence[Sample], assets_dir: Path, tolerances: Tolerances) -> None:
-    for name in {sample.asset.id[-2:] for sample in samples}:
-        readable_folder(assets_dir / name)
-    for sample in samples:
-        try:
-            _link(sample.path, assets_dir / sample.asset.relative_path, "assets", tolerances)
-        except (FileNotFoundError, IsADirectoryError) as error:
-            raise DatasetError(
-                f"the picture {_shown(sample)} is not at {sample.path}",
-                hint="Import the data again: its file was lost.",
-                asset=sample.asset.id,
-            ) from error
+def _place_assets(tables: Sequence[SampleTable], assets_dir: Path, tolerances: Tolerances) -> None:
+    try:
+        place_assets(tables, assets_dir, tolerances)
+    except (FileNotFoundError, IsADirectoryError) as error:
+        lost = PurePosixPath(str(error.filename)).name
+        sample = next((sample for table in tables for sample in table if sample.asset.file_name == lost), None)
+        if sample is None:
+            raise
+        raise DatasetError(
+            f"the picture {_shown(sample)} is not at {sample.path}",
+            hint="Import the data again: its file was lost.",
+            asset=sample.asset.id,
+        ) from error
 
 
 def _link(source: Path, target: Path, place: str, tolerances: Tolerances) -> None:
@@ -208,19 +223,29 @@ def _link(source: Path, target: Path, place: str, tolerances: Tolerances) -> Non
     try:
         os.link(source, target)
     except OSError as error:
-        if error.errno not in _CANNOT_LINK or not source.is_file():
+        if error.errno not in CANNOT_LINK or not source.is_file():
             raise
-        shutil.copyfile(source, target)
-        target.chmod(0o644)
-        reason = os.strerror(error.errno or 0)
-        tolerances.add("copied_not_linked", f"files were copied for the job, since they cannot be hard-linked ({reason})", place)
+        copy_readable(source, target)
+        note_copy(place, error.errno or 0, tolerances)
 
 
-def _write_annotations(form: AnnotationForm, inputs: JobInputs, annotations_dir: Path, tolerances: Tolerances) -> None:
+class _InOrder:
+    """The samples of all tables in the order of their ids, as often as they are iterated."""
+
+    def __init__(self, tables: Sequence[SampleTable]) -> None:
+        self._tables = tables
+
+    def __iter__(self) -> Iterator[Sample]:
+        return merge(*self._tables, key=attrgetter("asset.id"))
+
+
+def _write_annotations(
+    form: AnnotationForm, inputs: JobInputs, tables: Sequence[SampleTable], annotations_dir: Path, tolerances: Tolerances
+) -> None:
     if inputs.kind is not Kind.TRAINING:
         return
     class_ids = {name: i for i, name in enumerate(inputs.class_names)}
-    samples = _samples(inputs)
+    samples = _InOrder(tables)
     if form is AnnotationForm.ARK:
         write_ark(samples, class_ids, annotations_dir, tolerances)
     elif form is AnnotationForm.VOC:
@@ -229,26 +254,27 @@ def _write_annotations(form: AnnotationForm, inputs: JobInputs, annotations_dir:
         write_coco(samples, class_ids, annotations_dir, tolerances)
 
 
-def _write_indexes(form: AnnotationForm, inputs: JobInputs, in_dir: Path) -> None:
+def _write_indexes(form: AnnotationForm, inputs: JobInputs, tables: Sequence[SampleTable], in_dir: Path) -> None:
     view = ContainerView.of(inputs.paths)
-    if inputs.kind is not Kind.TRAINING:
-        _write(in_dir / layout.CANDIDATE_INDEX, _index(inputs.candidates, AnnotationForm.NONE, view))
-        return
-    _write(in_dir / layout.TRAIN_INDEX, _index(inputs.train, form, view))
-    _write(in_dir / layout.VAL_INDEX, _index(inputs.val, form, view))
+    training = inputs.kind is Kind.TRAINING
+    names = (layout.TRAIN_INDEX, layout.VAL_INDEX) if training else (layout.CANDIDATE_INDEX,)
+    for name, table in zip(names, tables, strict=True):
+        with (in_dir / name).open("w", encoding="utf-8", newline="\n") as file:
+            write_readable(file, "")
+            for paths in table.relative_paths():
+                file.write(_index(paths, form if training else AnnotationForm.NONE, view))
 
 
-def _index(samples: Iterable[Sample], form: AnnotationForm, view: ContainerView) -> str:
-    """One row for each picture, sorted; without annotations the row has one column (contract reference 4.3)."""
-    rows = []
-    for sample in sorted(samples, key=lambda sample: sample.asset.id):
-        columns = [view.asset(sample.asset)]
-        if form is AnnotationForm.COCO:
-            columns.append(view.in_(f"annotations/{layout.COCO_ANNOTATIONS}"))
-        elif form is not AnnotationForm.NONE:
-            columns.append(view.annotation(sample.asset, "txt" if form is AnnotationForm.ARK else "xml"))
-        rows.append("\t".join(columns) + "\n")
-    return "".join(rows)
+def _index(paths: Sequence[str], form: AnnotationForm, view: ContainerView) -> str:
+    """One row for each picture, in order; without annotations the row has one column (contract reference 4.3)."""
+    if not paths:
+        return ""
+    begin = f"{view.assets}/"
+    if form in (AnnotationForm.ARK, AnnotationForm.VOC):
+        place, extension = view.in_("annotations"), "txt" if form is AnnotationForm.ARK else "xml"
+        return "".join([f"{begin}{path}\t{place}/{path.partition('.')[0]}.{extension}\n" for path in paths])
+    end = "\n" if form is AnnotationForm.NONE else f"\t{view.in_(f'annotations/{layout.COCO_ANNOTATIONS}')}\n"
+    return begin + (end + begin).join(paths) + end
 
 
 def _place_model(model: ModelInput | None, models_dir: Path, tolerances: Tolerances) -> list[str]:

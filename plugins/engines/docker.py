@@ -93,6 +93,9 @@ class DockerEngine(Engine):
     def container_paths(self, in_dir: Path, out_dir: Path) -> ContainerPaths:  # noqa: ARG002 (the same for every job)
         return ContainerPaths()
 
+    def show_folder(self, folder: Path, container_dir: str) -> str | None:  # noqa: ARG002 (mounted there)
+        return container_dir
+
     def create(self, spec: ContainerSpec) -> str:
         for folder in (spec.in_dir, spec.out_dir):
             if not folder.is_dir():

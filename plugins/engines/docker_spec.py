@@ -57,7 +57,10 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         "Mounts": [
             _bind(str(spec.in_dir.resolve()), "/in", read_only=True),
             _bind(str(spec.out_dir.resolve()), "/out"),
-            *(_bind(str(file.resolve()), place, read_only=True) for place, file in sorted(spec.read_only_files.items())),
+            *(
+                _bind(str(path.resolve()), place, read_only=True)
+                for place, path in sorted({**spec.read_only_folders, **spec.read_only_files}.items())
+            ),
         ],
         "ShmSize": spec.shm_bytes,
         "IpcMode": "private",

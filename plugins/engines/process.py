@@ -99,6 +99,9 @@ class ProcessEngine(Engine):
     def container_paths(self, in_dir: Path, out_dir: Path) -> ContainerPaths:
         return ContainerPaths(str(in_dir.absolute()), str(out_dir.absolute()))
 
+    def show_folder(self, folder: Path, container_dir: str) -> str | None:  # noqa: ARG002 - jobs see the host's paths
+        return str(folder.absolute())
+
     def create(self, spec: ContainerSpec) -> str:
         image_dir = _checked(spec)
         wanted = _content(spec, image_dir)

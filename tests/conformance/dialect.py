@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.dataset import Annotation, Asset, JobInputs, ModelInput, Sample
+from contracts.dataset import Annotation, Asset, ContainerPaths, JobInputs, ListedSamples, ModelInput, Sample
 from contracts.errors import DatasetError, ImageError, ResultError, ResultMissingError
 from contracts.image import Kind, ObjectType
 from contracts.seams import Dialect
@@ -120,6 +120,24 @@ class DialectConformance:
         dialect.stage(inputs[kind], in_dir, out_dir)
         assert snapshot(in_dir) == first
         assert not (out_dir / "left-over").exists()
+
+    @pytest.mark.parametrize("kind", Kind)
+    def test_samples_may_come_as_a_table(self, dialect: Dialect, inputs: dict[Kind, JobInputs], kind: Kind, tmp_path: Path) -> None:
+        dialect.stage(inputs[kind], tmp_path / "in", tmp_path / "out")
+        listed = snapshot(tmp_path / "in")
+        splits = ("train", "val") if kind is Kind.TRAINING else ("candidates",)
+        tables = {split: ListedSamples(getattr(inputs[kind], split)) for split in splits}
+        dialect.stage(replace(inputs[kind], **tables), tmp_path / "in", tmp_path / "out")  # type: ignore[arg-type]
+        assert snapshot(tmp_path / "in") == listed
+
+    @pytest.mark.parametrize("kind", [Kind.MINING, Kind.INFERENCE])
+    def test_a_job_that_is_shown_the_store_gets_no_picture_of_its_own(
+        self, dialect: Dialect, inputs: dict[Kind, JobInputs], kind: Kind, tmp_path: Path
+    ) -> None:
+        shown = replace(inputs[kind], paths=ContainerPaths(assets_dir=str(tmp_path / "assets")))
+        dialect.stage(shown, tmp_path / "in", tmp_path / "out")
+        pictures = {sample.path.name for sample in inputs[kind].candidates}
+        assert not [path for path in (tmp_path / "in").rglob("*") if path.name in pictures]
 
     @pytest.mark.parametrize("kind", Kind)
     def test_staging_leaves_the_store_as_it_was(self, dialect: Dialect, inputs: dict[Kind, JobInputs], kind: Kind, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,23 @@ class MainJobConformance:
         job = self._run(runner, kind="mining+inference", model="first@epoch_1", data="pets:test")
         assert job["model"] == "first@V0001@epoch_1"
         assert (job["result"]["mining"]["ranked"], job["result"]["inference"]["boxes"]) == (4, 4), job["evidence"]
+
+    def test_a_job_over_very_many_pictures_is_shown_the_store_where_that_is_allowed(
+        self, runner: Runner, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        parts = runner._installation
+        monkeypatch.setattr(parts, "settings", replace(parts.settings, index_view_from=4))
+        assert self._train(runner, name="first")["warnings"] == []  # what it must not learn from is not shown to a training
+        job = self._run(runner, kind="mining+inference", model="first", data="pets:test")
+        assert (job["state"], job["result"]["mining"]["ranked"], job["result"]["inference"]["boxes"]) == ("succeeded", 4, 4), job[
+            "evidence"
+        ]
+        assert [warning["code"] for warning in job["warnings"]] == ["sees_whole_store"]
+        place = parts.engine.show_folder(parts.home / "assets", "/in/assets")
+        rows = (Path(job["run_dir"]) / "in" / "candidate-index.tsv").read_text().splitlines()
+        assert [row.startswith(f"{place}/") for row in rows] == [True] * 4
+        failed = self._run(runner, kind="mining", model="first", data="pets:test", parameters={"exit_code": 3})
+        assert list((Path(failed["run_dir"]) / "in" / "assets").iterdir()) == []
 
     def test_a_contact_sheet_shows_what_was_found(self, runner: Runner, tmp_path: Path) -> None:
         self._train(runner, name="first")

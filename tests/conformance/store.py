@@ -92,6 +92,22 @@ class StoreConformance:
     def test_an_unknown_hash_is_not_found(self, store: Store) -> None:
         assert store.find("0" * 40, "jpg") is None
 
+    def test_what_is_missing_is_found_among_few_and_among_many(self, store: Store) -> None:
+        folder = SHA1[-2:]
+        store.add_bytes(CONTENT, SHA1, "jpg")
+        strangers = [f"{number:038x}{folder}.jpg" for number in range(200)]
+        assert store.missing(folder, [f"{SHA1}.jpg"]) == []
+        assert store.missing(folder, [strangers[0], f"{SHA1}.jpg", f"{SHA1}.png"]) == [strangers[0], f"{SHA1}.png"]
+        assert store.missing(folder, [*strangers, f"{SHA1}.jpg"]) == strangers
+        nowhere = next(f"{number:02x}" for number in range(256) if f"{number:02x}" != folder)
+        assert store.missing(nowhere, [f"{'0' * 38}{nowhere}.jpg"]) == [f"{'0' * 38}{nowhere}.jpg"]
+
+    def test_a_folder_of_all_holds_each_file_under_its_last_two_digits(self, store: Store) -> None:
+        store.add_bytes(CONTENT, SHA1, "jpg")
+        folder = store.folder_of_all()
+        if folder is not None:
+            assert (folder / SHA1[-2:] / f"{SHA1}.jpg").read_bytes() == CONTENT
+
     def test_the_extension_belongs_to_the_name(self, store: Store) -> None:
         store.add_bytes(CONTENT, SHA1, "jpg")
         assert store.find(SHA1, "png") is None

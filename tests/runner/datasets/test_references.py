@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.dataset import Asset, Sample
 from contracts.errors import DatasetError
-from runner.job_data import split_samples
+from runner.job_data import choose_validation
 from runner.references import DatasetReference, parse_dataset_reference
 
 
@@ -43,31 +41,34 @@ def test_a_reference_is_read_as_it_was_written(name: str, number: int | None, sp
     assert parse_dataset_reference(str(reference)) == reference
 
 
-def _samples(count: int) -> list[Sample]:
-    return [Sample(Asset(f"{number:040x}", "jpg", 1, 1, 1), Path("x")) for number in range(count)]
+def _ids(count: int) -> list[str]:
+    return [f"{number:040x}" for number in range(count)]
+
+
+def _chosen(count: int, fraction: float, seed: int) -> set[int]:
+    return set(np.flatnonzero(choose_validation(_ids(count), fraction, seed)).tolist())
 
 
 @given(st.integers(2, 60), st.floats(0.01, 0.99), st.integers())
-def test_the_division_is_complete_and_neither_side_is_empty(count: int, fraction: float, seed: int) -> None:
-    samples = _samples(count)
-    train, val = split_samples(samples, fraction, seed)
-    assert train
-    assert val
-    assert sorted(s.asset.id for s in train + val) == [s.asset.id for s in samples]
+def test_neither_side_of_the_division_is_empty(count: int, fraction: float, seed: int) -> None:
+    assert 0 < len(_chosen(count, fraction, seed)) < count
 
 
 def test_a_picture_stays_where_it_is_when_others_are_added() -> None:
-    few = {s.asset.id for s in split_samples(_samples(100), 0.2, 7)[1]}
-    many = {s.asset.id for s in split_samples(_samples(200), 0.2, 7)[1]}
-    assert few == {asset for asset in many if int(asset, 16) < 100}
+    few, many = _chosen(100, 0.2, 7), _chosen(200, 0.2, 7)
+    assert few == {place for place in many if place < 100}
     assert 25 <= len(many) <= 55
 
 
+def test_the_division_is_that_of_earlier_releases() -> None:
+    assert _chosen(20, 0.2, 7) == {3, 6, 7, 15, 18}
+
+
 def test_another_seed_divides_otherwise() -> None:
-    assert split_samples(_samples(100), 0.2, 1) != split_samples(_samples(100), 0.2, 2)
+    assert _chosen(100, 0.2, 1) != _chosen(100, 0.2, 2)
 
 
 @pytest.mark.parametrize(("count", "fraction"), [(1, 0.5), (0, 0.5), (10, 0.0), (10, 1.0)])
 def test_what_cannot_be_divided_is_refused(count: int, fraction: float) -> None:
     with pytest.raises(DatasetError):
-        split_samples(_samples(count), fraction, 0)
+        choose_validation(_ids(count), fraction, 0)

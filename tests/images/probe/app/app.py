@@ -84,11 +84,14 @@ def infer(job):
 
 
 def check_model(job):
-    """The runner must have put every file of the model where it says."""
+    """The runner must have put every file of the model, and every picture, where it says."""
     paths = job.config.get("model_params_path") or []
     missing = [path for path in paths if not Path(path).is_file()]
     if missing or not paths:
         raise ContractError(300004, f"model files are not there: {', '.join(missing) or 'none was named'}")
+    lost = [path for path in job.candidates() if not Path(path).is_file()]
+    if lost:
+        raise ContractError(300004, f"pictures are not there: {', '.join(lost[:5])}")
 
 
 def score_of(path):
