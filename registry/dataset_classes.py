@@ -28,6 +28,15 @@ class DatasetClass:
     aliases: tuple[str, ...] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it is called now, and what else."""
+        return (self.name, *self.aliases)
+
+    def named_in(self, class_names: Iterable[str]) -> str:
+        """What a version calls it, which may be older than its present name; '' when it does not have it."""
+        return next((name for name in class_names if name in self.names), "")
+
 
 def list_classes(session: Session, dataset: str) -> list[DatasetClass]:
     """In the order in which they came; [] for a dataset that is not there."""
@@ -38,7 +47,7 @@ def list_classes(session: Session, dataset: str) -> list[DatasetClass]:
 
 def names_by_alias(classes: Iterable[DatasetClass]) -> dict[str, str]:
     """What every known name means now; each class means itself."""
-    return {name: known.name for known in classes for name in (*known.aliases, known.name)}
+    return {name: known.name for known in classes for name in known.names}
 
 
 def put_classes(session: Session, dataset: str, classes: Iterable[DatasetClass]) -> None:
@@ -85,7 +94,7 @@ def check_class_name(name: str) -> str:
 def _check(classes: list[DatasetClass]) -> None:
     owners: dict[str, str] = {}
     for known in classes:
-        for name in (known.name, *known.aliases):
+        for name in known.names:
             check_class_name(name)
             owner = owners.setdefault(name, known.name)
             if owner != known.name:

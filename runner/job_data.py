@@ -47,16 +47,28 @@ def pin(session: Session, text: str) -> PinnedData:
 def pin_training(session: Session, train_text: str, val_text: str | None) -> tuple[PinnedData, PinnedData | None]:
     """Training and validation data. A dataset with splits gives its ``train`` and ``val``; None means that a share is to be set aside.
 
-    Without a named split the ``test`` and ``pool`` splits never reach the training image.
+    Without a named split ``pool`` does not reach the training image, and ``test`` never does. Raises ``DatasetError`` where it is named.
     """
     train = pin(session, train_text)
+    _refuse_test(train)
     if not train.reference.split and train.version.splits.get("train"):
         train = PinnedData(replace(train.reference, split="train"), train.version)
     if val_text:
-        return train, _with_default_split(pin(session, val_text), "val")
+        val = _with_default_split(pin(session, val_text), "val")
+        _refuse_test(val)
+        return train, val
     if train.reference.split != "val" and train.version.splits.get("val"):
         return train, PinnedData(replace(train.reference, split="val"), train.version)
     return train, None
+
+
+def _refuse_test(data: PinnedData) -> None:
+    """What a training has seen, also to choose its best stage by, measures nothing any more."""
+    if data.reference.split == "test":
+        raise DatasetError(
+            f"{data} is kept for a last measurement: a training image is never shown it",
+            hint=f"Name another split, or put its pictures into one: sluice dataset split {data.version.dataset} train=0.8 val=0.2 --keep ''.",
+        )
 
 
 def _with_default_split(data: PinnedData, split: str) -> PinnedData:
@@ -65,14 +77,15 @@ def _with_default_split(data: PinnedData, split: str) -> PinnedData:
     return PinnedData(replace(data.reference, split=split), data.version)
 
 
-def read(installation: Installation, data: PinnedData, *, annotated_only: bool = False) -> StoredSamples:
+def read(installation: Installation, data: PinnedData, *, to_learn_from: bool = False) -> StoredSamples:
     """The samples of the split, in the order of asset ids. Raises ``DatasetError`` for an empty one or a missing asset.
 
-    ``annotated_only`` leaves out pictures that nobody has labelled: to a training they would say that there is nothing in them.
+    ``to_learn_from`` leaves out pictures that nobody has labelled: to a training they would say that there is nothing in them; and those of
+    the split ``test``, whatever was named.
     """
-    samples = _samples(installation, data, annotated_only)
+    samples = _samples(installation, data, to_learn_from)
     if not samples:
-        what = "labelled images" if annotated_only else "images"
+        what = "labelled images" if to_learn_from else "images"
         raise DatasetError(f"{data} has no {what}", hint="Import some, or name another split.")
     return samples
 
@@ -80,13 +93,13 @@ def read(installation: Installation, data: PinnedData, *, annotated_only: bool =
 _REMEMBERED_UP_TO = 5000
 
 
-def _samples(installation: Installation, data: PinnedData, annotated_only: bool) -> StoredSamples:
+def _samples(installation: Installation, data: PinnedData, to_learn_from: bool) -> StoredSamples:
     """A version never changes, and a job reads its data three times: those of a small split are remembered for a minute."""
-    key = (data.version.folder, data.reference.split, annotated_only)
+    key = (data.version.folder, data.reference.split, to_learn_from)
     samples: StoredSamples | None = installation.samples.get(key)
     if samples is None:
         folder = installation.folder(data.version.folder)
-        samples = stored_samples(folder, installation.store, data.reference.split or None, annotated_only=annotated_only)
+        samples = stored_samples(folder, installation.store, data.reference.split or None, to_learn_from=to_learn_from)
         samples.refuse_missing()
         if len(samples) <= _REMEMBERED_UP_TO:
             installation.samples.put(key, samples)
@@ -97,12 +110,12 @@ def read_training(
     installation: Installation, train: PinnedData, val: PinnedData | None, fraction: float, seed: int
 ) -> tuple[StoredSamples, StoredSamples]:
     """Training and validation samples. Raises ``DatasetError`` when a picture is in both or when nothing is annotated."""
-    samples = read(installation, train, annotated_only=True)
+    samples = read(installation, train, to_learn_from=True)
     if val is None:
         chosen = choose_validation(samples.ids.to_pylist(), fraction, seed)
         train_samples, val_samples = samples.keep(~chosen), samples.keep(chosen)
     else:
-        train_samples, val_samples = samples, read(installation, val, annotated_only=True)
+        train_samples, val_samples = samples, read(installation, val, to_learn_from=True)
         _refuse_overlap(train_samples, val_samples)
     if not train_samples.annotation_count:
         raise DatasetError(f"{train} has no annotations to learn from", hint="Label some of its pictures and import them again.")

@@ -30,13 +30,13 @@ _EXTENSION = re.compile(r"[a-z0-9]{1,10}")
 _HINT = "The files of a version must not be changed from outside."
 
 
-def stored_samples(version_folder: Path, store: Store, split: str | None = None, *, annotated_only: bool = False) -> StoredSamples:
-    """The samples of a version; ``split`` None means all of them, '' those in no split. ``annotated_only`` leaves out pictures that nobody has
-    labelled, also those whose labels wait to be confirmed. Raises ``DatasetError`` when a table is broken.
+def stored_samples(version_folder: Path, store: Store, split: str | None = None, *, to_learn_from: bool = False) -> StoredSamples:
+    """The samples of a version; ``split`` None means all of them, '' those in no split. ``to_learn_from`` leaves out pictures that nobody has
+    labelled, also those whose labels wait to be confirmed, and those of the split ``test``. Raises ``DatasetError`` when a table is broken.
     """
-    if annotated_only:
+    if to_learn_from:
         tables = read_tables(version_folder)
-        mask = _equals(tables.images, "state", "labeled")
+        mask = _equals(tables.images, "state", "labeled") & ~_equals(tables.images, "split", "test")
         return StoredSamples(version_folder, store, tables.images, mask & _of_split(tables.images, split), tables)
     images = read_image_columns(version_folder, ["asset_id", "extension", *(["split"] if split is not None else [])])
     return StoredSamples(version_folder, store, images, _of_split(images, split))

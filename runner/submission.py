@@ -19,6 +19,7 @@ from contracts.image import Kind, ObjectType, Permissions, Template
 from contracts.job import JobSpec, JobWarning
 from contracts.parameters import complete_parameters, find_parameter, merge_templates, parse_parameter
 from registry import images, jobs, links
+from registry.dataset_classes import list_classes
 from registry.images import ImageRecord
 from registry.jobs import JobRecord
 from registry.models import ModelRecord, StageRecord
@@ -241,12 +242,13 @@ def _pin_data(session: Session, spec: JobSpec, choice: Choice) -> JobData:
         class_names = choice.model.class_names if choice.model else ()
         return JobData(data=job_data.pin(session, spec.data or ""), class_names=class_names)
     train, val = job_data.pin_training(session, spec.train_data or "", spec.val_data)
-    return JobData(train=train, val=val, class_names=_class_names(spec, train, choice.model))
+    return JobData(train=train, val=val, class_names=_class_names(session, spec, train, choice.model))
 
 
-def _class_names(spec: JobSpec, train: PinnedData, pretrained: ModelRecord | None) -> tuple[str, ...]:
-    wanted = tuple(name.strip().lower() for name in spec.class_names)
+def _class_names(session: Session, spec: JobSpec, train: PinnedData, pretrained: ModelRecord | None) -> tuple[str, ...]:
     known = train.version.class_names
+    called = {other: name for c in list_classes(session, train.version.dataset) if (name := c.named_in(known)) for other in c.names}
+    wanted = tuple(called.get(name.strip().lower(), name.strip().lower()) for name in spec.class_names)
     unknown = [name for name in wanted if name not in known]
     if unknown:
         raise DatasetError(f"{train} has no class {unknown[0]!r}", hint=f"Its classes: {', '.join(known)}.")

@@ -59,10 +59,10 @@ def version(store: LocalStore) -> Path:
 
 
 @pytest.mark.parametrize("split", [None, "train", "val", "none"])
-@pytest.mark.parametrize("annotated_only", [False, True])
-def test_they_are_the_samples_of_the_version(version: Path, store: Store, split: str | None, annotated_only: bool) -> None:
-    samples = stored_samples(version, store, split, annotated_only=annotated_only)
-    listed = read_samples(version, store, split, annotated_only=annotated_only)
+@pytest.mark.parametrize("to_learn_from", [False, True])
+def test_they_are_the_samples_of_the_version(version: Path, store: Store, split: str | None, to_learn_from: bool) -> None:
+    samples = stored_samples(version, store, split, to_learn_from=to_learn_from)
+    listed = read_samples(version, store, split, annotated_only=to_learn_from)
     assert (list(samples), len(samples), bool(samples)) == (listed, len(listed), bool(listed))
     assert list(samples.assets) == [sample.asset for sample in listed]
     assert [samples[place] for place in range(len(listed))] == listed

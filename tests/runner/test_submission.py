@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from contracts.errors import ImageError
+from contracts.errors import DatasetError, ImageError
 from contracts.job import JobSpec
 from registry import jobs
 from runner.service import Runner
@@ -67,3 +67,42 @@ def test_data_with_outlines_teaches_segmentation_and_boxes(runner: Runner, tmp_p
     assert runner.import_dataset("leaves", folder)["object_type"] == 4
     _image(runner, tmp_path / "many", "[2, 4]")
     assert _planned_type(runner, "leaves") == 4
+
+
+# ------------------------------------------------------------------------------------------- what a training never sees
+
+
+def _given(runner: Runner, folder: Path, **request: str) -> dict[str, set[str]]:
+    """The pictures of a planned training, by split."""
+    from runner import job_data
+
+    with runner._installation.database.reading() as session:
+        train, val = job_data.pin_training(session, request["train"], request.get("val"))
+    found = job_data.read_training(runner._installation, train, val, 0.5, 0)
+    return dict(zip(("train", "val"), ({sample.split for sample in samples} for samples in found), strict=True))
+
+
+def test_the_test_split_never_reaches_a_training_image(runner: Runner, tmp_path: Path) -> None:
+    runner.import_dataset("held", voc_folder(tmp_path / "held", {"test": 4, "pool": 8}))
+    for request in ({"train": "held"}, {"train": "pets", "val": "held"}, {"train": "held:pool"}):
+        given = _given(runner, tmp_path, **request)
+        assert "test" not in given["train"] | given["val"]
+    for request in ({"train": "held:test"}, {"train": "pets", "val": "held:test"}):
+        with pytest.raises(DatasetError, match=r"held@V001:test is kept for a last measurement"):
+            _given(runner, tmp_path, **request)
+
+
+def test_classes_may_be_named_as_they_are_called_now_or_were_then(runner: Runner, tmp_path: Path) -> None:
+    _image(runner, tmp_path / "many", "[2]")
+    (name, *_) = runner.get_dataset("pets")["classes"]
+    runner.derive_dataset("pets", {"op": "rename-class", "old": name, "new": "renamed"})
+
+    def planned(data: str, wanted: str) -> list[str]:
+        job = runner.submit(JobSpec(kind="training", image="many", train_data=data, class_names=(wanted,)))
+        with runner._installation.database.reading() as session:
+            return list(jobs.get_job(session, job["id"]).plan["class_names"])
+
+    assert planned("pets", name) == planned("pets", "renamed") == ["renamed"]
+    assert planned("pets@V001", name) == planned("pets@V001", "renamed") == [name]
+    with pytest.raises(DatasetError, match="has no class 'wolf'"):
+        planned("pets", "wolf")
