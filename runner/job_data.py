@@ -29,6 +29,12 @@ class PinnedData:
     reference: DatasetReference
     version: VersionRecord
 
+    @property
+    def image_count(self) -> int:
+        """Pictures that were named, but for those of ``test``, which no training is given."""
+        splits = self.version.splits
+        return splits[self.reference.split] if self.reference.split else self.version.image_count - splits.get("test", 0)
+
     def __str__(self) -> str:
         split = f":{self.reference.split}" if self.reference.split else ""
         return f"{self.version.dataset}@{self.version.version}{split}"

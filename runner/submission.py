@@ -302,6 +302,7 @@ def _plan(installation: Installation, spec: JobSpec, choice: Choice, data: JobDa
     shm_bytes, shm_warnings = dialect.shm_bytes(parameters, spec.gpu_count, installation.host_memory_bytes)
     warnings += shm_warnings
     count = _refuse_unusable(installation, spec, data)
+    warnings += _unlabelled_warnings(data, count)
     return {
         "asset_view": _asset_view(installation, spec, choice.image.engine, count, warnings),
         "object_type": int(choice.template.object_type),
@@ -321,6 +322,16 @@ def _plan(installation: Installation, spec: JobSpec, choice: Choice, data: JobDa
         "stop_grace_s": _stop_grace_s(installation, choice.image, warnings),
         "memory_bytes": spec.memory_bytes or int(installation.host_memory_bytes * installation.settings.memory_fraction),
     }
+
+
+def _unlabelled_warnings(data: JobData, count: int) -> list[JobWarning]:
+    """A training is only given labelled pictures: the others would say that there is nothing in them. It should be known how many those are."""
+    if data.train is None:
+        return []
+    asked = sum(pinned.image_count for pinned in (data.train, data.val) if pinned)
+    if asked <= count:
+        return []
+    return [JobWarning("unlabelled_left_out", f"{asked - count} of {asked} images are not labelled and are left out", str(data.train))]
 
 
 def _stop_grace_s(installation: Installation, image: ImageRecord, warnings: list[JobWarning]) -> float:

@@ -13,6 +13,7 @@ from PIL import Image
 from contracts.errors import DatasetError, ImageError
 from contracts.job import JobSpec
 from registry import jobs
+from runner.dataset_files import read_samples
 from runner.service import Runner
 from runner.settings import load_settings
 from tests.conformance.main_job import PROBE, voc_folder
@@ -106,3 +107,17 @@ def test_classes_may_be_named_as_they_are_called_now_or_were_then(runner: Runner
     assert planned("pets@V001", name) == planned("pets@V001", "renamed") == [name]
     with pytest.raises(DatasetError, match="has no class 'wolf'"):
         planned("pets", "wolf")
+
+
+def test_it_is_said_how_many_pictures_are_not_labelled(runner: Runner, tmp_path: Path) -> None:
+    _image(runner, tmp_path / "many", "[2]")
+    runner.derive_dataset("pets", {"op": "unlabel", "assets": [_first_of(runner, "train")]})
+    warnings = {w["code"]: w["message"] for w in runner.submit(JobSpec(kind="training", image="many", train_data="pets"))["warnings"]}
+    assert warnings["unlabelled_left_out"] == "1 of 6 images are not labelled and are left out"
+    again = runner.submit(JobSpec(kind="training", image="many", train_data="pets@V001"))
+    assert "unlabelled_left_out" not in {w["code"] for w in again["warnings"]}
+
+
+def _first_of(runner: Runner, split: str) -> str:
+    folder = Path(runner.get_dataset("pets")["folder"])
+    return next(s.asset.id for s in read_samples(folder, runner._installation.store, split))
