@@ -26,7 +26,7 @@ from runner.operations import apply
 from runner.operations.base import Given, Other, Outcome, Sources, with_class_names
 from runner.picture_hashes import picture_hashes
 from runner.publishing import Draft, changes_since, class_names_of, publish
-from runner.references import parse_dataset_reference
+from runner.references import parse_dataset_reference, stage_reference
 from runner.tables import Tables, codes_of, read_table, read_tables
 
 
@@ -125,8 +125,7 @@ def _predictions(installation: Installation, reference: str) -> tuple[pa.Table, 
     with installation.database.reading() as session:
         job_id = reference if reference.startswith("import-") else jobs.get_job(session, reference).id
         record = get_prediction(session, job_id)
-    model = f"{record.model_name}@{record.stage_name}" if record.stage_name else record.model_name
-    return read_table(installation.folder(record.file)), model
+    return read_table(installation.folder(record.file)), stage_reference(record.model_name, record.stage_name)
 
 
 def class_ids(tables: Tables, names: Sequence[str]) -> NDArray[np.int32]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from analysis.evaluation.plots import confusion_png, pr_png, report_html, thinned
 from runner.evaluation_kinds import ModelResult
+from runner.references import stage_reference
 from runner.tables import codes_of, write_table
 
 _BACKGROUND = "(background)"
@@ -31,7 +32,7 @@ def write_files(folder: Path, document: Mapping[str, Any], results: Sequence[Mod
 
 def _drawn(folder: Path, model: Mapping[str, Any], result: ModelResult) -> dict[str, Any]:
     """The pictures of a model, and what the page shows of it."""
-    name = f"{model['model']}@{model['stage']} ({model['job']})"
+    name = f"{stage_reference(model['model'], model['stage'])} ({model['job']})"
     names = [row["class"] for row in model["classes"]] + [_BACKGROUND]
     cells = _cells(model.get("confusion", ()), names)
     if cells:

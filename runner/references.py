@@ -33,6 +33,11 @@ def parse_dataset_reference(text: str) -> DatasetReference:
     return DatasetReference(match["name"], int(match["number"]) if match["number"] else None, match["split"] or "")
 
 
+def stage_reference(model: str, stage: str) -> str:
+    """``name@stage``; the name alone for a model that says nothing of stages."""
+    return f"{model}@{stage}" if stage else model
+
+
 def parse_model_reference(text: str) -> tuple[str, str | None]:
     """The model, as the registry takes it (``name`` or ``name@V0002``), and the stage or None for the model's default one.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from runner.cli.blocks import Block, Facts, Line, Table, numbers
 from runner.cli.units import metric_text, time_text
+from runner.references import stage_reference
 
 Document = Mapping[str, Any]
 
@@ -34,7 +35,15 @@ def list_blocks(evaluations: Sequence[Document]) -> list[Block]:
     if not evaluations:
         return [Line("No evaluations.")]
     rows = [
-        (e["id"], e["kind"], e["data"], f"{m['model']}@{m['stage']}", m["job"], _numbers(m["metrics"]), time_text(e["created_at"]))
+        (
+            e["id"],
+            e["kind"],
+            e["data"],
+            stage_reference(m["model"], m["stage"]),
+            m["job"],
+            _numbers(m["metrics"]),
+            time_text(e["created_at"]),
+        )
         for e in evaluations
         for m in e["models"]
     ]
@@ -91,7 +100,7 @@ def _metrics(models: Sequence[Document]) -> Table:
 
 
 def _name(model: Document) -> str:
-    return f"{model['model']}@{model['stage']} ({model['job']})"
+    return f"{stage_reference(model['model'], model['stage'])} ({model['job']})"
 
 
 def _left_out(model: Document) -> Facts:
