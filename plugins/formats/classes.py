@@ -15,9 +15,9 @@ from contracts.dataset import Annotation, Sample
 from contracts.job import JobWarning
 from contracts.seams import Export, Format, Found, ImportedImage, Locate, Skip, not_located
 from plugins.formats.listing import Listing, UnreadableFileError, folder_split_of, is_picture_folder, list_folder, named_split, shown
-from plugins.formats.losses import KNOWN_SPLITS, Losses, is_unlabeled
+from plugins.formats.losses import KNOWN_SPLITS, Losses
 from plugins.formats.values import BadValueError, read_class_name
-from plugins.formats.writing import PictureNames, place_picture
+from plugins.formats.writing import PictureNames, is_unlabeled, place_picture
 
 _LARGEST_LABEL_BYTES = 64 * 1024
 _MOST_LABELS = 1000

@@ -12,9 +12,9 @@ from typing import IO, Any
 from contracts.dataset import Annotation, Marks, Sample
 from contracts.job import JobWarning
 from contracts.seams import Export
-from plugins.formats.losses import Losses, is_unlabeled
+from plugins.formats.losses import Losses
 from plugins.formats.run_length import decompress
-from plugins.formats.writing import PictureNames, place_picture
+from plugins.formats.writing import PictureNames, is_unlabeled, place_picture
 
 _HELD = frozenset({"score", "segmentation", "crowd", "difficult", "quality", "angle", "attributes", "annotated_by"})
 _HELD_OF_SAMPLES = frozenset({"hard", "tags", "state", "predictions"})

@@ -11,10 +11,10 @@ from contracts.dataset import Annotation, Sample
 from contracts.job import JobWarning
 from contracts.seams import Export
 from plugins.formats.geometry import bounds_differ, is_rectangle, rectangle_of, turn
-from plugins.formats.losses import Losses, is_unlabeled
+from plugins.formats.losses import Losses
 from plugins.formats.mask_runs import rows_of, runs_of
 from plugins.formats.values import BadValueError
-from plugins.formats.writing import PictureNames, place_picture
+from plugins.formats.writing import PictureNames, is_unlabeled, place_picture
 
 _HELD = frozenset({"segmentation", "shape", "attributes", "annotated_by"})
 _AUTHORS = {"human": "manual", "auto": "auto", "semi-auto": "semi-auto", "file": "file"}

@@ -15,9 +15,9 @@ from contracts.seams import Export
 from plugins.formats.coco_writer import extras_entry, marks_entry
 from plugins.formats.geometry import bounds_differ, is_rectangle, rectangle_of
 from plugins.formats.labelstudio_regions import encode_brush, percent_points
-from plugins.formats.losses import KNOWN_SPLITS, Losses, is_unlabeled
+from plugins.formats.losses import KNOWN_SPLITS, Losses
 from plugins.formats.values import BadValueError
-from plugins.formats.writing import PictureNames, place_picture
+from plugins.formats.writing import PictureNames, is_unlabeled, place_picture
 
 _HELD = frozenset({"score", "segmentation", "crowd", "difficult", "quality", "angle", "shape", "attributes", "annotated_by"})
 _HELD_OF_SAMPLES = frozenset({"state", "hard", "tags", "predictions"})

@@ -81,8 +81,3 @@ def _says(annotation: Annotation, fact: str) -> bool:
     if fact in ("score", "segmentation"):
         return getattr(annotation, fact) is not None
     return bool(getattr(annotation, fact))
-
-
-def is_unlabeled(sample: Sample) -> bool:
-    """Nobody looked at it, as far as its marks say."""
-    return sample.marks.state == "unlabeled" and not sample.annotations

@@ -18,10 +18,10 @@ from contracts.dataset import Annotation, Sample
 from contracts.job import JobWarning
 from contracts.seams import Export, Format, Found, ImportedImage, Locate, Skip, not_located
 from plugins.formats.listing import Listing, UnreadableFileError, folder_split_of, list_folder, named_split, shown, split_of
-from plugins.formats.losses import Losses, is_unlabeled
+from plugins.formats.losses import Losses
 from plugins.formats.text_lines import read_lines
 from plugins.formats.values import BadValueError, read_class_name, read_number
-from plugins.formats.writing import PictureNames, place_picture
+from plugins.formats.writing import PictureNames, is_unlabeled, place_picture
 
 _LARGEST_FILE_BYTES = 4 * 1024**3
 _MOST_COLUMNS = 500

@@ -16,8 +16,8 @@ from contracts.dataset import Annotation, Sample
 from contracts.job import JobWarning
 from contracts.seams import Export
 from plugins.formats.geometry import bounds_differ
-from plugins.formats.losses import Losses, is_unlabeled
-from plugins.formats.writing import PictureNames, place_picture
+from plugins.formats.losses import Losses
+from plugins.formats.writing import PictureNames, is_unlabeled, place_picture
 
 _HELD = frozenset({"segmentation"})
 
