@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from contracts.dataset import Asset
 from contracts.errors import DatasetError, RequestError
 from contracts.operations import Operation
 from contracts.seams import ClassNames
@@ -24,10 +25,12 @@ from runner.datasets import with_new_classes
 from runner.installation import Installation
 from runner.operations import apply
 from runner.operations.base import Given, Other, Outcome, Sources, with_class_names
-from runner.picture_hashes import picture_hashes
 from runner.publishing import Draft, changes_since, class_names_of, publish
 from runner.references import parse_dataset_reference
 from runner.tables import Tables, codes_of, read_table, read_tables
+
+if TYPE_CHECKING:
+    from runner.analysis_files import AnalysisFiles
 
 
 def derive(installation: Installation, reference: str, operation: Operation, into: str = "") -> dict[str, Any]:
@@ -71,7 +74,8 @@ def _given(installation: Installation, version: VersionRecord, tables: Tables, n
         version=lambda reference: _other(installation, reference),
         ranking=lambda job: _ranking(installation, job),
         predictions=lambda job: _predictions(installation, job),
-        hashes=lambda wanted: picture_hashes(installation, wanted),
+        hashes=lambda wanted: _measured(installation).hashes(_assets(wanted))[0],
+        looks=lambda wanted: _measured(installation).looks(_assets(wanted)),
     )
     return Given(with_class_names(tables, names_by_alias(classes)), classes, sources)
 
@@ -127,6 +131,17 @@ def _predictions(installation: Installation, reference: str) -> tuple[pa.Table, 
         record = get_prediction(session, job_id)
     model = f"{record.model_name}@{record.stage_name}" if record.stage_name else record.model_name
     return read_table(installation.folder(record.file)), model
+
+
+def _measured(installation: Installation) -> AnalysisFiles:
+    from runner.analysis_files import AnalysisFiles
+
+    return AnalysisFiles(installation.home, installation.store)
+
+
+def _assets(tables: Tables) -> list[Asset]:
+    columns = (tables.images[name].to_pylist() for name in ("asset_id", "extension", "width", "height", "size_bytes"))
+    return [Asset(*row) for row in zip(*columns, strict=True)]
 
 
 def class_ids(tables: Tables, names: Sequence[str]) -> NDArray[np.int32]:

@@ -21,8 +21,8 @@ _SHOWN_CLASSES = 50
 
 #: Commands of ``runner.cli.dataset_operations``, which is only imported when one is used.
 OPERATIONS = (
-    "filter", "draw", "exclude", "merge", "split", "deduplicate", "top", "label-from", "confirm", "reject", "unlabel", "mark", "tag",
-    "rename-class", "merge-classes", "remove-classes",
+    "filter", "draw", "exclude", "merge", "split", "deduplicate", "group", "thin", "top", "label-from", "confirm", "reject", "unlabel",
+    "mark", "tag", "rename-class", "merge-classes", "remove-classes",
 )  # fmt: skip
 
 
