@@ -228,10 +228,11 @@ class RemoteRunner(Connection):
         hard: bool = False,
         link: bool = False,
         pictures: bool = True,
+        predictions: str = "",
         on_progress: Count = lambda _, __: None,
     ) -> dict[str, Any]:
         what = {"reference": reference, "target": target, "format": format, "split": split}
-        how = {"hard": hard, "link": link, "pictures": pictures}
+        how = {"hard": hard, "link": link, "pictures": pictures, "predictions": predictions}
         exported = self._long("ExportDataset", pb.ExportDatasetRequest, on_progress, **what, **how)
         return {**exported, "target": str(target)}  # as it was asked for, not as the service names it
 

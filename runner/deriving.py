@@ -19,9 +19,9 @@ from registry import datasets, jobs
 from registry.dataset_classes import DatasetClass, list_classes, names_by_alias
 from registry.datasets import VersionRecord
 from registry.lookup import check_folder_name
-from registry.predictions import get_prediction
 from runner.asset_lock import adding_assets
 from runner.datasets import with_new_classes
+from runner.export_predictions import prediction_of
 from runner.installation import Installation
 from runner.operations import apply
 from runner.operations.base import Given, Other, Outcome, Sources, with_class_names
@@ -127,8 +127,7 @@ def _ranking(installation: Installation, reference: str) -> list[str]:
 def _predictions(installation: Installation, reference: str) -> tuple[pa.Table, str]:
     """The table of what a job, or an import (``import-...``), predicted, and the model that did."""
     with installation.database.reading() as session:
-        job_id = reference if reference.startswith("import-") else jobs.get_job(session, reference).id
-        record = get_prediction(session, job_id)
+        record = prediction_of(session, reference)
     model = f"{record.model_name}@{record.stage_name}" if record.stage_name else record.model_name
     return read_table(installation.folder(record.file)), model
 

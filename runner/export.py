@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from contracts.dataset import Sample
 from contracts.errors import ConflictError, DatasetError, InternalError, RequestError, SluiceError, UnavailableError
@@ -21,6 +21,9 @@ from registry import datasets
 from registry.datasets import VersionRecord
 from runner.installation import Installation
 from runner.references import parse_dataset_reference
+
+if TYPE_CHECKING:
+    from runner.export_predictions import Predicted
 
 Count = Callable[[int, "int | None"], None]
 #: Pictures are compressed already.
@@ -46,6 +49,7 @@ class ExportVerbs:
         hard: bool = False,
         link: bool = False,
         pictures: bool = True,
+        predictions: str = "",
         on_progress: Count = _quiet,
     ) -> dict[str, Any]:
         """Write a version, or one split of it, into a new folder or a new ``.zip``; the report says what the format could not hold.
@@ -53,6 +57,8 @@ class ExportVerbs:
         1. The target appears whole or not at all: it is written beside its place under another name.
         2. What is there is never changed: a file or a folder with anything in it is refused, and so is a place in the home or in the source.
         3. ``link`` makes hard links to the store's files where the disk allows it: they must not be changed.
+        4. ``predictions`` is an inference job, or the ``import-...`` of a source: what it found is written beside the labels, or instead of them
+           where the format has one place only.
         """
         parts = self._installation
         wanted = parse_dataset_reference(reference)
@@ -63,12 +69,20 @@ class ExportVerbs:
             version = datasets.get_version(session, wanted.name, wanted.number)
         _check_target(target, link, parts, version)
         samples = _samples(parts, version, split or wanted.split)
-        export = Export(version.dataset, version.version, tuple(version.class_names), hard=hard, link=link, pictures=pictures)
+        found = _predicted(parts, predictions, version, samples)
+        export = Export(version.dataset, version.version, found.class_names, hard, bool(predictions), link, pictures)
         with _new_place(target) as place:
-            warnings = _write(writer, place.folder, samples, export, on_progress)
+            warnings = [*found.warnings, *_write(writer, place.folder, found.samples, export, on_progress)]
             files, size_bytes = _measure(place.folder)
             place.finish()
-        return _report(version, split or wanted.split, format, target, samples, warnings) | {"files": files, "size_bytes": size_bytes}
+        report = _report(version, split or wanted.split, format, target, samples, warnings)
+        return report | {"files": files, "size_bytes": size_bytes, "predictions": found.job, "predicted": found.seen}
+
+
+def _predicted(parts: Installation, reference: str, version: VersionRecord, samples: list[Sample]) -> Predicted:
+    from runner.export_predictions import Predicted, with_predictions
+
+    return with_predictions(parts, reference, version, samples) if reference else Predicted("", samples, tuple(version.class_names), ())
 
 
 def _report(

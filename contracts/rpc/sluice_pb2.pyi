@@ -897,7 +897,7 @@ class Dataset(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., versions: _Optional[_Iterable[str]] = ..., images: _Optional[int] = ..., annotations: _Optional[int] = ..., classes: _Optional[_Iterable[str]] = ..., splits: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., object_type: _Optional[int] = ..., source: _Optional[str] = ..., folder: _Optional[str] = ..., created_at: _Optional[str] = ..., report: _Optional[_Union[Json, _Mapping]] = ..., current: _Optional[bool] = ..., states: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., hard: _Optional[int] = ..., inputs: _Optional[_Iterable[str]] = ..., operation: _Optional[_Union[Json, _Mapping]] = ..., changes: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., content_hash: _Optional[str] = ...) -> None: ...
 
 class ExportDatasetRequest(_message.Message):
-    __slots__ = ("reference", "target", "format", "split", "hard", "link", "pictures")
+    __slots__ = ("reference", "target", "format", "split", "hard", "link", "pictures", "predictions")
     REFERENCE_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
@@ -905,6 +905,7 @@ class ExportDatasetRequest(_message.Message):
     HARD_FIELD_NUMBER: _ClassVar[int]
     LINK_FIELD_NUMBER: _ClassVar[int]
     PICTURES_FIELD_NUMBER: _ClassVar[int]
+    PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
     reference: str
     target: str
     format: str
@@ -912,7 +913,8 @@ class ExportDatasetRequest(_message.Message):
     hard: bool
     link: bool
     pictures: bool
-    def __init__(self, reference: _Optional[str] = ..., target: _Optional[str] = ..., format: _Optional[str] = ..., split: _Optional[str] = ..., hard: _Optional[bool] = ..., link: _Optional[bool] = ..., pictures: _Optional[bool] = ...) -> None: ...
+    predictions: str
+    def __init__(self, reference: _Optional[str] = ..., target: _Optional[str] = ..., format: _Optional[str] = ..., split: _Optional[str] = ..., hard: _Optional[bool] = ..., link: _Optional[bool] = ..., pictures: _Optional[bool] = ..., predictions: _Optional[str] = ...) -> None: ...
 
 class ExportingDataset(_message.Message):
     __slots__ = ("progress", "result")
@@ -923,7 +925,7 @@ class ExportingDataset(_message.Message):
     def __init__(self, progress: _Optional[_Union[Count, _Mapping]] = ..., result: _Optional[_Union[ExportedDataset, _Mapping]] = ...) -> None: ...
 
 class ExportedDataset(_message.Message):
-    __slots__ = ("dataset", "version", "split", "format", "target", "images", "annotations", "classes", "splits", "warnings", "files", "size_bytes")
+    __slots__ = ("dataset", "version", "split", "format", "target", "images", "annotations", "classes", "splits", "warnings", "files", "size_bytes", "predictions", "predicted")
     DATASET_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     SPLIT_FIELD_NUMBER: _ClassVar[int]
@@ -936,6 +938,8 @@ class ExportedDataset(_message.Message):
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     FILES_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_FIELD_NUMBER: _ClassVar[int]
     dataset: str
     version: str
     split: str
@@ -948,7 +952,9 @@ class ExportedDataset(_message.Message):
     warnings: _containers.RepeatedCompositeFieldContainer[Warning]
     files: int
     size_bytes: int
-    def __init__(self, dataset: _Optional[str] = ..., version: _Optional[str] = ..., split: _Optional[str] = ..., format: _Optional[str] = ..., target: _Optional[str] = ..., images: _Optional[int] = ..., annotations: _Optional[int] = ..., classes: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., splits: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ..., files: _Optional[int] = ..., size_bytes: _Optional[int] = ...) -> None: ...
+    predictions: str
+    predicted: int
+    def __init__(self, dataset: _Optional[str] = ..., version: _Optional[str] = ..., split: _Optional[str] = ..., format: _Optional[str] = ..., target: _Optional[str] = ..., images: _Optional[int] = ..., annotations: _Optional[int] = ..., classes: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., splits: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ..., files: _Optional[int] = ..., size_bytes: _Optional[int] = ..., predictions: _Optional[str] = ..., predicted: _Optional[int] = ...) -> None: ...
 
 class AnalyseDatasetRequest(_message.Message):
     __slots__ = ("reference", "features", "labels_only")

@@ -6,6 +6,7 @@ from collections import Counter
 
 from contracts.dataset import Annotation, Sample
 from contracts.job import JobWarning
+from contracts.seams import Export
 
 #: Splits that the readers know by the names of files and folders.
 KNOWN_SPLITS = frozenset({"train", "val", "test", "pool"})
@@ -86,3 +87,8 @@ def _says(annotation: Annotation, fact: str) -> bool:
 def is_unlabeled(sample: Sample) -> bool:
     """Nobody looked at it, as far as its marks say."""
     return sample.marks.state == "unlabeled" and not sample.annotations
+
+
+def is_seen(sample: Sample, export: Export) -> bool:
+    """Whether somebody looked: the model, where its predictions are written instead of the annotations."""
+    return sample.predictions is not None if export.predictions else not is_unlabeled(sample)
