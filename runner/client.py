@@ -170,10 +170,13 @@ class RemoteRunner(Connection):
         unknown_classes: str = "add",
         add: bool = False,
         verify: bool = False,
+        class_names: Sequence[str] = (),
+        hard_only: bool = False,
         on_progress: Count = lambda _, __: None,
     ) -> dict[str, Any]:
         source = {"name": name, "path": path, "format": format, "connection": connection}
-        how = {"split": split, "unknown_classes": unknown_classes, "add": add, "verify": verify}
+        how: dict[str, Any] = {"split": split, "unknown_classes": unknown_classes, "add": add, "verify": verify}
+        how |= {"class_names": class_names, "hard_only": hard_only}
         return self._long("ImportDataset", pb.ImportDatasetRequest, on_progress, **source, **how)
 
     def sample_dataset(

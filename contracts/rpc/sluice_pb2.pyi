@@ -647,7 +647,7 @@ class Link(_message.Message):
     def __init__(self, training_image: _Optional[str] = ..., image: _Optional[str] = ..., kind: _Optional[str] = ...) -> None: ...
 
 class ImportDatasetRequest(_message.Message):
-    __slots__ = ("name", "path", "format", "split", "connection", "unknown_classes", "add", "verify")
+    __slots__ = ("name", "path", "format", "split", "connection", "unknown_classes", "add", "verify", "class_names", "hard_only")
     NAME_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
@@ -656,6 +656,8 @@ class ImportDatasetRequest(_message.Message):
     UNKNOWN_CLASSES_FIELD_NUMBER: _ClassVar[int]
     ADD_FIELD_NUMBER: _ClassVar[int]
     VERIFY_FIELD_NUMBER: _ClassVar[int]
+    CLASS_NAMES_FIELD_NUMBER: _ClassVar[int]
+    HARD_ONLY_FIELD_NUMBER: _ClassVar[int]
     name: str
     path: str
     format: str
@@ -664,7 +666,9 @@ class ImportDatasetRequest(_message.Message):
     unknown_classes: str
     add: bool
     verify: bool
-    def __init__(self, name: _Optional[str] = ..., path: _Optional[str] = ..., format: _Optional[str] = ..., split: _Optional[str] = ..., connection: _Optional[str] = ..., unknown_classes: _Optional[str] = ..., add: _Optional[bool] = ..., verify: _Optional[bool] = ...) -> None: ...
+    class_names: _containers.RepeatedScalarFieldContainer[str]
+    hard_only: bool
+    def __init__(self, name: _Optional[str] = ..., path: _Optional[str] = ..., format: _Optional[str] = ..., split: _Optional[str] = ..., connection: _Optional[str] = ..., unknown_classes: _Optional[str] = ..., add: _Optional[bool] = ..., verify: _Optional[bool] = ..., class_names: _Optional[_Iterable[str]] = ..., hard_only: _Optional[bool] = ...) -> None: ...
 
 class SampleDatasetRequest(_message.Message):
     __slots__ = ("kind", "name", "train", "val", "test", "pool", "seed")

@@ -71,6 +71,14 @@ def dataset() -> None:
     show_default=True,
     help="Annotations of classes that the dataset does not know: take the classes up, leave them out, or import nothing.",
 )
+@click.option(
+    "--class",
+    "class_names",
+    multiple=True,
+    metavar="NAME",
+    help="Only annotations of this class, and only images that have any; may be repeated.",
+)
+@click.option("--hard-only", is_flag=True, help="Only images that are marked as hard.")
 @click.option("--add", is_flag=True, help="Keep what the current version has and add what is new in the source.")
 @click.option("--verify", is_flag=True, help="Decode every picture, which finds more of the damaged ones and takes longer.")
 @pass_session
