@@ -8,7 +8,7 @@ import shutil
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from contracts.dataset import Sample
 from contracts.errors import ConflictError, DatasetError, InternalError, RequestError, SluiceError, UnavailableError
 from contracts.job import JobWarning
-from contracts.seams import Export, Format
+from contracts.seams import Export, Format, Store
 from registry import datasets
 from registry.datasets import VersionRecord
 from runner.installation import Installation
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 Count = Callable[[int, "int | None"], None]
 #: Pictures are compressed already.
 _STORED = frozenset({".jpg", ".png"})
+#: So many pictures are asked of the store at a time.
+_HELD = 1000
 
 
 def _quiet(*_: object) -> None:
@@ -72,7 +74,8 @@ class ExportVerbs:
         found = _predicted(parts, predictions, version, samples)
         export = Export(version.dataset, version.version, found.class_names, hard, bool(predictions), link, pictures)
         with _new_place(target) as place:
-            warnings = [*found.warnings, *_write(writer, place.folder, found.samples, export, on_progress)]
+            given = _counted(_held(found.samples, parts.store if pictures else None), len(samples), on_progress)
+            warnings = [*found.warnings, *_write(writer, place.folder, given, export)]
             files, size_bytes = _measure(place.folder)
             place.finish()
         report = _report(version, split or wanted.split, format, target, samples, warnings)
@@ -137,10 +140,10 @@ def _samples(parts: Installation, version: VersionRecord, split: str) -> list[Sa
     return sorted(samples, key=lambda sample: sample.asset.id)
 
 
-def _write(writer: Format, folder: Path, samples: Sequence[Sample], export: Export, on_progress: Count) -> list[JobWarning]:
+def _write(writer: Format, folder: Path, samples: Iterable[Sample], export: Export) -> list[JobWarning]:
     """What the format said. A full disk is a reason to try again, a defect of the format one to report."""
     try:
-        return writer.write(folder, _counted(samples, on_progress), export)
+        return writer.write(folder, samples, export)
     except (SluiceError, KeyboardInterrupt):
         raise
     except OSError as error:
@@ -150,11 +153,20 @@ def _write(writer: Format, folder: Path, samples: Sequence[Sample], export: Expo
         raise InternalError(reason, hint="This is a defect of the format.") from error
 
 
-def _counted(samples: Sequence[Sample], on_progress: Count) -> Iterator[Sample]:
-    for done, sample in enumerate(samples):
-        on_progress(done, len(samples))
+def _held(samples: Sequence[Sample], store: Store | None) -> Iterator[Sample]:
+    """Each while its picture is sure to be at its path: a store that is elsewhere has a small cache. None: nobody wants the pictures."""
+    for start in range(0, len(samples), _HELD):
+        part = samples[start : start + _HELD]
+        with store.holding([sample.asset for sample in part]) if store else nullcontext():
+            yield from part
+
+
+def _counted(samples: Iterable[Sample], total: int, on_progress: Count) -> Iterator[Sample]:
+    done = 0
+    for done, sample in enumerate(samples, 1):
+        on_progress(done - 1, total)
         yield sample
-    on_progress(len(samples), len(samples))
+    on_progress(done, total)
 
 
 def _measure(folder: Path) -> tuple[int, int]:
