@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,20 @@ def test_many_small_files_become_one_and_leftovers_go(cells: Runner) -> None:
     assert len(kept._files()) <= 17
     assert not [path for path in kept.folder.iterdir() if path.name in ("x.1.new", "broken.parquet")]
     assert kept.hashes(assets)[0].tolist() == list(range(40))
+
+
+def test_who_reads_while_others_write_and_compact_finds_what_was_kept(cells: Runner) -> None:
+    kept = cells._analysis_files()
+    assets = [[Asset(f"{worker}{number:039x}", "png", 1, 1, 1) for number in range(30)] for worker in range(4)]
+
+    def work(worker: int) -> None:
+        for number, asset in enumerate(assets[worker]):
+            kept._add_hashes([asset], np.array([100 * worker + number], np.uint64), set())
+            assert kept.hashes(assets[worker][: number + 1])[0].tolist() == [100 * worker + done for done in range(number + 1)]
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    assert list(kept.folder.glob("*.new")) == []
 
 
 def test_two_versions_are_compared_and_their_histograms_share_their_edges(cells: Runner) -> None:
