@@ -77,6 +77,7 @@ class _Import:
     split: str
     canonical: Mapping[str, str] = field(default_factory=dict)
     known_classes: frozenset[str] | None = None
+    choice: Choice = field(default_factory=Choice)
     gathered: Gathered = field(default_factory=lambda: Gathered(now()))
     predictions: dict[str, Sequence[Annotation]] = field(default_factory=dict)
     skipped: list[Skip] = field(default_factory=list)
@@ -85,7 +86,6 @@ class _Import:
     unknown: Counter[str] = field(default_factory=Counter)
     declared: ClassNames = ClassNames(())
     predicted_by: PredictedBy | None = None
-    choice: Choice = field(default_factory=Choice)
 
     def note(self, *skips: Skip) -> None:
         for skip in skips:
