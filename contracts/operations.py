@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from contracts.errors import RequestError
 
@@ -116,6 +116,32 @@ class Deduplicate(_Operation):
     distance: int = _said("How many of 64 bits their perceptual hashes may differ in.", 4, ge=0, le=32)
 
 
+class Group(_Operation):
+    """Sort the images into groups of a like look; each gets its group's number as a tag, the largest group being 1."""
+
+    op: Literal["group"] = "group"
+    groups: int = _said("How many groups, from 2 to 200.", ge=2, le=200)
+    tag: str = _said("The tag that gets the number.", "group", min_length=1, max_length=100)
+    features: tuple[Literal["clarity", "brightness", "colour"], ...] = _said(
+        "Beside how it looks also by this: clarity, brightness or colour.", ()
+    )
+    seed: int = _said("The same seed gives the same groups.", 0, ge=0)
+
+
+class Thin(_Operation):
+    """Keep a share of the images and leave out those that look most like the others, in every group of a like look."""
+
+    op: Literal["thin"] = "thin"
+    ratio: float = _said("The share that is kept (default: 0.9).", 0.9, gt=0, le=1)
+    groups: Annotated[int, Field(ge=1, le=200)] | None = _said("How many groups, from 1 to 200; auto: by how many images there are.", None)
+    seed: int = _said("The same seed keeps the same images.", 0, ge=0)
+
+    @field_validator("groups", mode="before")
+    @classmethod
+    def _auto(cls, value: Any) -> Any:
+        return None if value == "auto" else value
+
+
 class TakeTop(_Operation):
     """Keep the first images of a mining job's ranking."""
 
@@ -205,7 +231,7 @@ class RemoveClasses(_Operation):
 
 
 Operation = (
-    Filter | Draw | Exclude | Merge | Split | Deduplicate | TakeTop | LabelFrom | Confirm | Reject | Unlabel | Mark | Tag
+    Filter | Draw | Exclude | Merge | Split | Deduplicate | Group | Thin | TakeTop | LabelFrom | Confirm | Reject | Unlabel | Mark | Tag
     | RenameClass | MergeClasses | RemoveClasses
 )  # fmt: skip
 OPERATIONS: dict[str, type[BaseModel]] = {kind.model_fields["op"].default: kind for kind in Operation.__args__}

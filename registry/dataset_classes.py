@@ -50,6 +50,14 @@ def names_by_alias(classes: Iterable[DatasetClass]) -> dict[str, str]:
     return {name: known.name for known in classes for name in known.names}
 
 
+def names_in(class_names: Iterable[str], classes: Iterable[DatasetClass]) -> dict[str, str]:
+    """What every known name is called in a version with these ``class_names``, which may be older than a renaming; each of them means itself."""
+    meant = names_by_alias(classes)
+    own = list(class_names)
+    called = {meant.get(name, name): name for name in own}
+    return {**{name: called.get(now, now) for name, now in meant.items()}, **{name: name for name in own}}
+
+
 def put_classes(session: Session, dataset: str, classes: Iterable[DatasetClass]) -> None:
     """Make these the classes of the dataset. Raises ``ConflictError`` when two of them share a name, ``DatasetError`` for one that is none."""
     kept = list(classes)

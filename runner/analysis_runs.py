@@ -86,16 +86,11 @@ def get_run(home: Path, run_id: str) -> dict[str, Any]:
 
 
 def export_run(home: Path, run_id: str, target: Path, *, overwrite: bool) -> list[str]:
-    """Copies what a run left, and the tables of what it measured, into a folder; names the files. Raises ``ConflictError`` for files that exist."""
-    document = get_run(home, run_id)
+    """Copies what a run left into a folder; names the files. Raises ``ConflictError`` for files that exist."""
+    get_run(home, run_id)
     sources = {
         file.name: file for file in sorted((home / "analysis" / "runs" / run_id).iterdir()) if file.is_file() and file.name != "lock"
     }
-    for number, folder in enumerate(document.get("tables") or []):
-        for file in sorted((home / folder).glob("*.parquet")):
-            sources[
-                file.name if len(document["tables"]) == 1 else f"{number + 1}-{Path(folder).parent.name}-{Path(folder).name}-{file.name}"
-            ] = file
     there = [name for name in sources if (target / name).exists()]
     if there and not overwrite:
         raise ConflictError(f"{target / there[0]} exists", hint="Name another folder, or say --overwrite.")

@@ -61,10 +61,10 @@ class AnalysisVerbs:
         from runner.analysis_runs import running
 
         analysis_duplicates.check_similarity(similarity)
-        version, name, samples = self._read(reference)
+        _, name, samples = self._read(reference)
         asked = {"references": [name], "features": [], "similarity": similarity}
         with running(self._installation.home, "duplicates", asked) as run:
-            hashes, failures = self._analysis_files(version).hashes(samples, on_progress)
+            hashes, failures = self._analysis_files().hashes([sample.asset for sample in samples], on_progress)
             run.document.update(analysis_duplicates.find(run.folder, samples, hashes, failures, similarity, limit))
         return self.get_analysis(run.document["id"])
 
@@ -135,14 +135,13 @@ class AnalysisVerbs:
         )
         labeled = {sample.asset.id for sample in looked_at}
         labels = labels_of(samples, version.class_names, labeled)
-        measured = None if on_progress is None else self._analysis_files(version).features(samples, on_progress)
+        measured = None if on_progress is None else self._analysis_files().features(samples, on_progress)
         return VersionData(name, samples, labels, measured)
 
-    def _analysis_files(self, version: VersionRecord) -> AnalysisFiles:
+    def _analysis_files(self) -> AnalysisFiles:
         from runner.analysis_files import AnalysisFiles
 
-        folder = self._installation.home / "analysis" / "datasets" / version.dataset / version.version
-        return AnalysisFiles(folder, version.content_hash)
+        return AnalysisFiles(self._installation.home, self._installation.store)
 
     def _write_report(self, run: Run, versions: list[VersionData], features: Sequence[str], labels_only: bool) -> None:
         """The page, the sheet of charts, the whole report as JSON, and the short form in the run's document."""
@@ -159,8 +158,19 @@ class AnalysisVerbs:
         sheet([*report["features"], *report["distributions"]]).save(run.folder / "report.png")
         if not labels_only:
             run.document["features"] = list(keys)
-            run.document["tables"] = [f"analysis/datasets/{v.name.partition(':')[0].replace('@', '/')}" for v in versions]
+            _write_tables(run, versions)
         run.document.update(summary(report))
+
+
+def _write_tables(run: Run, versions: list[VersionData]) -> None:
+    """What was measured: ``features.parquet`` has a row per picture, ``boxes.parquet`` one per box; of several versions each has its own."""
+    from runner.analysis_files import write_table
+
+    for number, version in enumerate(versions, 1):
+        before = f"{number}-{version.name.replace('@', '-').replace(':', '-')}-" if len(versions) > 1 else ""
+        if version.features is not None:
+            write_table(run.folder / f"{before}features.parquet", version.features.pictures)
+            write_table(run.folder / f"{before}boxes.parquet", version.features.boxes)
 
 
 def _keys(features: Sequence[str]) -> tuple[str, ...]:

@@ -170,10 +170,13 @@ class RemoteRunner(Connection):
         unknown_classes: str = "add",
         add: bool = False,
         verify: bool = False,
+        class_names: Sequence[str] = (),
+        hard_only: bool = False,
         on_progress: Count = lambda _, __: None,
     ) -> dict[str, Any]:
         source = {"name": name, "path": path, "format": format, "connection": connection}
-        how = {"split": split, "unknown_classes": unknown_classes, "add": add, "verify": verify}
+        how: dict[str, Any] = {"split": split, "unknown_classes": unknown_classes, "add": add, "verify": verify}
+        how |= {"class_names": class_names, "hard_only": hard_only}
         return self._long("ImportDataset", pb.ImportDatasetRequest, on_progress, **source, **how)
 
     def sample_dataset(
@@ -228,10 +231,11 @@ class RemoteRunner(Connection):
         hard: bool = False,
         link: bool = False,
         pictures: bool = True,
+        predictions: str = "",
         on_progress: Count = lambda _, __: None,
     ) -> dict[str, Any]:
         what = {"reference": reference, "target": target, "format": format, "split": split}
-        how = {"hard": hard, "link": link, "pictures": pictures}
+        how = {"hard": hard, "link": link, "pictures": pictures, "predictions": predictions}
         exported = self._long("ExportDataset", pb.ExportDatasetRequest, on_progress, **what, **how)
         return {**exported, "target": str(target)}  # as it was asked for, not as the service names it
 

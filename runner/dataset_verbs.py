@@ -37,18 +37,22 @@ class DatasetVerbs:
         unknown_classes: str = "add",
         add: bool = False,
         verify: bool = False,
+        class_names: Sequence[str] = (),
+        hard_only: bool = False,
         on_progress: Count = _quiet,
     ) -> dict[str, Any]:
         """A new version from a folder, an archive or an address (s3://, obs://, http://, https://); the report names what was left out and why.
 
         ``connection``: how s3:// and obs:// are reached, here and inside the source; '' chooses one by the bucket. ``unknown_classes``: ``add``,
         ``ignore`` or ``stop`` at annotations of classes that the dataset does not know yet. ``add``: what the current version has, plus
-        what is new in the source. ``verify``: decode every picture.
+        what is new in the source. ``verify``: decode every picture. ``class_names``: only annotations of these classes, by any of their
+        names, and the pictures that have any; ``hard_only``: only pictures that are marked as hard.
         """
         from runner.sources import opened, shown_source
 
         with opened(self._installation, path, connection, on_progress) as source:
             how: dict[str, Any] = {"unknown_classes": unknown_classes, "add": add, "verify": verify}
+            how |= {"class_names": tuple(class_names), "hard_only": hard_only}
             how |= {"locate": source.locate, "left_out": source.left_out}
             return self._import(name, source.folder, format, split, on_progress, source=shown_source(path), **how)
 
@@ -85,6 +89,8 @@ class DatasetVerbs:
         unknown_classes: str = "add",
         add: bool = False,
         verify: bool = False,
+        class_names: tuple[str, ...] = (),
+        hard_only: bool = False,
         **extra: Any,
     ) -> dict[str, Any]:
         from runner.datasets import Rules, import_dataset
@@ -103,7 +109,7 @@ class DatasetVerbs:
             split=split,
             on_progress=on_progress,
             source_name=source,
-            rules=Rules(unknown_classes, add, pictures),
+            rules=Rules(unknown_classes, add, pictures, class_names, hard_only),
             **extra,
         )
 

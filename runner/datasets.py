@@ -35,6 +35,7 @@ from runner.chosen_format import most_specific
 from runner.collecting import seldom_collecting
 from runner.dataset_files import Entry, write_predictions
 from runner.gathering import Gathered
+from runner.import_choice import Choice
 from runner.intake import Intake, PictureRules, Taken
 from runner.merging_imports import added_to
 from runner.pictures import quiet_pillow
@@ -58,11 +59,14 @@ def _quiet(done: int, total: int | None) -> None:
 
 @dataclass(frozen=True)
 class Rules:
-    """How strict an import is. ``add``: keep what the current version has; else the new version is exactly what the source holds."""
+    """How strict an import is. ``add``: keep what the current version has; else the new version is exactly what the source holds, or what is
+    chosen of it: annotations of ``class_names`` and the pictures that have any, and hard examples alone."""
 
     unknown_classes: str = "add"
     add: bool = False
     pictures: PictureRules = PictureRules()
+    class_names: tuple[str, ...] = ()
+    hard_only: bool = False
 
 
 @dataclass
@@ -73,6 +77,7 @@ class _Import:
     split: str
     canonical: Mapping[str, str] = field(default_factory=dict)
     known_classes: frozenset[str] | None = None
+    choice: Choice = field(default_factory=Choice)
     gathered: Gathered = field(default_factory=lambda: Gathered(now()))
     predictions: dict[str, Sequence[Annotation]] = field(default_factory=dict)
     skipped: list[Skip] = field(default_factory=list)
@@ -127,12 +132,15 @@ def import_dataset(
     """
     _check_request(name, split, rules)
     found = _begun(name, source_name or str(source), split, rules, database)
+    found.choice = Choice(rules.class_names, rules.hard_only, found.canonical)
     found.note(*left_out)
     with adding_assets(home):
         with unpacked(source, home, left_out=found.skipped) as folder:
             _require_files(found, folder)
             format_, detected = choose_format(folder, formats, format_name)
             _collect(found, format_, folder, locate, store, rules.pictures, on_progress)
+        found.declared = found.choice.declared(found.declared)
+        found.note(*found.choice.notes())
         _require_something(found, format_.name)
         _settle_unknown_classes(found, rules)
         report = _published(name, found, rules, database, home, {"format": format_.name, "detected": detected})
@@ -409,7 +417,9 @@ def _taken(batch: list[ImportedImage | Skip], future: Future[list[Taken]], found
             yield item, next(results)
 
 
-def _enter(found: _Import, image: ImportedImage, result: Taken) -> None:
+def _enter(found: _Import, given: ImportedImage, result: Taken) -> None:
+    if (image := found.choice.of(given)) is None:
+        return
     if isinstance(result, DatasetError):
         found.note(Skip(image.name, result.message, "image"))
         return

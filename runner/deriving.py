@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from contracts.dataset import Asset
 from contracts.errors import DatasetError, RequestError
 from contracts.operations import Operation
 from contracts.seams import ClassNames
@@ -18,16 +19,18 @@ from registry import datasets, jobs
 from registry.dataset_classes import DatasetClass, list_classes, names_by_alias
 from registry.datasets import VersionRecord
 from registry.lookup import check_folder_name
-from registry.predictions import get_prediction
 from runner.asset_lock import adding_assets
 from runner.datasets import with_new_classes
+from runner.export_predictions import prediction_of
 from runner.installation import Installation
 from runner.operations import apply
 from runner.operations.base import Given, Other, Outcome, Sources, with_class_names
-from runner.picture_hashes import picture_hashes
 from runner.publishing import Draft, changes_since, class_names_of, publish
 from runner.references import parse_dataset_reference, stage_reference
 from runner.tables import Tables, codes_of, read_table, read_tables
+
+if TYPE_CHECKING:
+    from runner.analysis_files import AnalysisFiles
 
 
 def derive(installation: Installation, reference: str, operation: Operation, into: str = "") -> dict[str, Any]:
@@ -71,7 +74,8 @@ def _given(installation: Installation, version: VersionRecord, tables: Tables, n
         version=lambda reference: _other(installation, reference),
         ranking=lambda job: _ranking(installation, job),
         predictions=lambda job: _predictions(installation, job),
-        hashes=lambda wanted: picture_hashes(installation, wanted),
+        hashes=lambda wanted: _measured(installation).hashes(_assets(wanted))[0],
+        looks=lambda wanted: _measured(installation).looks(_assets(wanted)),
     )
     return Given(with_class_names(tables, names_by_alias(classes)), classes, sources)
 
@@ -123,9 +127,19 @@ def _ranking(installation: Installation, reference: str) -> list[str]:
 def _predictions(installation: Installation, reference: str) -> tuple[pa.Table, str]:
     """The table of what a job, or an import (``import-...``), predicted, and the model that did."""
     with installation.database.reading() as session:
-        job_id = reference if reference.startswith("import-") else jobs.get_job(session, reference).id
-        record = get_prediction(session, job_id)
+        record = prediction_of(session, reference)
     return read_table(installation.folder(record.file)), stage_reference(record.model_name, record.stage_name)
+
+
+def _measured(installation: Installation) -> AnalysisFiles:
+    from runner.analysis_files import AnalysisFiles
+
+    return AnalysisFiles(installation.home, installation.store)
+
+
+def _assets(tables: Tables) -> list[Asset]:
+    columns = (tables.images[name].to_pylist() for name in ("asset_id", "extension", "width", "height", "size_bytes"))
+    return [Asset(*row) for row in zip(*columns, strict=True)]
 
 
 def class_ids(tables: Tables, names: Sequence[str]) -> NDArray[np.int32]:

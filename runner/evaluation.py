@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from contracts.errors import DatasetError, NotFoundError, RequestError
 from contracts.image import ObjectType
 from registry import datasets, evaluations, models, predictions
+from registry.dataset_classes import list_classes, names_in
 from registry.datasets import VersionRecord
 from registry.evaluations import EvaluationRecord
 from registry.predictions import PredictionRecord
@@ -27,6 +28,7 @@ from runner.evaluation_data import Predictions, TestSet
 from runner.evaluation_kinds import KINDS, ModelResult, Terms
 from runner.installation import Installation
 from runner.job_data import PinnedData, pin
+from runner.model_classes import refuse_no_common_class
 from runner.run_dir import sync_to_disk
 from runner.tables import read_tables
 from runner.views import time_view
@@ -65,18 +67,20 @@ class Question:
 
 @dataclass(frozen=True)
 class _Asked:
-    """What the registry says about a question."""
+    """What the registry says about a question. ``names``: what the test set calls the classes that it knows by other names, too."""
 
     test: PinnedData
     predictions: tuple[PredictionRecord, ...]
     known_classes: tuple[tuple[str, ...] | None, ...]
     versions: tuple[VersionRecord | None, ...]
+    names: Mapping[str, str]
 
 
 def evaluate(installation: Installation, question: Question) -> dict[str, Any]:
     """The evaluation, made now unless there is one. Nothing is stored when anything is wrong.
 
-    Raises ``NotFoundError`` for a job without a prediction, ``DatasetError`` for test sets that differ or cannot be evaluated.
+    Raises ``NotFoundError`` for a job without a prediction, ``DatasetError`` for test sets that differ, cannot be evaluated, or have none of a
+    model's classes.
     """
     question.check()
     with installation.database.reading() as session:
@@ -86,7 +90,7 @@ def evaluate(installation: Installation, question: Question) -> dict[str, Any]:
     if stored is not None and (installation.folder(stored.folder) / "evaluation.json").exists():
         return document_of(installation, stored)
     found = [
-        Predictions.read(record.job_id, installation.folder(record.file), _given(installation, version, record))
+        Predictions.read(record.job_id, installation.folder(record.file), _given(installation, version, record)).called(asked.names)
         for record, version in zip(asked.predictions, asked.versions, strict=True)
     ]
     test, coverage = _test_set(_read_test_set(installation, asked.test), found, question)
@@ -122,13 +126,17 @@ def _ask(session: Session, question: Question) -> _Asked:
         error.hint = error.hint or "Name what to compare with: --against NAME@VERSION"
         raise
     versions = (datasets.find_version(session, record.dataset, record.number) for record in found)
-    return _Asked(test, found, tuple(_classes_of(session, record) for record in found), tuple(versions))
+    names = names_in(test.version.class_names, list_classes(session, test.version.dataset))
+    return _Asked(test, found, tuple(_classes_of(session, record, test, names) for record in found), tuple(versions), names)
 
 
-def _classes_of(session: Session, record: PredictionRecord) -> tuple[str, ...] | None:
-    """The classes that the model knows, None where it is gone."""
+def _classes_of(session: Session, record: PredictionRecord, test: PinnedData, names: Mapping[str, str]) -> tuple[str, ...] | None:
+    """The classes that the model knows as the test set calls them, None where it is gone. Raises ``DatasetError`` when it knows none of the set's."""
     model = models.find_model(session, record.model_name)
-    return model.class_names if model else None
+    if model is None:
+        return None
+    refuse_no_common_class(model, test.version.class_names, str(test), names)
+    return tuple(names.get(name, name) for name in model.class_names)
 
 
 def _id(asked: _Asked, question: Question) -> str:
@@ -136,6 +144,8 @@ def _id(asked: _Asked, question: Question) -> str:
     parts = {**asdict(question), "against": str(asked.test), "by": sorted(question.by), "made_by": _MADE_BY}
     parts["jobs"] = [record.job_id for record in asked.predictions]
     parts["labels"] = asked.test.version.content_hash
+    if called := {name: now for name, now in asked.names.items() if name != now}:
+        parts["called"] = called
     return "e" + hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from analysis.evaluation.masks import box_mask, mask_area, to_mask
 from analysis.evaluation.objects import InputError, Objects, make_predictions, make_truths
 from contracts.errors import DatasetError
-from runner.tables import Tables, codes_of, read_table, to_numpy
+from runner.tables import Tables, codes_of, read_table, replaced, to_numpy, words
 
 _UNKNOWN = -1
 
@@ -84,6 +84,16 @@ class Predictions:
                 f"the predictions of {job} in {file} have no {', '.join(sorted(missing))}", hint="Run the inference again.", path=str(file)
             )
         return cls(job, table, table["asset_id"].unique() if given is None else given)
+
+    def called(self, names: Mapping[str, str]) -> Predictions:
+        """The same with the classes under other names."""
+        codes, known = codes_of(self.table["class_name"])
+        new = list(dict.fromkeys(names.get(name, name) for name in known))
+        if new == known:
+            return self
+        places = np.array([*(new.index(names.get(name, name)) for name in known), -1], np.int32)
+        table = replaced(self.table, "class_name", words(places[codes], new))
+        return Predictions(self.job, table, self.given)
 
     def looked_at(self, asset_ids: pa.Array) -> NDArray[np.bool_]:
         """Which of the pictures the job looked at."""

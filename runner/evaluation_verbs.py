@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy.orm import Session
-
-from registry import evaluations, jobs, predictions
+from registry import evaluations
 from registry.evaluations import EvaluationRecord
 from runner.installation import Installation
 from runner.views import time_view
@@ -37,9 +35,10 @@ class EvaluationVerbs:
         one. ``common``: only the pictures that every job looked at. ``background``: a class of its own, in semantic segmentation.
         """
         from runner.evaluation import Question, evaluate
+        from runner.export_predictions import prediction_of
 
         with self._installation.database.reading() as session:
-            ids = tuple(_job_id(session, reference) for reference in references)
+            ids = tuple(prediction_of(session, reference).job_id for reference in references)
         question = Question(ids, against, kind, iou, confidence, tuple(dict.fromkeys(by)), common, background)
         return evaluate(self._installation, question)
 
@@ -64,12 +63,6 @@ class EvaluationVerbs:
         if not references:
             raise RequestError("no evaluations to compare", hint="Name some: sluice evaluation list")
         return compare([self.get_evaluation(reference) for reference in references])
-
-
-def _job_id(session: Session, reference: str) -> str:
-    """A prediction outlives the record of its job; it is known by the job's whole id then."""
-    prediction = predictions.find_prediction(session, reference)
-    return prediction.job_id if prediction else jobs.get_job(session, reference).id
 
 
 def evaluation_view(record: EvaluationRecord) -> dict[str, Any]:

@@ -8,23 +8,28 @@ import shutil
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from contracts.dataset import Sample
 from contracts.errors import ConflictError, DatasetError, InternalError, RequestError, SluiceError, UnavailableError
 from contracts.job import JobWarning
-from contracts.seams import Export, Format
+from contracts.seams import Export, Format, Store
 from registry import datasets
 from registry.datasets import VersionRecord
 from runner.installation import Installation
 from runner.references import parse_dataset_reference
 
+if TYPE_CHECKING:
+    from runner.export_predictions import Predicted
+
 Count = Callable[[int, "int | None"], None]
 #: Pictures are compressed already.
 _STORED = frozenset({".jpg", ".png"})
+#: So many pictures are asked of the store at a time.
+_HELD = 1000
 
 
 def _quiet(*_: object) -> None:
@@ -46,6 +51,7 @@ class ExportVerbs:
         hard: bool = False,
         link: bool = False,
         pictures: bool = True,
+        predictions: str = "",
         on_progress: Count = _quiet,
     ) -> dict[str, Any]:
         """Write a version, or one split of it, into a new folder or a new ``.zip``; the report says what the format could not hold.
@@ -53,6 +59,8 @@ class ExportVerbs:
         1. The target appears whole or not at all: it is written beside its place under another name.
         2. What is there is never changed: a file or a folder with anything in it is refused, and so is a place in the home or in the source.
         3. ``link`` makes hard links to the store's files where the disk allows it: they must not be changed.
+        4. ``predictions`` is an inference job, or the ``import-...`` of a source: what it found is written beside the labels, or instead of them
+           where the format has one place only.
         """
         parts = self._installation
         wanted = parse_dataset_reference(reference)
@@ -63,12 +71,21 @@ class ExportVerbs:
             version = datasets.get_version(session, wanted.name, wanted.number)
         _check_target(target, link, parts, version)
         samples = _samples(parts, version, split or wanted.split)
-        export = Export(version.dataset, version.version, tuple(version.class_names), hard=hard, link=link, pictures=pictures)
+        found = _predicted(parts, predictions, version, samples)
+        export = Export(version.dataset, version.version, found.class_names, hard, bool(predictions), link, pictures)
         with _new_place(target) as place:
-            warnings = _write(writer, place.folder, samples, export, on_progress)
+            given = _counted(_held(found.samples, parts.store if pictures else None), len(samples), on_progress)
+            warnings = [*found.warnings, *_write(writer, place.folder, given, export)]
             files, size_bytes = _measure(place.folder)
             place.finish()
-        return _report(version, split or wanted.split, format, target, samples, warnings) | {"files": files, "size_bytes": size_bytes}
+        report = _report(version, split or wanted.split, format, target, samples, warnings)
+        return report | {"files": files, "size_bytes": size_bytes, "predictions": found.job, "predicted": found.seen}
+
+
+def _predicted(parts: Installation, reference: str, version: VersionRecord, samples: list[Sample]) -> Predicted:
+    from runner.export_predictions import Predicted, with_predictions
+
+    return with_predictions(parts, reference, version, samples) if reference else Predicted("", samples, tuple(version.class_names), ())
 
 
 def _report(
@@ -123,10 +140,10 @@ def _samples(parts: Installation, version: VersionRecord, split: str) -> list[Sa
     return sorted(samples, key=lambda sample: sample.asset.id)
 
 
-def _write(writer: Format, folder: Path, samples: Sequence[Sample], export: Export, on_progress: Count) -> list[JobWarning]:
+def _write(writer: Format, folder: Path, samples: Iterable[Sample], export: Export) -> list[JobWarning]:
     """What the format said. A full disk is a reason to try again, a defect of the format one to report."""
     try:
-        return writer.write(folder, _counted(samples, on_progress), export)
+        return writer.write(folder, samples, export)
     except (SluiceError, KeyboardInterrupt):
         raise
     except OSError as error:
@@ -136,11 +153,20 @@ def _write(writer: Format, folder: Path, samples: Sequence[Sample], export: Expo
         raise InternalError(reason, hint="This is a defect of the format.") from error
 
 
-def _counted(samples: Sequence[Sample], on_progress: Count) -> Iterator[Sample]:
-    for done, sample in enumerate(samples):
-        on_progress(done, len(samples))
+def _held(samples: Sequence[Sample], store: Store | None) -> Iterator[Sample]:
+    """Each while its picture is sure to be at its path: a store that is elsewhere has a small cache. None: nobody wants the pictures."""
+    for start in range(0, len(samples), _HELD):
+        part = samples[start : start + _HELD]
+        with store.holding([sample.asset for sample in part]) if store else nullcontext():
+            yield from part
+
+
+def _counted(samples: Iterable[Sample], total: int, on_progress: Count) -> Iterator[Sample]:
+    done = 0
+    for done, sample in enumerate(samples, 1):
+        on_progress(done - 1, total)
         yield sample
-    on_progress(len(samples), len(samples))
+    on_progress(done, total)
 
 
 def _measure(folder: Path) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from contracts.errors import DatasetError
 from contracts.ymir.tolerances import shorten
@@ -24,9 +24,9 @@ def refuse_other_classes(model: ModelRecord, class_names: Sequence[str], data: s
     )
 
 
-def refuse_no_common_class(model: ModelRecord, class_names: Sequence[str], data: str) -> None:
-    """For measuring a model on data: raises ``DatasetError`` when the data has not one of its classes."""
-    if not set(model.class_names) & set(class_names):
+def refuse_no_common_class(model: ModelRecord, class_names: Sequence[str], data: str, names: Mapping[str, str] | None = None) -> None:
+    """For measuring a model on data: raises ``DatasetError`` when the data has not one of its classes, by any of the ``names`` they go by."""
+    if not {(names or {}).get(name, name) for name in model.class_names} & set(class_names):
         raise DatasetError(
             f"{data} has none of the classes that {model.reference} knows: there is nothing to measure it by",
             hint=f"The model knows {shorten(model.class_names)}; the data has {shorten(class_names) or 'no classes'}.",

@@ -647,7 +647,7 @@ class Link(_message.Message):
     def __init__(self, training_image: _Optional[str] = ..., image: _Optional[str] = ..., kind: _Optional[str] = ...) -> None: ...
 
 class ImportDatasetRequest(_message.Message):
-    __slots__ = ("name", "path", "format", "split", "connection", "unknown_classes", "add", "verify")
+    __slots__ = ("name", "path", "format", "split", "connection", "unknown_classes", "add", "verify", "class_names", "hard_only")
     NAME_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
@@ -656,6 +656,8 @@ class ImportDatasetRequest(_message.Message):
     UNKNOWN_CLASSES_FIELD_NUMBER: _ClassVar[int]
     ADD_FIELD_NUMBER: _ClassVar[int]
     VERIFY_FIELD_NUMBER: _ClassVar[int]
+    CLASS_NAMES_FIELD_NUMBER: _ClassVar[int]
+    HARD_ONLY_FIELD_NUMBER: _ClassVar[int]
     name: str
     path: str
     format: str
@@ -664,7 +666,9 @@ class ImportDatasetRequest(_message.Message):
     unknown_classes: str
     add: bool
     verify: bool
-    def __init__(self, name: _Optional[str] = ..., path: _Optional[str] = ..., format: _Optional[str] = ..., split: _Optional[str] = ..., connection: _Optional[str] = ..., unknown_classes: _Optional[str] = ..., add: _Optional[bool] = ..., verify: _Optional[bool] = ...) -> None: ...
+    class_names: _containers.RepeatedScalarFieldContainer[str]
+    hard_only: bool
+    def __init__(self, name: _Optional[str] = ..., path: _Optional[str] = ..., format: _Optional[str] = ..., split: _Optional[str] = ..., connection: _Optional[str] = ..., unknown_classes: _Optional[str] = ..., add: _Optional[bool] = ..., verify: _Optional[bool] = ..., class_names: _Optional[_Iterable[str]] = ..., hard_only: _Optional[bool] = ...) -> None: ...
 
 class SampleDatasetRequest(_message.Message):
     __slots__ = ("kind", "name", "train", "val", "test", "pool", "seed")
@@ -897,7 +901,7 @@ class Dataset(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., versions: _Optional[_Iterable[str]] = ..., images: _Optional[int] = ..., annotations: _Optional[int] = ..., classes: _Optional[_Iterable[str]] = ..., splits: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., object_type: _Optional[int] = ..., source: _Optional[str] = ..., folder: _Optional[str] = ..., created_at: _Optional[str] = ..., report: _Optional[_Union[Json, _Mapping]] = ..., current: _Optional[bool] = ..., states: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., hard: _Optional[int] = ..., inputs: _Optional[_Iterable[str]] = ..., operation: _Optional[_Union[Json, _Mapping]] = ..., changes: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., content_hash: _Optional[str] = ...) -> None: ...
 
 class ExportDatasetRequest(_message.Message):
-    __slots__ = ("reference", "target", "format", "split", "hard", "link", "pictures")
+    __slots__ = ("reference", "target", "format", "split", "hard", "link", "pictures", "predictions")
     REFERENCE_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
@@ -905,6 +909,7 @@ class ExportDatasetRequest(_message.Message):
     HARD_FIELD_NUMBER: _ClassVar[int]
     LINK_FIELD_NUMBER: _ClassVar[int]
     PICTURES_FIELD_NUMBER: _ClassVar[int]
+    PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
     reference: str
     target: str
     format: str
@@ -912,7 +917,8 @@ class ExportDatasetRequest(_message.Message):
     hard: bool
     link: bool
     pictures: bool
-    def __init__(self, reference: _Optional[str] = ..., target: _Optional[str] = ..., format: _Optional[str] = ..., split: _Optional[str] = ..., hard: _Optional[bool] = ..., link: _Optional[bool] = ..., pictures: _Optional[bool] = ...) -> None: ...
+    predictions: str
+    def __init__(self, reference: _Optional[str] = ..., target: _Optional[str] = ..., format: _Optional[str] = ..., split: _Optional[str] = ..., hard: _Optional[bool] = ..., link: _Optional[bool] = ..., pictures: _Optional[bool] = ..., predictions: _Optional[str] = ...) -> None: ...
 
 class ExportingDataset(_message.Message):
     __slots__ = ("progress", "result")
@@ -923,7 +929,7 @@ class ExportingDataset(_message.Message):
     def __init__(self, progress: _Optional[_Union[Count, _Mapping]] = ..., result: _Optional[_Union[ExportedDataset, _Mapping]] = ...) -> None: ...
 
 class ExportedDataset(_message.Message):
-    __slots__ = ("dataset", "version", "split", "format", "target", "images", "annotations", "classes", "splits", "warnings", "files", "size_bytes")
+    __slots__ = ("dataset", "version", "split", "format", "target", "images", "annotations", "classes", "splits", "warnings", "files", "size_bytes", "predictions", "predicted")
     DATASET_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     SPLIT_FIELD_NUMBER: _ClassVar[int]
@@ -936,6 +942,8 @@ class ExportedDataset(_message.Message):
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     FILES_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_FIELD_NUMBER: _ClassVar[int]
     dataset: str
     version: str
     split: str
@@ -948,7 +956,9 @@ class ExportedDataset(_message.Message):
     warnings: _containers.RepeatedCompositeFieldContainer[Warning]
     files: int
     size_bytes: int
-    def __init__(self, dataset: _Optional[str] = ..., version: _Optional[str] = ..., split: _Optional[str] = ..., format: _Optional[str] = ..., target: _Optional[str] = ..., images: _Optional[int] = ..., annotations: _Optional[int] = ..., classes: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., splits: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ..., files: _Optional[int] = ..., size_bytes: _Optional[int] = ...) -> None: ...
+    predictions: str
+    predicted: int
+    def __init__(self, dataset: _Optional[str] = ..., version: _Optional[str] = ..., split: _Optional[str] = ..., format: _Optional[str] = ..., target: _Optional[str] = ..., images: _Optional[int] = ..., annotations: _Optional[int] = ..., classes: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., splits: _Optional[_Iterable[_Union[NamedCount, _Mapping]]] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ..., files: _Optional[int] = ..., size_bytes: _Optional[int] = ..., predictions: _Optional[str] = ..., predicted: _Optional[int] = ...) -> None: ...
 
 class AnalyseDatasetRequest(_message.Message):
     __slots__ = ("reference", "features", "labels_only")

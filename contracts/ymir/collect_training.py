@@ -34,6 +34,13 @@ _MAX_COUNT = 2**63 - 1
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=-]{0,99}")
 _METRIC_NAMES = {name.lower(): name for name in (*FLOAT_METRICS, *COUNT_METRICS)}
 _OTHER_MAP_NAMES = ("map", "map50", "map_50")
+#: What a stage, or a file of the old form, says beside its metrics.
+_NO_METRICS = frozenset(
+    {"files", "stage_name", "timestamp", "model", "model_stages", "best_stage_name", "attachments", "evaluate_config", "object_type"}
+)
+#: Metrics of the image's own, such as F1 or AP@0.5 (small): their names are shown in tables and terminals.
+_OWN_METRIC = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_@.,:/%+=() -]{0,63}")
+_MOST_OWN_METRICS = 64
 
 
 def collect_training(out_dir: Path) -> TrainingResult:
@@ -102,9 +109,13 @@ def _old_form(document: Mapping[Any, Any], out: OutDir, tolerances: Tolerances) 
 
 
 def _metrics_alone(document: Mapping[Any, Any]) -> dict[str, Any]:
-    """The metrics that stand beside ``model``; there ``map`` is the right name, and null means 0."""
+    """The metrics that stand beside ``model``; there ``map`` is the right name, and null means 0 for those that YMIR knows."""
     names = {*_METRIC_NAMES, *_OTHER_MAP_NAMES}
-    found = {key: 0.0 if value is None else value for key, value in document.items() if isinstance(key, str) and key.lower() in names}
+    found = {
+        key: 0.0 if value is None and key.lower() in names else value
+        for key, value in document.items()
+        if isinstance(key, str) and key not in _NO_METRICS
+    }
     return ({"mAP": found.pop("map")} if "map" in found else {}) | found
 
 
@@ -268,11 +279,20 @@ def read_number(value: Any) -> float | None:
 
 
 def read_metrics(values: Mapping[Any, Any], key: str, tolerances: Tolerances, place: str = TRAINING_RESULT) -> dict[str, float]:
-    """The metrics of a stage under the names that YMIR knows; others are left out. ``place``: the file that they stand in."""
+    """The metrics of a stage: first those that YMIR knows under its names, then up to 64 numbers of the image's own, as it calls them.
+
+    ``place``: the file that they stand in.
+    """
     metrics: dict[str, float] = {}
+    own: dict[str, float] = {}
     for given, value in values.items():
-        name = _metric_name(given, values)
-        if name is None or value is None:
+        if value is None or given in _NO_METRICS:
+            continue
+        name = _metric_name(given)
+        if name is None:
+            _add_own(own, given, value, key, tolerances, place)
+            continue
+        if given != name and name in values:  # the exact name wins over any other spelling in the same stage
             continue
         number = read_number(value)
         if number is None or not _in_range(name, number):
@@ -282,14 +302,22 @@ def read_metrics(values: Mapping[Any, Any], key: str, tolerances: Tolerances, pl
         if given != name:
             tolerances.add("result_metric_name", "metrics under other names", place, f"{given} is read as {name}")
         metrics[name] = float(int(number)) if name in COUNT_METRICS else number
-    return metrics
+    return {**metrics, **own}
 
 
-def _metric_name(given: Any, values: Mapping[Any, Any]) -> str | None:
-    """The name that YMIR knows the metric by; the exact one wins over any other spelling in the same stage."""
+def _add_own(own: dict[str, float], given: Any, value: Any, key: str, tolerances: Tolerances, place: str) -> None:
+    number = read_number(value)
+    if number is not None and isinstance(given, str) and _OWN_METRIC.fullmatch(given) and len(own) < _MOST_OWN_METRICS:
+        own[given] = number
+        return
+    message = f"other values of a stage than {_MOST_OWN_METRICS} numbers with plain names of up to 64 characters were left out"
+    tolerances.add("result_value_left_out", message, place, f"{key}: {str(given)[:60]} = {str(value)[:60]!r}")
+
+
+def _metric_name(given: Any) -> str | None:
+    """The name that YMIR knows the metric by."""
     lowered = given.lower() if isinstance(given, str) else ""
-    name = "mAP" if lowered in _OTHER_MAP_NAMES else _METRIC_NAMES.get(lowered)
-    return None if name is not None and given != name and name in values else name
+    return "mAP" if lowered in _OTHER_MAP_NAMES else _METRIC_NAMES.get(lowered)
 
 
 def _in_range(name: str, number: float) -> bool:

@@ -17,7 +17,7 @@ from contracts.seams import Export, Format, Found, ImportedImage, Locate, Skip, 
 from plugins.formats.listing import Listing, UnreadableFileError, folder_split_of, is_picture_folder, list_folder, named_split, shown
 from plugins.formats.losses import KNOWN_SPLITS, Losses
 from plugins.formats.values import BadValueError, read_class_name
-from plugins.formats.writing import PictureNames, is_unlabeled, place_picture
+from plugins.formats.writing import PictureNames, is_seen, is_unlabeled, place_picture
 
 _LARGEST_LABEL_BYTES = 64 * 1024
 _MOST_LABELS = 1000
@@ -163,7 +163,7 @@ class ClassTextFormat(Format):
             labels = _labels(sample, export, losses)
             target = folder / (sample.split or "pictures") / names.name(sample)
             place_picture(sample, target, export)
-            if labels or not (sample.annotations or is_unlabeled(sample)):
+            if labels or (is_seen(sample, export) and not _chosen(sample, export)):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.with_suffix(".txt").write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
         return losses.warnings()
@@ -173,10 +173,14 @@ def _label(name: str) -> Annotation:
     return Annotation(name, 0.0, 0.0, 0.0, 0.0, shape="image")
 
 
+def _chosen(sample: Sample, export: Export) -> tuple[Annotation, ...]:
+    return (sample.predictions or ()) if export.predictions else sample.annotations
+
+
 def _labels(sample: Sample, export: Export, losses: Losses) -> list[str]:
     """The labels of the whole picture, each once; boxes are counted as lost."""
     losses.note_sample(sample, frozenset({"predictions"} if export.predictions else ()))
-    chosen = (sample.predictions or ()) if export.predictions else sample.annotations
+    chosen = _chosen(sample, export)
     for label in chosen:
         if label.shape != "image":
             losses.note("box")

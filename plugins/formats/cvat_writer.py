@@ -14,7 +14,7 @@ from plugins.formats.geometry import bounds_differ, is_rectangle, rectangle_of, 
 from plugins.formats.losses import Losses
 from plugins.formats.mask_runs import rows_of, runs_of
 from plugins.formats.values import BadValueError
-from plugins.formats.writing import PictureNames, is_unlabeled, place_picture
+from plugins.formats.writing import PictureNames, is_seen, place_picture
 
 _HELD = frozenset({"segmentation", "shape", "attributes", "annotated_by"})
 _AUTHORS = {"human": "manual", "auto": "auto", "semi-auto": "semi-auto", "file": "file"}
@@ -33,7 +33,7 @@ def write_cvat(folder: Path, samples: Iterable[Sample], export: Export) -> list[
             name = names.name(sample)
             place_picture(sample, folder / "images" / sample.split / name, export)
             chosen = (sample.predictions or ()) if export.predictions else sample.annotations
-            if chosen or not is_unlabeled(sample):
+            if is_seen(sample, export):
                 _write_image(file, number, name, sample, chosen, losses)
         file.write("</annotations>\n")
     return losses.warnings()

@@ -59,6 +59,11 @@ def is_unlabeled(sample: Sample) -> bool:
     return sample.marks.state == "unlabeled" and not sample.annotations
 
 
+def is_seen(sample: Sample, export: Export) -> bool:
+    """Whether somebody looked: the model, where its predictions are written instead of the annotations."""
+    return sample.predictions is not None if export.predictions else not is_unlabeled(sample)
+
+
 def shown_annotations(sample: Sample, export: Export, left_out: LeftOut) -> tuple[Annotation, ...] | None:
     """What a format without a place for both writes: the annotations, or the predictions when those are asked for; None: nobody looked."""
     if export.predictions:

@@ -17,7 +17,7 @@ from contracts.job import JobWarning
 from contracts.seams import Export
 from plugins.formats.geometry import bounds_differ
 from plugins.formats.losses import Losses
-from plugins.formats.writing import PictureNames, is_unlabeled, place_picture
+from plugins.formats.writing import PictureNames, is_seen, place_picture
 
 _HELD = frozenset({"segmentation"})
 
@@ -34,7 +34,7 @@ def write_yolo(folder: Path, samples: Iterable[Sample], export: Export) -> list[
         name, place = names.name(sample), Path(sample.split or "unsplit")
         place_picture(sample, folder / "images" / place / name, export)
         chosen = (sample.predictions or ()) if export.predictions else sample.annotations
-        if not is_unlabeled(sample) or chosen:
+        if is_seen(sample, export):
             file = (folder / "labels" / place / name).with_suffix(".txt")
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(_rows(chosen, sample, class_ids, losses), encoding="utf-8")

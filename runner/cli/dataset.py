@@ -21,8 +21,8 @@ _SHOWN_CLASSES = 50
 
 #: Commands of ``runner.cli.dataset_operations``, which is only imported when one is used.
 OPERATIONS = (
-    "filter", "draw", "exclude", "merge", "split", "deduplicate", "top", "label-from", "confirm", "reject", "unlabel", "mark", "tag",
-    "rename-class", "merge-classes", "remove-classes",
+    "filter", "draw", "exclude", "merge", "split", "deduplicate", "group", "thin", "top", "label-from", "confirm", "reject", "unlabel",
+    "mark", "tag", "rename-class", "merge-classes", "remove-classes",
 )  # fmt: skip
 
 
@@ -71,6 +71,14 @@ def dataset() -> None:
     show_default=True,
     help="Annotations of classes that the dataset does not know: take the classes up, leave them out, or import nothing.",
 )
+@click.option(
+    "--class",
+    "class_names",
+    multiple=True,
+    metavar="NAME",
+    help="Only annotations of this class, and only images that have any; may be repeated.",
+)
+@click.option("--hard-only", is_flag=True, help="Only images that are marked as hard.")
 @click.option("--add", is_flag=True, help="Keep what the current version has and add what is new in the source.")
 @click.option("--verify", is_flag=True, help="Decode every picture, which finds more of the damaged ones and takes longer.")
 @pass_session
@@ -185,13 +193,19 @@ def classes(session: Session, name: str, class_name: str | None, aliases: tuple[
     "format_",
     metavar="FORMAT",
     required=True,
-    help="How to write it: coco, yolo, csv, cvat, label-studio, class-folders, class-text.",
+    help="How to write it: coco, yolo, voc, csv, cvat, label-studio, manifest, ymir, ark, inference-results, class-folders, class-text.",
 )
 @click.option("--hard", is_flag=True, help="With the marks of hard examples.")
 @click.option("--links", is_flag=True, help="Hard links to the store instead of copies of the images, which must not be changed then.")
 @click.option("--no-images", is_flag=True, help="The annotations alone.")
+@click.option(
+    "--predictions",
+    default="",
+    metavar="JOB",
+    help="With what an inference job found, or an import (import-...): instead of the labels where the format has no place for both.",
+)
 @pass_session
-def export(session: Session, reference: str, target: Path, format_: str, hard: bool, links: bool, no_images: bool) -> None:
+def export(session: Session, /, reference: str, target: Path, format_: str, links: bool, no_images: bool, **how: Any) -> None:
     """Write a dataset version, or one split of it, for other tools to read.
 
     FOLDER is a new or empty folder, or a new .zip file. It appears whole or not at all. The report names what the format cannot hold.
@@ -200,9 +214,7 @@ def export(session: Session, reference: str, target: Path, format_: str, hard: b
 
     session.say_place(target, "written")
     with session.open_runner() as runner, ImportDisplay("exporting") as display:
-        exported = runner.export_dataset(
-            reference, target, format=format_, hard=hard, link=links, pictures=not no_images, on_progress=display
-        )
+        exported = runner.export_dataset(reference, target, format=format_, link=links, pictures=not no_images, on_progress=display, **how)
     session.answer(exported, export_blocks)
 
 
@@ -298,6 +310,7 @@ def export_blocks(exported: Mapping[str, Any]) -> list[Block]:
             ("format", exported["format"]),
             ("written to", exported["target"]),
             *count_facts(exported),
+            ("predictions", f"{exported['predictions']}, of {exported['predicted']} images" if exported["predictions"] else ""),
             ("files", f"{exported['files']}, {size_text(exported['size_bytes'])}"),
         ]
     )

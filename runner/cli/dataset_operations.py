@@ -55,12 +55,21 @@ def _parameter(name: str, info: FieldInfo) -> click.Parameter:
 
 
 #: Options that may be repeated are named for one.
-_ONE = {"classes": "class", "splits": "split", "states": "state", "tags": "tag", "names": "name", "assets": "asset", "reasons": "reason"}
+_ONE = {
+    "classes": "class",
+    "splits": "split",
+    "states": "state",
+    "tags": "tag",
+    "names": "name",
+    "assets": "asset",
+    "reasons": "reason",
+    "features": "feature",
+}
 
 _METAVARS = {
     "classes": "CLASS", "without": "CLASS", "into": "CLASS", "splits": "SPLIT", "keep": "SPLIT", "states": "STATE", "tags": "TAG=TEXT",
     "names": "PATTERN", "annotated_by": "WHO", "assets": "ASSET", "reasons": "NUMBER", "where": "EXPRESSION", "added_after": "TIME",
-    "added_before": "TIME", "conflict": "first|last|union|refuse", "group_distance": "BITS", "distance": "BITS",
+    "added_before": "TIME", "conflict": "first|last|union|refuse", "group_distance": "BITS", "distance": "BITS", "groups": "COUNT", "tag": "TAG",
 }  # fmt: skip
 
 

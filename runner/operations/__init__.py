@@ -8,6 +8,7 @@ from typing import Any
 from contracts import operations as asked
 from runner.operations.base import Given, Outcome
 from runner.operations.classes import merged_classes, removed_classes, renamed
+from runner.operations.grouping import grouped, thinned
 from runner.operations.labelling import confirmed, labelled_from, marked, rejected, tagged, unlabelled
 from runner.operations.merging import merged
 from runner.operations.selecting import deduplicated, drawn, excluded, filtered, top
@@ -20,6 +21,8 @@ _APPLY: dict[type[Any], Callable[[Given, Any], Outcome]] = {
     asked.Merge: merged,
     asked.Split: divided,
     asked.Deduplicate: deduplicated,
+    asked.Group: grouped,
+    asked.Thin: thinned,
     asked.TakeTop: top,
     asked.LabelFrom: labelled_from,
     asked.Confirm: confirmed,

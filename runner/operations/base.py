@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,9 @@ from registry.dataset_classes import DatasetClass, names_by_alias
 from runner.operations.expression import choose
 from runner.tables import Mask, Tables, codes_of, id_keys, mixed, replaced, words
 
+if TYPE_CHECKING:
+    from runner.analysis_files import Looks
+
 
 @dataclass(frozen=True)
 class Other:
@@ -28,12 +31,13 @@ class Other:
 
 @dataclass(frozen=True)
 class Sources:
-    """Where an operation finds what it names: other versions, what jobs left, perceptual hashes of pictures by asset id."""
+    """Where an operation finds what it names: other versions, what jobs left, perceptual hashes of pictures and how they look."""
 
     version: Callable[[str], Other]
     ranking: Callable[[str], list[str]]
     predictions: Callable[[str], tuple[pa.Table, str]]
     hashes: Callable[[Tables], NDArray[np.uint64]]
+    looks: Callable[[Tables], Looks]
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,14 @@ def tagged(given: Given, operation: Tag) -> Outcome:
     changed = np.array([*new], dtype=object)[codes]
     before = np.array([*texts, None], dtype=object)[codes]
     return Outcome(given.tables.with_image_column("tags", pa.array(np.where(mask, changed, before), pa.string())), mask)
+
+
+def with_tag(tables: Tables, name: str, values: Iterable[str]) -> Tables:
+    """Each picture with its value of the tag; an empty one removes it."""
+    made: dict[tuple[str | None, str], str | None] = {}
+    pairs = zip(tables.images["tags"].to_pylist(), values, strict=True)
+    texts = [made[pair] if pair in made else made.setdefault(pair, _tags_text(pair[0], {name: pair[1]})) for pair in pairs]
+    return tables.with_image_column("tags", pa.array(texts, pa.string()))
 
 
 def _tags_text(text: str | None, tags: Any) -> str | None:

@@ -90,7 +90,11 @@ VARIANTS: dict[str, tuple[str, dict[str, float], list[str]]] = {
     "old form, mAP50": ("model: [a.pt]\nmAP50: 0.9\n", {"mAP": 0.9}, ["result_old_form", "result_metric_name"]),
     "old form, no metric": ("model: [a.pt]\n", {"mAP": 0.0}, ["result_old_form"]),
     "old form, map none": ("model: [a.pt]\nmap: null\n", {"mAP": 0.0}, ["result_old_form"]),
-    "old form, extra keys": ("model: [a.pt]\nmap: 0.9\ntimestamp: 7\nstage_name: x\nid123: 0.5\n", {"mAP": 0.9}, ["result_old_form"]),
+    "old form, extra keys": (
+        "model: [a.pt]\nmap: 0.9\ntimestamp: 7\nstage_name: x\nid123: 0.5\n",
+        {"mAP": 0.9, "id123": 0.5},
+        ["result_old_form"],
+    ),
     "old form, folders in names": ("model: [/data/models/a.pt]\nmap: 0.9\n", {"mAP": 0.9}, ["result_old_form", "result_file_elsewhere"]),
     "old form, one file gone": ("model: [a.pt, gone.pt]\nmap: 0.9\n", {"mAP": 0.9}, ["result_old_form", "result_file_dropped"]),
     "sdk 1.3: map beside model_stages": (one(GOOD, "best_stage_name: s\nmap: 0.9"), {"mAP": 0.5}, []),
@@ -118,7 +122,16 @@ VARIANTS: dict[str, tuple[str, dict[str, float], list[str]]] = {
     "nan": (one("stage_name: s, files: [a.pt], timestamp: 5, mAP: .nan"), {}, ["result_metric_dropped"]),
     "negative count": (one(GOOD + ", tp: -1"), {"mAP": 0.5}, ["result_metric_dropped"]),
     "boolean metric": (one("stage_name: s, files: [a.pt], timestamp: 5, mAP: true"), {}, ["result_metric_dropped"]),
-    "unknown keys": (one(GOOD + ", loss: 3, author: me"), {"mAP": 0.5}, []),
+    "metrics of its own": (
+        one(GOOD + ", F1: 0.7, 'AP@0.5 (small)': 40, loss: -3.5, recall: '0.25', empty: null"),
+        {"mAP": 0.5, "F1": 0.7, "AP@0.5 (small)": 40, "loss": -3.5, "recall": 0.25},
+        [],
+    ),
+    "no metrics": (
+        one(GOOD + ", author: me, done: true, at: .inf, parts: [1], 7: 1, \"a\\e[31m\": 1, '': 1, " + "n" * 65 + ": 1"),
+        {"mAP": 0.5},
+        ["result_value_left_out"],
+    ),
     "no stage_name": (one("files: [a.pt], timestamp: 5, mAP: 0.5"), {"mAP": 0.5}, ["result_stage_name"]),
     "other stage_name": (one("stage_name: x, files: [a.pt], timestamp: 5, mAP: 0.5"), {"mAP": 0.5}, ["result_stage_name"]),
     "no timestamp": (one("stage_name: s, files: [a.pt], mAP: 0.5"), {"mAP": 0.5}, ["result_timestamp"]),
@@ -155,6 +168,12 @@ def test_every_known_variant_is_read(text: str, metrics: dict[str, float], toler
     assert best.metrics == metrics
     assert codes(result) == tolerated
     assert all(warning.message and warning.place == "models/result.yaml" for warning in result.warnings)
+
+
+def test_of_a_flood_of_metrics_the_first_are_kept_with_those_that_ymir_knows(collect: Collect) -> None:
+    result = collect(one(", ".join(f"m{number}: {number}" for number in range(1000)) + ", mAP: 0.5, " + GOOD.replace(", mAP: 0.5", "")))
+    assert result.stages[0].metrics == {"mAP": 0.5, **{f"m{number}": number for number in range(64)}}
+    assert codes(result) == ["result_value_left_out"]
 
 
 def test_a_missing_time_is_that_of_the_newest_file(collect: Collect) -> None:

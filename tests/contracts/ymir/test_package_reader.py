@@ -86,6 +86,12 @@ def test_metrics_in_capitals_and_under_old_names_are_found() -> None:
     assert info.stages[0].metrics == {"mAP": 0.25, "tp": 3, "fp": 2, "fn": 1}
 
 
+def test_metrics_of_others_own_are_kept() -> None:
+    info = read(stages=stage(F1=0.5, author="me"))
+    assert info.stages[0].metrics == {"mAP": 0.5, "F1": 0.5}
+    assert codes(info) == ["result_value_left_out"]
+
+
 def test_the_first_form_is_one_stage_with_the_metric_of_the_task() -> None:
     old = {"executor_config": {"class_names": ["cat"]}, "models": ["best.pt", "net.cfg"], "task_context": {"mAP": 0.6}}
     for version in ({}, {"package_version": "1.1.0"}):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from analysis.features import KEYS, measure_file
+from contracts.dataset import Asset
 from contracts.errors import ConflictError, DatasetError, NotFoundError, ParameterError
 from runner.analysis_files import has_box
 from runner.service import Runner
@@ -28,13 +31,13 @@ def _assets(runner: Runner) -> list[Path]:
 def test_a_version_is_measured_and_its_values_are_those_of_the_one_extractor(cells: Runner) -> None:
     made = cells.analyse_dataset("cells@V001")
     assert (made["status"], made["references"], made["features"], made["unreadable"]) == ("succeeded", ["cells@V001"], list(KEYS), 0)
-    table = pq.read_table(_home(cells) / "analysis/datasets/cells/V001/features.parquet")
+    table = pq.read_table(Path(made["folder"]) / "features.parquet")
     assert len(table) == 5
     for row in table.to_pylist():
         alone = measure_file(next(path for path in _assets(cells) if path.stem == row["asset_id"]))
         assert {key: row[key] for key in KEYS[:6]} == {key: alone.picture[key] for key in KEYS[:6]}
         assert row["hash"] == alone.hash
-    boxes = pq.read_table(_home(cells) / "analysis/datasets/cells/V001/boxes.parquet").to_pylist()
+    boxes = pq.read_table(Path(made["folder"]) / "boxes.parquet").to_pylist()
     assert {(box["class_name"], box["width"], round(box["bbox_iou"], 6)) for box in boxes} == {
         ("cat", 32, 0.25), ("dog", 32, 0.25), ("cat", 20, 0), ("dog", 64, 0)
     }  # fmt: skip
@@ -69,17 +72,58 @@ def test_each_picture_is_decoded_once_and_the_version_is_not_touched(cells: Runn
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
-@pytest.mark.parametrize("damage", ["torn", "another version's"])
-def test_what_was_measured_of_another_content_or_is_broken_is_measured_anew(cells: Runner, damage: str) -> None:
-    cells.compare_datasets(["cells@V001", "cells@V002"])
-    kept = _home(cells) / "analysis/datasets/cells"
+def test_another_version_measures_only_what_is_new_or_drawn_anew(cells: Runner) -> None:
+    cells.analyse_dataset("cells@V001")
+    asked: list[int] = []
+    made = cells.analyse_dataset("cells@V002", on_progress=lambda done, _: asked.append(done))
+    assert asked == [4, 5]  # f is new, and a has lost a box
+    assert made["summaries"][0]["of"][0]["count"] == 5
+    boxes = pq.read_table(Path(made["folder"]) / "boxes.parquet").to_pylist()
+    assert sorted((box["class_name"], box["width"]) for box in boxes) == [("cat", 20), ("cat", 32), ("cow", 10), ("dog", 64)]
+    asked.clear()
+    cells.find_near_duplicates("cells@V002", on_progress=lambda done, _: asked.append(done))
+    assert asked == []
+
+
+@pytest.mark.parametrize("damage", ["torn", "another extractor's"])
+def test_what_another_extractor_measured_or_is_broken_is_measured_anew(cells: Runner, damage: str) -> None:
+    cells.analyse_dataset("cells@V001")
+    (file,) = (_home(cells) / "analysis/pictures").glob("*.parquet")
     if damage == "torn":
-        (kept / "V001/features.parquet").write_bytes(b"PAR1")
+        file.write_bytes(b"PAR1")
     else:
-        (kept / "V002/features.parquet").replace(kept / "V001/features.parquet")
+        table = pq.read_table(file)
+        pq.write_table(table.replace_schema_metadata({"sluice.extractor": "0"}), file)
     asked: list[int] = []
     made = cells.analyse_dataset("cells@V001", on_progress=lambda done, _: asked.append(done))
     assert (len(asked), made["summaries"][0]["of"][0]["count"]) == (5, 5)
+
+
+def test_many_small_files_become_one_and_leftovers_go(cells: Runner) -> None:
+    kept = cells._analysis_files()
+    assets = [Asset(f"{number:040x}", "png", 1, 1, 1) for number in range(40)]
+    kept.folder.mkdir(parents=True)
+    (kept.folder / "x.1.new").write_bytes(b"killed")
+    (kept.folder / "broken.parquet").write_bytes(b"")
+    for number, asset in enumerate(assets):
+        kept._add_hashes([asset], np.array([number], np.uint64), set())
+    assert len(kept._files()) <= 17
+    assert not [path for path in kept.folder.iterdir() if path.name in ("x.1.new", "broken.parquet")]
+    assert kept.hashes(assets)[0].tolist() == list(range(40))
+
+
+def test_who_reads_while_others_write_and_compact_finds_what_was_kept(cells: Runner) -> None:
+    kept = cells._analysis_files()
+    assets = [[Asset(f"{worker}{number:039x}", "png", 1, 1, 1) for number in range(30)] for worker in range(4)]
+
+    def work(worker: int) -> None:
+        for number, asset in enumerate(assets[worker]):
+            kept._add_hashes([asset], np.array([100 * worker + number], np.uint64), set())
+            assert kept.hashes(assets[worker][: number + 1])[0].tolist() == [100 * worker + done for done in range(number + 1)]
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    assert list(kept.folder.glob("*.new")) == []
 
 
 def test_two_versions_are_compared_and_their_histograms_share_their_edges(cells: Runner) -> None:
@@ -142,9 +186,7 @@ def test_pictures_are_hashed_once(cells: Runner) -> None:
 
 def test_a_broken_picture_is_named_and_the_others_are_measured(cells: Runner) -> None:
     """The store is damaged after the import, which would have refused such a file."""
-    victim = next(
-        path for path in _assets(cells) if path.stem == cells.find_near_duplicates("cells@V002", similarity=0.9)["groups"][0][0]["asset"]
-    )
+    victim = next(sample.path for sample in cells._read("cells@V001")[2] if sample.name == "train/a.png")
     victim.chmod(0o644)
     victim.write_bytes(victim.read_bytes()[:500])
     made = cells.analyse_dataset("cells@V001")

@@ -14,12 +14,12 @@ from PIL import Image
 
 from contracts.dataset import Annotation, Marks
 from contracts.errors import DatasetError
-from contracts.seams import Format, Found, ImportedImage, Locate, not_located
+from contracts.seams import ClassNames, Format, Found, ImportedImage, Locate, not_located
 from plugins.stores.local import LocalStore
 from registry import datasets
 from registry.database import Database
 from registry.dataset_classes import DatasetClass, list_classes, put_classes
-from runner.dataset_files import read_samples
+from runner.dataset_files import read_predictions, read_samples
 from runner.datasets import Rules
 from runner.intake import PictureRules
 
@@ -40,6 +40,62 @@ def cells(source: Path, make_picture: MakePicture, write_voc: WriteVoc) -> Path:
 
 def _names(report: dict[str, Any], store: LocalStore) -> list[str]:
     return sorted(sample.name for sample in read_samples(Path(report["folder"]), store))
+
+
+# -------------------------------------------------------------------------------------------- chosen classes, hard examples
+
+
+def test_only_chosen_classes_come_with_the_pictures_that_have_them(cells: Path, run_import: RunImport, store: LocalStore) -> None:
+    report = run_import(cells, rules=Rules(class_names=("WBC",)))
+    assert (_names(report, store), report["classes"], report["annotations"]) == (["0.png"], {"wbc": 1}, 1)
+    assert [skip["reason"] for skip in report["skipped"]] == ["pictures without an annotation of wbc were left out, as asked: 2"]
+    both = run_import(cells, rules=Rules(class_names=("wbc", "rbc", "owl")))
+    assert (both["images"], both["classes"]) == (2, {"rbc": 2, "wbc": 1})
+    assert both["skipped"][-1]["reason"] == "no picture that was taken has an annotation of the class 'owl'"
+
+
+def test_a_class_may_be_chosen_by_any_of_its_names(cells: Path, run_import: RunImport, database: Database) -> None:
+    run_import(cells)
+    with database.writing() as session:
+        put_classes(session, "cells", [DatasetClass("erythrocyte", ("rbc",)), DatasetClass("wbc")])
+    for name in ("rbc", "erythrocyte"):
+        report = run_import(cells, rules=Rules("stop", class_names=(name,)))
+        assert (report["images"], report["classes"]) == (2, {"erythrocyte": 2})
+
+
+def test_nothing_of_a_class_and_no_name_of_one_are_refused(cells: Path, run_import: RunImport) -> None:
+    with pytest.raises(DatasetError, match="pictures without an annotation of owl were left out, as asked: 3"):
+        run_import(cells, rules=Rules(class_names=("owl",)))
+    with pytest.raises(DatasetError, match="cannot be the name of a class"):
+        run_import(cells, rules=Rules(class_names=(" ",)))
+
+
+class _OneHard(Format):
+    """Two pictures, one of them hard, with classes that are declared."""
+
+    name = "marked"
+
+    def detect(self, folder: Path) -> str:
+        return "it is told"
+
+    def read(self, folder: Path, locate: Locate = not_located) -> Iterator[Found]:
+        yield ClassNames(("wbc", "rbc", "owl"))
+        for number, hard in enumerate((True, False)):
+            boxes = (Annotation("rbc", 1, 1, 9, 9), Annotation("wbc", 1, 1, 9, 9))
+            found = (Annotation("wbc", 1, 1, 9, 9, score=0.5), Annotation("rbc", 1, 1, 9, 9, score=0.5))
+            yield ImportedImage(folder / f"{number}.png", f"{number}.png", boxes, marks=Marks(hard=hard), predictions=found)
+
+
+def test_hard_examples_alone_and_predictions_of_the_chosen_classes(
+    cells: Path, run_import: RunImport, store: LocalStore, home: Path
+) -> None:
+    report = run_import(cells, formats={"marked": _OneHard()}, rules=Rules(class_names=("rbc",), hard_only=True))
+    assert (_names(report, store), report["classes"], report["hard"]) == (["0.png"], {"rbc": 1}, 1)
+    assert [skip["reason"] for skip in report["skipped"]] == ["pictures that are not marked as hard were left out, as asked: 1"]
+    (found,) = read_predictions(home / "predictions" / f"{report['predictions']}.parquet").values()
+    assert [box.class_name for box in found] == ["rbc"]
+    with pytest.raises(DatasetError, match="not marked as hard were left out, as asked: 3"):
+        run_import(cells, rules=Rules(hard_only=True))
 
 
 # --------------------------------------------------------------------------------------------------------- unknown classes

@@ -121,6 +121,41 @@ def test_classes_that_one_side_does_not_know_are_named_and_counted(world: World)
     assert world.runner.evaluate(["i2"], against="few", common=True)["test_set"]["classes_without_objects"] == ["emu"]
 
 
+def know(world: World, tmp_path: Path, *classes: str) -> None:
+    """The model of the predictions, with these classes."""
+    (tmp_path / "best.pt").write_bytes(b"weights")
+    world.runner.import_model("first", tmp_path / "best.pt", class_names=list(classes), object_type="detection")
+
+
+def test_data_without_any_class_of_the_model_is_refused(world: World, tmp_path: Path) -> None:
+    know(world, tmp_path, "owl", "emu")
+    with pytest.raises(DatasetError, match="has none of the classes that first") as refused:
+        world.runner.evaluate(["i1"])
+    assert "The model knows owl, emu; the data has cat, dog." in (refused.value.hint or "")
+    assert world.runner.list_evaluations() == []
+
+
+def test_classes_are_matched_by_any_name_they_go_by(world: World, tmp_path: Path) -> None:
+    know(world, tmp_path, "kitty", "dog", "emu")
+    world.predict("i2", {"a.jpg": [box("kitty", 10, 0.9), box("dog", 51, 0.8)], "b.jpg": [box("kitty", 90, 0.2)]})
+    before = world.runner.evaluate(["i2"])
+    assert before["models"][0]["classes_unknown_to_test_set"] == {"kitty": 2}
+    world.runner.set_dataset_class("pets", "cat", aliases=["kitty"])
+    after = world.runner.evaluate(["i2"])
+    assert after["id"] != before["id"]
+    model = after["models"][0]
+    assert (model["classes_unknown_to_test_set"], model["classes_unknown_to_model"], model["predictions"]) == ({}, [], 3)
+
+
+def test_an_older_version_is_evaluated_under_its_own_names(world: World, tmp_path: Path) -> None:
+    know(world, tmp_path, "cat", "dog")
+    world.label({"a.jpg": [box("feline", 10)]}, classes=("feline",))
+    world.runner.set_dataset_class("pets", "feline", aliases=["tomcat"])
+    assert world.runner.evaluate(["i1"], against="pets@V001:test")["models"][0]["classes_unknown_to_model"] == []
+    with pytest.raises(DatasetError, match="has none of the classes"):
+        world.runner.evaluate(["i1"], against="pets@V002:test")
+
+
 def test_tags_of_pictures_and_attributes_of_objects(empty_world: World) -> None:
     empty_world.label(LABELS, tags={"a.jpg": {"weather": "rain"}, "b.jpg": {"weather": "sun"}})
     empty_world.predict("i1", {"a.jpg": [box("cat", 10, 0.9)]})

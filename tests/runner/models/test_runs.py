@@ -91,6 +91,23 @@ def test_jobs_are_compared_and_what_one_lacks_is_blank(runner: Runner) -> None:
         runner.compare_jobs(["a"])
 
 
+def test_metrics_of_an_images_own_are_shown_and_compared(runner: Runner, tmp_path: Path) -> None:
+    shutil.copytree(PROBE, tmp_path / "own")
+    program = tmp_path / "own" / "app" / "app.py"
+    plain = 'f"    mAP: {score}"]'
+    assert plain in program.read_text()
+    program.write_text(program.read_text().replace(plain, 'f"    mAP: {score}", "    F1: 0.5", "    AP@0.5 (small): 40", "    by: me"]'))
+    runner.build_image(tmp_path / "own", name="own")
+    ended, other = run(runner, image="own", name="a"), run(runner, name="b")
+    assert ended["result"]["metrics"] == {"mAP": 0.75, "F1": 0.5, "AP@0.5 (small)": 40}
+    assert "result_value_left_out" in [warning["code"] for warning in ended["warnings"]]
+    assert {stage["metrics"]["F1"] for stage in runner.get_model("a")["stages"]} == {0.5}
+    rows = {row["name"]: row["values"] for row in runner.compare_jobs([ended["id"], other["id"]])["rows"]}
+    assert (rows["F1"], rows["AP@0.5 (small)"]) == ([0.5, None], [40, None])
+    package = runner.export_model("a", tmp_path / "a.tar")["file"]
+    assert {stage["metrics"]["mAP"] for stage in runner.import_model("back", Path(package))["stages"]} >= {0.75}
+
+
 # ---------------------------------------------------------------------------------------------------------------- rerun
 
 

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from analysis.features import CLASSIFICATION_KEYS
 from contracts.dataset import Annotation, Asset, Marks
 from contracts.operations import parse_operation
 from registry.dataset_classes import DatasetClass
+from runner.analysis_files import Looks
 from runner.dataset_files import Entry, tables_of
 from runner.operations import apply
 from runner.operations.base import Given, Other, Outcome, Sources
@@ -43,6 +45,7 @@ def given(
     ranking: Sequence[str] = (),
     predictions: Any = None,
     hashes: Callable[[Tables], NDArray[np.uint64]] | None = None,
+    looks: Callable[[Tables], Looks] | None = None,
     aliases: dict[str, tuple[str, ...]] | None = None,
 ) -> Given:
     every = [tables, *(others or {}).values()]
@@ -52,8 +55,20 @@ def given(
         ranking=lambda _: list(ranking),
         predictions=lambda _: (predictions, "model@best"),
         hashes=hashes or (lambda wanted: np.arange(len(wanted), dtype=np.uint64) << np.uint64(40)),
+        looks=looks or (lambda wanted: looking(dict.fromkeys(range(len(wanted)), 0), wanted)),
     )
     return Given(tables, [DatasetClass(name, (aliases or {}).get(name, ())) for name in names], sources)
+
+
+def looking(brightness: dict[int, int], wanted: Tables) -> Looks:
+    """Grey pictures by their number; one that is not named cannot be read."""
+    numbers = [int(name.partition(".")[0]) for name in wanted.images["name"].to_pylist()]
+    known = np.array([number in brightness for number in numbers])
+    levels = np.array([brightness[number] for number in numbers if number in brightness])
+    thumbnails = np.repeat(levels.astype(np.uint8)[:, None], 192, axis=1)
+    features = {key: levels.astype(np.float64) for key in CLASSIFICATION_KEYS}
+    failures = {asset_id(number): "truncated" for number in numbers if number not in brightness}
+    return Looks(known, thumbnails, features, failures)
 
 
 def run(where: Given, op: str, /, **fields: Any) -> Outcome:

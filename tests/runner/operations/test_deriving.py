@@ -202,11 +202,30 @@ def test_merged_versions_give_samples_with_every_picture(runner: Runner, pets: d
 
 
 def test_near_duplicates_are_hashed_once(runner: Runner, pets: dict[str, Any]) -> None:
+    kept = runner._installation.home / "analysis" / "pictures"
     runner.derive_dataset("pets", {"op": "split", "ratios": {"train": 0.5}, "group_distance": 2})
-    file = runner._installation.home / "analysis" / "picture-hashes.parquet"
-    stamp = file.stat().st_mtime_ns
+    (file,) = kept.glob("*.parquet")
     runner.derive_dataset("pets@V001", {"op": "deduplicate", "distance": 2})
-    assert file.stat().st_mtime_ns == stamp
+    assert list(kept.glob("*.parquet")) == [file]
     file.write_bytes(b"broken")
     runner.derive_dataset("pets@V001", {"op": "deduplicate", "distance": 2})
-    assert file.stat().st_size > 100
+    assert len(list(kept.glob("*.parquet"))) == 2
+
+
+def test_groups_and_thinning_share_what_was_measured_with_an_analysis(runner: Runner, pets: dict[str, Any], tmp_path: Path) -> None:
+    source = tmp_path / "plain"
+    source.mkdir()
+    for number, level in enumerate((10, 12, 14, 240, 242)):
+        Image.new("RGB", (30, 20), (level,) * 3).save(source / f"{number}.png")
+    runner.import_dataset("plain", source)
+    runner.analyse_dataset("plain")
+    kept = set((runner._installation.home / "analysis" / "pictures").glob("*.parquet"))
+    report = runner.derive_dataset("plain", {"op": "group", "groups": 2, "features": ["brightness"], "tag": "look"})
+    samples = read_samples(Path(report["folder"]), runner._installation.store)
+    assert {sample.name: sample.marks.tags for sample in samples} == {
+        f"{number}.png": {"look": "1" if number < 3 else "2"} for number in range(5)
+    }
+    assert report["operation"]["sizes"] == [3, 2]
+    thinned = runner.derive_dataset("plain", {"op": "thin", "ratio": 0.4, "groups": 2})
+    assert (thinned["images"], thinned["operation"]["dropped"]) == (2, 3)
+    assert set((runner._installation.home / "analysis" / "pictures").glob("*.parquet")) == kept

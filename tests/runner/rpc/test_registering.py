@@ -43,6 +43,10 @@ def test_an_import_over_the_service_keeps_the_rules_that_it_is_given(remote: Rem
         label.write_text(label.read_text().replace("<name>", "<name>un"))
     with pytest.raises(DatasetError, match="classes that the dataset does not know"):
         remote.import_dataset("birds", more, unknown_classes="stop")
+    with pytest.raises(DatasetError, match="without an annotation of owl"):
+        remote.import_dataset("owls", more, class_names=["owl"])
+    with pytest.raises(DatasetError, match="not marked as hard"):
+        remote.import_dataset("owls", more, hard_only=True)
 
 
 def test_a_sample_is_the_same_over_the_service(remote: RemoteRunner, tmp_path: Path) -> None:

@@ -240,6 +240,16 @@ def test_an_export_is_written_as_the_runner_writes_it(busy: Service, there: Remo
     assert said[-1] == (3, 3)
 
 
+def test_an_export_carries_the_predictions_of_a_job(busy: Service, there: RemoteRunner, jobs: dict[str, str], tmp_path: Path) -> None:
+    here = busy.runner.export_dataset("pets:test", tmp_path / "here", format="coco", predictions=jobs["both"])
+    remote = there.export_dataset("pets:test", tmp_path / "there", format="coco", predictions=jobs["both"])
+    assert {**remote, "target": here["target"]} == here
+    assert (here["predictions"], here["predicted"]) == (jobs["both"], here["images"])
+    assert (tmp_path / "there" / "results" / "instances_test.json").read_bytes() == (
+        tmp_path / "here" / "results" / "instances_test.json"
+    ).read_bytes()
+
+
 def test_a_log_is_read_from_any_offset_in_pieces_of_any_size(jobs: dict[str, str], busy: Service, there: RemoteRunner) -> None:
     whole, end, _ = busy.runner.read_job_log(jobs["training"])
     for offset, size in ((0, 10), (3, 1 << 20), (end, 5), (end + 7, 5), (0, 1)):

@@ -55,6 +55,19 @@ def test_a_job_is_given_links_to_the_cache_and_only_its_own_assets_are_fetched(
     assert {path.stat().st_nlink for path in cached} == {1}  # the jobs have ended and hold nothing any more
 
 
+def test_pictures_are_measured_and_exported_where_the_cache_has_none_of_them(
+    runner: Runner, s3_faults: FaultyProxy, home: Path, tmp_path: Path
+) -> None:
+    runner.import_dataset("pets", voc_folder(tmp_path / "pets", {"train": 4, "val": 2}))
+    runner.derive_dataset("pets", {"op": "deduplicate", "distance": 0})
+    assert runner.derive_dataset("pets@V001", {"op": "group", "groups": 2})["operation"]["sizes"]
+    assert runner.analyse_dataset("pets@V001")["unreadable"] == 0
+    for path in (home / "cache" / "assets").glob("??/*.png"):
+        path.unlink()
+    assert runner.export_dataset("pets@V001", tmp_path / "out", format="coco")["images"] == 6
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 6
+
+
 def test_a_mining_result_can_be_drawn(runner: Runner, tmp_path: Path) -> None:
     runner.import_dataset("pets", voc_folder(tmp_path / "pets", {"train": 4, "val": 2, "test": 3}))
     runner.build_image(PROBE, name="probe")
