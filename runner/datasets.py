@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from contracts.dataset import Annotation, Asset
 from contracts.errors import DatasetError, InternalError, SluiceError
 from contracts.seams import ClassNames, Format, Found, ImportedImage, Locate, PredictedBy, Skip, Store, not_located
+from contracts.sharing import sharing
 from registry import datasets
 from registry.database import Database
 from registry.dataset_classes import DatasetClass, list_classes, names_by_alias
@@ -129,7 +130,7 @@ def import_dataset(
     found = _begun(name, source_name or str(source), split, rules, database)
     found.note(*left_out)
     with adding_assets(home):
-        with unpacked(source, home, left_out=found.skipped) as folder:
+        with unpacked(source, home, left_out=found.skipped) as folder, sharing():
             _require_files(found, folder)
             format_, detected = choose_format(folder, formats, format_name)
             _collect(found, format_, folder, locate, store, rules.pictures, on_progress)

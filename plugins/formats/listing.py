@@ -15,6 +15,7 @@ from pathlib import Path, PurePath, PurePosixPath
 
 from contracts.errors import DatasetError
 from contracts.seams import Skip
+from contracts.sharing import shared
 
 #: Names that are taken for pictures. Which of them really are jpg, png or bmp is decided by their content, in the importer.
 PICTURE_SUFFIXES = frozenset(
@@ -200,8 +201,12 @@ def is_mask(path: PurePosixPath) -> bool:
 
 
 def list_folder(folder: Path) -> Listing:
-    """Every regular file below the folder. Raises ``DatasetError`` when the folder itself cannot be listed."""
+    """Every regular file below the folder; in a block of ``sharing`` listed once. Raises ``DatasetError`` when the folder itself cannot be listed."""
     root = folder.resolve()
+    return shared(("listing", root), lambda: _listed(folder, root))
+
+
+def _listed(folder: Path, root: Path) -> Listing:
     skips: list[Skip] = []
     try:
         files = sorted(_walk(root, PurePosixPath(), skips), key=str)
