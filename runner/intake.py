@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 from contracts.dataset import Annotation, Asset
 from contracts.errors import DatasetError, SluiceError, UnavailableError
 from contracts.seams import LabelContent, Locate, NewFile, Store
+from runner.collecting import seldom_collecting
 from runner.pictures import LARGEST_FILE_BYTES, quiet_pillow, read_picture
 
 #: With fewer pictures the start of the processes, half a second of processor time each, costs more than it gains.
@@ -180,7 +181,7 @@ def serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever else is printed must not get between the answers
-    with quiet_pillow(), suppress(EOFError, BrokenPipeError):
+    with quiet_pillow(), seldom_collecting(), suppress(EOFError, BrokenPipeError):
         store, rules = pickle.load(requests)  # noqa: S301 - from the process that started this one
         while True:
             pickle.dump(_answer(store, pickle.load(requests), rules), answers)  # noqa: S301

@@ -204,7 +204,7 @@ def read_bytes(path: Path | str, limit_bytes: int) -> bytes:
 
 def is_mask(path: PurePosixPath) -> bool:
     """Whether a file lies in a folder of masks, as VOC and ModelArts name them: its pixels are labels."""
-    return any(part.lower() in _MASK_FOLDERS for part in path.parts[:-1])
+    return "segmentation" in str(path).lower() and any(part.lower() in _MASK_FOLDERS for part in path.parts[:-1])
 
 
 def list_folder(folder: Path) -> Listing:

@@ -5,7 +5,6 @@ Layout and tags follow the VOC2012 development kit, with what YMIR and ModelArts
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -175,7 +174,7 @@ class _Unread:
         picture = self._pictures.get(file)
         if picture is None:
             return False
-        plain = None if f"{file.stem}.png".lower() in self._masked else PlainVoc(os.fspath(self._listing.host(file)), picture.name)
+        plain = None if f"{file.stem}.png".lower() in self._masked else PlainVoc(f"{self._listing.root}/{file}", picture.name)
         self.labels[picture] = UnreadLabel(plain, partial(self._read, file, picture), place)
         return True
 
