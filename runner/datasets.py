@@ -460,7 +460,8 @@ def _with_label(found: _Import, image: ImportedImage, result: Taken) -> Imported
         return image
     content = None if isinstance(result, DatasetError) else result[2]
     if content is not None:
-        return ImportedImage(image.path, image.name, content.annotations, image.splits, content.declared_size, content.marks)
+        facts = content.annotations, image.splits, content.declared_size, content.marks
+        return ImportedImage(image.path, image.name, *facts, predictions=image.predictions)
     whole = None
     with _defects_of(found.format_name):
         for item in image.label.fully():
