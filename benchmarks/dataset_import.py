@@ -92,7 +92,7 @@ def _parts(case: str, folder: Path, place: Path, floor: list[Cost]) -> list[Row]
     """Where the processor time goes: the two large parts by themselves. The rest is checking boxes and making tables."""
     least = statistics.median(cost.cpu_s for cost in floor)
     parts = {
-        "reading labels": _cost(lambda: sum(1 for _ in VocFormat().read(folder))),
+        "reading labels": _cost(lambda: sum(1 for _ in VocFormat().read(folder))),  # as one process does it
         "taking pictures in": _cost(lambda: _take_in(folder, place)),
     }
     shutil.rmtree(place, ignore_errors=True)

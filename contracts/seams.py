@@ -527,11 +527,36 @@ class PredictedBy:
 
 
 @dataclass(frozen=True)
+class LabelContent:
+    """What the label file of one picture says, as the fields of that name of an ``ImportedImage``."""
+
+    annotations: tuple[Annotation, ...] | None = ()
+    declared_size: tuple[int, int] | None = None
+    marks: Marks = Marks()
+
+
+@dataclass(frozen=True)
+class UnreadLabel:
+    """The label file of one picture, known by its name and read when the picture is: a million labels need not wait in memory.
+
+    1. ``plainly`` can be pickled: it may be called in another process. It gives what a file says of which there is nothing to report and
+       nothing to look up elsewhere, else None; raises ``DatasetError`` for one that cannot be read. None: there is no such way for this file.
+    2. ``fully`` is called in this process where ``plainly`` gave nothing: every note, and the picture unless it is left out.
+    3. ``place``: how many ``Skip`` the format gave before it came to this file, and the file's number: there its notes stand in the report.
+    """
+
+    plainly: Callable[[], LabelContent | None] | None
+    fully: Callable[[], Iterable[ImportedImage | Skip]]
+    place: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class ImportedImage:
     """A picture found by a format: its file, the boxes that go with it (None: not annotated at all) and the splits it is listed in.
 
     ``path`` is a file, or the address (``s3://bucket/key``) of one that the importer is to fetch. ``declared_size``: the width and height
     that the annotations were drawn for, as their file says; None when it does not say. ``predictions``: None when no model looked.
+    ``label``: annotations, size and marks stand in this file and are still to be read (``Format.read_late``).
     """
 
     path: Path | str
@@ -541,6 +566,7 @@ class ImportedImage:
     declared_size: tuple[int, int] | None = None
     marks: Marks = Marks()
     predictions: tuple[Annotation, ...] | None = None
+    label: UnreadLabel | None = None
 
 
 #: Everything that reading a source may give.
@@ -589,6 +615,13 @@ class Format(ABC):
         stripped and lower-case. ``ClassNames`` is given once at most; without it the classes are in alphabetical order; ``PredictedBy`` once
         at most. ``locate`` is for files that the source names by an address. Raises ``DatasetError`` only when nothing at all can be read.
         """
+
+    def read_late(self, folder: Path, locate: Locate = not_located) -> Iterator[Found]:
+        """As ``read``, for an importer: labels may be left unread until their pictures are taken in (``ImportedImage.label``).
+
+        Once they are, and the notes on them are in their places, pictures and notes are those of ``read`` in the same order.
+        """
+        return self.read(folder, locate)
 
     def write(self, folder: Path, samples: Iterable[Sample], export: Export) -> list[JobWarning]:  # noqa: ARG002 - for those that can
         """Write the samples, which come in the order of their asset ids, into an empty folder; returns what the format could not hold.

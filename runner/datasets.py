@@ -10,7 +10,9 @@ import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ import pyarrow.compute as pc
 from contracts.dataset import Annotation, Asset
 from contracts.errors import DatasetError, InternalError, SluiceError
 from contracts.seams import ClassNames, Format, Found, ImportedImage, Locate, PredictedBy, Skip, Store, not_located
+from contracts.sharing import sharing
 from registry import datasets
 from registry.database import Database
 from registry.dataset_classes import DatasetClass, list_classes, names_by_alias
@@ -86,6 +89,24 @@ class _Import:
     unknown: Counter[str] = field(default_factory=Counter)
     declared: ClassNames = ClassNames(())
     predicted_by: PredictedBy | None = None
+    format_name: str = ""
+    #: How many were skipped and mended before the format told of any, and after each that it told of; and what labels were read for too late.
+    told: list[tuple[int, int]] = field(default_factory=list)
+    label_notes: list[tuple[tuple[int, int], Skip]] = field(default_factory=list)
+
+    def tell(self, *skips: Skip) -> None:
+        """Note what the format itself says, in its order."""
+        for skip in skips:
+            self.note(skip)
+            self.told.append((len(self.skipped), len(self.mended)))
+
+    def place_label_notes(self) -> None:
+        """Put what was found in labels that were read with their pictures where it stands when all labels are read before."""
+        notes = sorted(self.label_notes, key=itemgetter(0))
+        for kind, listed in enumerate((self.skipped, self.mended)):
+            late = [(self.told[place[0]][kind], skip) for place, skip in notes if (skip.what == "mended") == bool(kind)]
+            listed[:] = _with_late(listed, late)
+        self.label_notes.clear()
 
     def note(self, *skips: Skip) -> None:
         for skip in skips:
@@ -101,6 +122,17 @@ class _Import:
             return called
         self.unknown.update(a.class_name for a in called if a.class_name not in known)
         return [a for a in called if a.class_name in known]
+
+
+def _with_late(listed: Sequence[Skip], late: Iterable[tuple[int, Skip]]) -> list[Skip]:
+    """The list with the late ones before those that stand at their places."""
+    whole: list[Skip] = []
+    done = 0
+    for at, skip in late:
+        whole += listed[done:at]
+        done = max(done, at)
+        whole.append(skip)
+    return whole + list(listed[done:])
 
 
 def import_dataset(
@@ -135,7 +167,7 @@ def import_dataset(
     found.choice = Choice(rules.class_names, rules.hard_only, found.canonical)
     found.note(*left_out)
     with adding_assets(home):
-        with unpacked(source, home, left_out=found.skipped) as folder:
+        with unpacked(source, home, left_out=found.skipped) as folder, sharing():
             _require_files(found, folder)
             format_, detected = choose_format(folder, formats, format_name)
             _collect(found, format_, folder, locate, store, rules.pictures, on_progress)
@@ -347,12 +379,15 @@ def _collect(
 ) -> None:
     """Read the format while others check and store the pictures."""
     total, done = _count_pictures(folder), 0
+    found.format_name = format_.name
+    found.told = [(len(found.skipped), len(found.mended))]
     on_progress(0, total)
     with quiet_pillow(), seldom_collecting(), Intake(store, locate, rules, total) as intake:
         for image, result in _in_order(_read(format_, folder, locate), intake, found):
             done += 1
             _enter(found, image, result)
             on_progress(done, max(done, total))
+    found.place_label_notes()
     if found.edge_count:
         reason = f"{found.edge_count} boxes reached at most one pixel beyond their picture, as corners counted from 1 do; they were clipped"
         found.note(Skip(".", reason, "mended"))
@@ -365,13 +400,19 @@ def _count_pictures(folder: Path) -> int:
 
 def _read(format_: Format, folder: Path, locate: Locate) -> Iterator[Found]:
     """What the format gives; a defect of the plugin is named as one."""
+    with _defects_of(format_.name):
+        yield from format_.read_late(folder, locate)
+
+
+@contextmanager
+def _defects_of(format_name: str) -> Iterator[None]:
     try:
-        yield from format_.read(folder, locate)
+        yield
     except (SluiceError, OSError):
         raise
     except Exception as error:
         raise InternalError(
-            f"the format {format_.name} failed: {type(error).__name__}: {error}", hint="This is a defect of the format."
+            f"the format {format_name} failed: {type(error).__name__}: {error}", hint="This is a defect of the format."
         ) from error
 
 
@@ -379,7 +420,9 @@ def _in_order(items: Iterator[Found], intake: Intake, found: _Import) -> Iterato
     """Every picture with what became of it, and every note, in the order of the source; only a few batches wait in memory at any time."""
     waiting: deque[tuple[list[ImportedImage | Skip], Future[list[Taken]]]] = deque()
     for batch in _batches(items, intake.batch, found):
-        waiting.append((batch, intake.submit([item.path for item in batch if isinstance(item, ImportedImage)])))
+        images = [item for item in batch if isinstance(item, ImportedImage)]
+        labels = [image.label.plainly if image.label else None for image in images]
+        waiting.append((batch, intake.submit([image.path for image in images], labels)))
         if len(waiting) > intake.width:
             yield from _taken(*waiting.popleft(), found)
     while waiting:
@@ -412,9 +455,29 @@ def _taken(batch: list[ImportedImage | Skip], future: Future[list[Taken]], found
     results = iter(future.result())
     for item in batch:
         if isinstance(item, Skip):
-            found.note(item)
-        else:
-            yield item, next(results)
+            found.tell(item)
+            continue
+        result = next(results)
+        if (image := _with_label(found, item, result)) is not None:
+            yield image, result
+
+
+def _with_label(found: _Import, image: ImportedImage, result: Taken) -> ImportedImage | None:
+    """The picture with what its label says; None when the format leaves it out for that."""
+    if image.label is None:
+        return image
+    content = None if isinstance(result, DatasetError) else result[2]
+    if content is not None:
+        facts = content.annotations, image.splits, content.declared_size, content.marks
+        return ImportedImage(image.path, image.name, *facts, predictions=image.predictions)
+    whole = None
+    with _defects_of(found.format_name):
+        for item in image.label.fully():
+            if isinstance(item, Skip):
+                found.label_notes.append((image.label.place, item))
+            else:
+                whole = item
+    return whole
 
 
 def _enter(found: _Import, given: ImportedImage, result: Taken) -> None:
@@ -423,7 +486,7 @@ def _enter(found: _Import, given: ImportedImage, result: Taken) -> None:
     if isinstance(result, DatasetError):
         found.note(Skip(image.name, result.message, "image"))
         return
-    asset, orientation = result
+    asset, orientation, _ = result
     if reason := _drawn_elsewhere(image, asset, orientation):
         found.note(Skip(image.name, reason, "image"))
         return

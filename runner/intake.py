@@ -11,7 +11,7 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,9 +19,10 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, BinaryIO
 
-from contracts.dataset import Asset
+from contracts.dataset import Annotation, Asset
 from contracts.errors import DatasetError, SluiceError, UnavailableError
-from contracts.seams import Locate, NewFile, Store
+from contracts.seams import LabelContent, Locate, NewFile, Store
+from runner.collecting import seldom_collecting
 from runner.pictures import LARGEST_FILE_BYTES, quiet_pillow, read_picture
 
 #: With fewer pictures the start of the processes, half a second of processor time each, costs more than it gains.
@@ -31,8 +32,11 @@ _MOST_WORKERS = 8
 _HELD_BYTES = 32 * 1024**2
 _LAST_WORDS_S = 30.0
 
-#: The asset, stored, and its EXIF orientation; the error is a value here, for one bad picture does not end an import.
-Taken = tuple[Asset, int] | DatasetError
+#: Reads the label file of a picture where nothing is to be reported of it (``UnreadLabel.plainly``).
+ReadLabel = Callable[[], LabelContent | None]
+#: The asset, stored, its EXIF orientation, and what its label says if that was asked for and is plain. The error is a value here, for one bad
+#: picture does not end an import.
+Taken = tuple[Asset, int, LabelContent | None] | DatasetError
 
 
 @dataclass(frozen=True)
@@ -67,33 +71,40 @@ class Intake:
         for worker in self._workers:
             worker.close()
 
-    def submit(self, paths: Sequence[Path | str]) -> Future[list[Taken]]:
-        """What became of each, in their order. Raises ``UnavailableError`` from the future when the store cannot take them."""
-        return self._threads.submit(self._take, paths)
+    def submit(self, paths: Sequence[Path | str], labels: Sequence[ReadLabel | None] = ()) -> Future[list[Taken]]:
+        """What became of each, in their order; ``labels``: none, or one for each. Raises ``UnavailableError`` from the future when the store
+        cannot take them."""
+        return self._threads.submit(self._take, paths, labels or [None] * len(paths))
 
-    def _take(self, paths: Sequence[Path | str]) -> list[Taken]:
+    def _take(self, paths: Sequence[Path | str], labels: Sequence[ReadLabel | None]) -> list[Taken]:
         if not self._workers or any(isinstance(path, str) for path in paths):
-            return take_in(self._store, paths, self._locate, self._rules)
+            return take_in(self._store, paths, labels, self._locate, self._rules)
         worker = self._idle.get()
         try:
-            return worker.ask([os.fspath(path) for path in paths])
+            return worker.ask([os.fspath(path) for path in paths], labels)
         finally:
             self._idle.put(worker)
 
 
-def take_in(store: Store, paths: Sequence[Path | str], locate: Locate, rules: PictureRules) -> list[Taken]:
-    """Check the pictures and store them durably, at most ``_HELD_BYTES`` and one picture at a time in memory."""
+def take_in(
+    store: Store, paths: Sequence[Path | str], labels: Sequence[ReadLabel | None], locate: Locate, rules: PictureRules
+) -> list[Taken]:
+    """Check the pictures and store them durably, at most ``_HELD_BYTES`` and one picture at a time in memory.
+
+    A picture whose label cannot be read is not stored: its format leaves it out.
+    """
     taken: list[Taken] = []
     held: list[NewFile] = []
     held_bytes = 0
-    for path in paths:
+    for path, label in zip(paths, labels, strict=True):
         try:
+            content = label() if label else None
             file = locate(path) if isinstance(path, str) else path
             picture = read_picture(file, largest_bytes=rules.largest_bytes, verify=rules.verify)
         except DatasetError as error:
             taken.append(error)
             continue
-        taken.append((picture.asset, picture.orientation))
+        taken.append((picture.asset, picture.orientation, content))
         held.append(NewFile(picture.asset.id, picture.asset.extension, picture.content))
         held_bytes += len(picture.content)
         if held_bytes >= _HELD_BYTES:
@@ -121,9 +132,9 @@ class _Worker:
             self._requests.write(greeting)
             self._requests.flush()
 
-    def ask(self, paths: list[str]) -> list[Taken]:
+    def ask(self, paths: Sequence[str], labels: Sequence[ReadLabel | None]) -> list[Taken]:
         try:
-            pickle.dump(paths, self._requests)
+            pickle.dump((paths, labels), self._requests)
             self._requests.flush()
             answer = pickle.load(self._answers)  # noqa: S301 - from our own process
         except (OSError, EOFError, pickle.UnpicklingError) as error:
@@ -131,7 +142,7 @@ class _Worker:
             raise UnavailableError("a process that takes pictures into the store ended in the middle", hint=hint) from error
         if isinstance(answer, SluiceError):
             raise answer
-        return [DatasetError(found) if isinstance(found, str) else (Asset(*found[0]), found[1]) for found in answer]
+        return [DatasetError(found) if isinstance(found, str) else (Asset(*found[0]), found[1], _unpacked(found[2])) for found in answer]
 
     def close(self) -> None:
         with suppress(OSError):
@@ -170,19 +181,37 @@ def serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever else is printed must not get between the answers
-    with quiet_pillow(), suppress(EOFError, BrokenPipeError):
+    with quiet_pillow(), seldom_collecting(), suppress(EOFError, BrokenPipeError):
         store, rules = pickle.load(requests)  # noqa: S301 - from the process that started this one
         while True:
             pickle.dump(_answer(store, pickle.load(requests), rules), answers)  # noqa: S301
             answers.flush()
 
 
-def _answer(store: Store, paths: list[str], rules: PictureRules) -> list[Any] | SluiceError:
+def _answer(store: Store, asked: tuple[list[str], list[ReadLabel | None]], rules: PictureRules) -> list[Any] | SluiceError:
+    paths, labels = asked
     try:
-        taken = take_in(store, [Path(path) for path in paths], _never, rules)
+        taken = take_in(store, [Path(path) for path in paths], labels, _never, rules)
     except SluiceError as error:
         return error
-    return [found.message if isinstance(found, DatasetError) else (tuple(vars(found[0]).values()), found[1]) for found in taken]
+    return [
+        found.message if isinstance(found, DatasetError) else (tuple(vars(found[0]).values()), found[1], _packed(found[2]))
+        for found in taken
+    ]
+
+
+def _packed(content: LabelContent | None) -> Any:
+    """As tuples, which are packed and unpacked in a third of the time that objects take."""
+    if content is None or content.annotations is None:
+        return content
+    return [tuple(vars(box).values()) for box in content.annotations], content.declared_size, content.marks
+
+
+def _unpacked(packed: Any) -> LabelContent | None:
+    if packed is None or isinstance(packed, LabelContent):
+        return packed
+    boxes, declared_size, marks = packed
+    return LabelContent(tuple(Annotation(*box) for box in boxes), declared_size, marks)
 
 
 def _never(address: str) -> Path:

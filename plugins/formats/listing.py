@@ -15,6 +15,7 @@ from pathlib import Path, PurePath, PurePosixPath
 
 from contracts.errors import DatasetError
 from contracts.seams import Skip
+from contracts.sharing import shared
 
 #: Names that are taken for pictures. Which of them really are jpg, png or bmp is decided by their content, in the importer.
 PICTURE_SUFFIXES = frozenset(
@@ -160,16 +161,7 @@ class Listing:
 
     def read_bytes(self, path: PurePosixPath, limit_bytes: int) -> bytes:
         """The whole file; raises ``UnreadableFileError`` when it is empty, larger than the limit or cannot be read."""
-        try:
-            with self.host(path).open("rb") as file:
-                content = file.read(limit_bytes + 1)
-        except OSError as error:
-            raise UnreadableFileError(f"cannot be read: {error.strerror}") from error
-        if len(content) > limit_bytes:
-            raise UnreadableFileError(f"is larger than the limit of {limit_bytes:,} bytes")
-        if not content.strip():
-            raise UnreadableFileError("is empty")
-        return content
+        return read_bytes(self.host(path), limit_bytes)
 
     def read_text(self, path: PurePosixPath, limit_bytes: int) -> str:
         """As ``read_bytes``, decoded: UTF-8 with or without mark, UTF-16 with mark, else GB18030."""
@@ -194,14 +186,34 @@ class Listing:
         return suffix in PICTURE_SUFFIXES or (not suffix and self.head(path, 8).startswith(_PICTURE_HEADS))
 
 
+def read_bytes(path: Path | str, limit_bytes: int) -> bytes:
+    """As ``Listing.read_bytes``, of a file anywhere."""
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a million of them
+            content = file.read(min(limit_bytes, os.fstat(file.fileno()).st_size) + 1) or b""
+            while len(content) <= limit_bytes and (more := file.read(limit_bytes + 1 - len(content))):
+                content += more
+    except OSError as error:
+        raise UnreadableFileError(f"cannot be read: {error.strerror}") from error
+    if len(content) > limit_bytes:
+        raise UnreadableFileError(f"is larger than the limit of {limit_bytes:,} bytes")
+    if not content.strip():
+        raise UnreadableFileError("is empty")
+    return content
+
+
 def is_mask(path: PurePosixPath) -> bool:
     """Whether a file lies in a folder of masks, as VOC and ModelArts name them: its pixels are labels."""
-    return any(part.lower() in _MASK_FOLDERS for part in path.parts[:-1])
+    return "segmentation" in str(path).lower() and any(part.lower() in _MASK_FOLDERS for part in path.parts[:-1])
 
 
 def list_folder(folder: Path) -> Listing:
-    """Every regular file below the folder. Raises ``DatasetError`` when the folder itself cannot be listed."""
+    """Every regular file below the folder; in a block of ``sharing`` listed once. Raises ``DatasetError`` when the folder itself cannot be listed."""
     root = folder.resolve()
+    return shared(("listing", root), lambda: _listed(folder, root))
+
+
+def _listed(folder: Path, root: Path) -> Listing:
     skips: list[Skip] = []
     try:
         files = sorted(_walk(root, PurePosixPath(), skips), key=str)

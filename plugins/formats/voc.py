@@ -6,26 +6,25 @@ Layout and tags follow the VOC2012 development kit, with what YMIR and ModelArts
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, TextIO
 from xml.etree.ElementTree import Element
 
 from contracts.dataset import Sample
 from contracts.job import JobWarning
-from contracts.seams import Export, Format, Found, ImportedImage, Locate, Skip, not_located
+from contracts.seams import Export, Format, Found, ImportedImage, Locate, Skip, UnreadLabel, not_located
 from plugins.formats.left_out import LeftOut
 from plugins.formats.listing import Listing, UnreadableFileError, folder_split_of, is_mask, list_folder, shown
 from plugins.formats.located import Places
 from plugins.formats.masks import Mask, OpenMask
-from plugins.formats.voc_read import VocContent, parse_xml, read_voc
+from plugins.formats.voc_read import LARGEST_XML_BYTES, PlainVoc, VocContent, parse_xml, read_voc
 from plugins.formats.voc_write import VocFile, write_voc
 from plugins.formats.writing import PictureNames, place_picture, shown_annotations, warn_of_class_order
 
-#: The label file of one picture may be as large as ModelArts allows (modelarts-features MF-11).
-LARGEST_XML_BYTES = 100 * 1024**2
 _LARGEST_LIST_BYTES = 256 * 1024**2
 _LARGEST_MASK_BYTES = 100 * 1024**2
 _SPLITS = ("train", "val", "test", "pool")
@@ -122,10 +121,23 @@ class VocFormat(Format):
         for file in listing.with_suffix(".xml"):
             yield from reading.read(file)
         for picture in listing.pictures:
-            found = reading.labels.get(picture, VocContent())
-            if found is not None:
-                boxes = found.annotations if picture in reading.labels else None
-                yield ImportedImage(listing.host(picture), shown(picture), boxes, splits[picture], found.size, found.marks)
+            yield from _labelled(reading, picture, splits[picture])
+
+    def read_late(self, folder: Path, locate: Locate = not_located) -> Iterator[Found]:
+        """A file is read late when it alone is named as its picture; the notes on all others come first."""
+        listing = list_folder(folder).without_pictures(is_mask)
+        splits, unknown = _read_splits(listing)
+        skips = [*listing.skips, *unknown]
+        reading, unread = VocReading(listing, locate), _Unread(listing, locate, splits)
+        for number, file in enumerate(listing.with_suffix(".xml")):
+            if not unread.claims(file, (len(skips), number)):
+                skips += reading.read(file)
+        yield from skips
+        for picture in listing.pictures:
+            if picture in unread.labels:
+                yield ImportedImage(listing.host(picture), shown(picture), None, splits[picture], label=unread.labels[picture])
+            else:
+                yield from _labelled(reading, picture, splits[picture])
 
     def write(self, folder: Path, samples: Iterable[Sample], export: Export) -> list[JobWarning]:
         """``JPEGImages``, ``Annotations``, ``ImageSets/Main`` where there are splits, ``SegmentationObject`` where there are masks."""
@@ -138,6 +150,68 @@ class VocFormat(Format):
                 _write_sample(folder, sample, name, export, left_out)
         warn_of_class_order(export, left_out)
         return left_out.warnings()
+
+
+def _labelled(reading: VocReading, picture: PurePosixPath, splits: tuple[str, ...]) -> Iterator[ImportedImage]:
+    """The picture with what was read for it; nothing when its file cannot be read."""
+    found = reading.labels.get(picture, VocContent())
+    if found is not None:
+        boxes = found.annotations if picture in reading.labels else None
+        yield ImportedImage(reading.listing.host(picture), shown(picture), boxes, splits, found.size, found.marks)
+
+
+class _Unread:
+    """XML files that alone are named as a picture, and that no other file names as its own: they are read with it."""
+
+    def __init__(self, listing: Listing, locate: Locate, splits: Mapping[PurePosixPath, tuple[str, ...]]) -> None:
+        self.labels: dict[PurePosixPath, UnreadLabel] = {}
+        self._listing, self._locate, self._splits = listing, locate, splits
+        self._pictures = _named_alike(listing)
+        self._masked = _names_of_masks(listing)
+
+    def claims(self, file: PurePosixPath, place: tuple[int, int]) -> bool:
+        """Whether the file is read later; its notes then come at that place."""
+        picture = self._pictures.get(file)
+        if picture is None:
+            return False
+        plain = None if f"{file.stem}.png".lower() in self._masked else PlainVoc(f"{self._listing.root}/{file}", picture.name)
+        self.labels[picture] = UnreadLabel(plain, partial(self._read, file, picture), place)
+        return True
+
+    def _read(self, file: PurePosixPath, picture: PurePosixPath) -> Iterator[ImportedImage | Skip]:
+        reading = VocReading(self._listing, self._locate)
+        yield from reading.read(file)
+        yield from _labelled(reading, picture, self._splits[picture])
+
+
+def _named_alike(listing: Listing) -> dict[PurePosixPath, PurePosixPath]:
+    """The picture of each XML file that is the only one for it. What the others say is their picture is looked up first."""
+    files = listing.with_suffix(".xml")
+    own = {file: _picture_named_as(listing, file) for file in files}
+    counts = Counter(own.values())
+    others = {_picture_by_content(listing, file) for file, picture in own.items() if picture is None}
+    return {file: picture for file, picture in own.items() if picture and counts[picture] == 1 and picture not in others}
+
+
+def _picture_named_as(listing: Listing, file: PurePosixPath) -> PurePosixPath | None:
+    try:
+        return listing.find_picture(file.name[: -len(file.suffix)], file)
+    except UnreadableFileError:
+        return None
+
+
+def _picture_by_content(listing: Listing, file: PurePosixPath) -> PurePosixPath | None:
+    try:
+        return _find_picture(listing, file, parse_xml(listing.read_bytes(file, LARGEST_XML_BYTES)))[0]
+    except UnreadableFileError:
+        return None
+
+
+def _names_of_masks(listing: Listing) -> set[str]:
+    """The names of pictures, in lower case, that may be VOC's masks of a file, or of which nobody knows which is meant."""
+    names = Counter(path.name.lower() for path in listing.with_suffix(".png"))
+    masks = {path.name.lower() for path in listing.with_suffix(".png") if path.parent.name.lower() == "segmentationobject"}
+    return masks | {name for name, count in names.items() if count > 1}
 
 
 def _write_sample(folder: Path, sample: Sample, name: str, export: Export, left_out: LeftOut) -> None:

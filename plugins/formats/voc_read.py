@@ -19,12 +19,15 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from contracts.dataset import Annotation, Marks
-from contracts.seams import Skip
-from plugins.formats.listing import UnreadableFileError
+from contracts.errors import DatasetError
+from contracts.seams import LabelContent, Skip
+from plugins.formats.listing import UnreadableFileError, read_bytes
 from plugins.formats.masks import Mask, OpenMask, mask_bounds, read_color
 from plugins.formats.shapes import drawn, outlined
 from plugins.formats.values import BadValueError, exact_sum, is_true, read_class_name, read_number
 
+#: The label file of one picture may be as large as ModelArts allows (modelarts-features MF-11).
+LARGEST_XML_BYTES = 100 * 1024**2
 SHAPES = ("bndbox", "polygon", "point", "line", "dashed", "polyline", "circle")
 NOT_SAID = ("", "unspecified", "unknown", "none")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -37,6 +40,15 @@ _KNOWN = frozenset(
     {*SHAPES, "name", "pose", "truncated", "occluded", "difficult", "confidence", "hard", "hard-coefficient", "hard-reasons", "mask_color",
      "box_quality", "rotate_angle", "tags", "part", "crowd", "annotated-by", "creation-time"}
 )  # fmt: skip
+#: What nearly all objects consist of.
+_FLAGS = ("truncated", "occluded", "difficult")
+_PLAIN = frozenset({"name", "pose", "bndbox", *_FLAGS})
+_CORNER_TAGS = frozenset(_CORNERS)
+_ATTRIBUTES = ("truncated", "occluded")
+_ARE_FLAGS = frozenset({"0", "1"})
+_LARGE = 1e6
+_MARKS = frozenset({"cks", "image_quality", "hard", "hard-coefficient", "hard-reasons", "state"})
+_NO_MARKS = Marks()
 _MOST_REASONS = 64
 _UNKNOWN_QUALITY = -1.0
 
@@ -49,6 +61,25 @@ class VocContent:
     size: tuple[int, int] | None = None
     marks: Marks = Marks()
     notes: list[Skip] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class PlainVoc:
+    """One file read by itself, in whatever process: ``UnreadLabel.plainly``. ``picture`` is the name of the picture that it has to be about."""
+
+    file: str
+    picture: str
+
+    def __call__(self) -> LabelContent | None:
+        try:
+            root = parse_xml(read_bytes(self.file, LARGEST_XML_BYTES))
+        except UnreadableFileError as error:
+            raise DatasetError(str(error)) from error
+        named = (root.findtext("filename") or "").strip()
+        if root.tag != "annotation" or root.find("mask_source") is not None or (named and named.lower() != self.picture.lower()):
+            return None
+        content = read_voc(root, "")
+        return None if content.notes else LabelContent(content.annotations, content.size, content.marks)
 
 
 def parse_xml(content: bytes) -> Element:
@@ -79,7 +110,8 @@ def read_voc(
     found = []
     for number, element in enumerate(root.findall("object"), start=1):
         try:
-            found.append(_read_object(element, number, scored, outlines))
+            plain = None if scored or numbers else _read_plain_object(element)
+            found.append(plain or _read_object(element, number, scored, outlines))
         except BadValueError as error:
             content.notes.append(Skip(f"{place}#object {number}", str(error), "box"))
     content.annotations = tuple(found)
@@ -104,6 +136,33 @@ def _in_utf8(content: bytes) -> bytes:
 
 
 # ---------------------------------------------------------------------------------------------------------------- objects
+
+
+def _read_plain_object(element: Element) -> Annotation | None:
+    """An object as nearly all of a million are: a name, a box of whole pixels, flags of 0 or 1. None for any other; equal to ``_read_object``."""
+    said = {child.tag: child.text for child in element}
+    box = element.find("bndbox")
+    if box is None or len(said) != len(element) or not said.keys() <= _PLAIN:
+        return None
+    flags = [said.get(flag, "0") for flag in _FLAGS]
+    corners = {child.tag: child.text for child in box}
+    numbers = [corners.get(tag) or "" for tag in _CORNERS]
+    if len(box) != 4 or len(corners) != 4 or "" in numbers or not _ARE_FLAGS.issuperset(flags) or not _are_digits("".join(numbers)):
+        return None
+    x1, y1, x2, y2 = map(float, numbers)
+    if max(x1, y1, x2, y2) > _LARGE:
+        return None
+    name, pose = read_class_name((said.get("name") or "").strip()), said.get("pose")
+    attributes: dict[str, Any] = {}
+    if pose and (pose := pose.strip()).lower() not in NOT_SAID:
+        attributes["pose"] = pose
+    if "1" in flags:
+        attributes |= {flag: True for flag, value in zip(_ATTRIBUTES, flags, strict=False) if value == "1"}
+    return Annotation(name, x1, y1, x2 - x1 + 1, y2 - y1 + 1, difficult=flags[2] == "1", attributes=attributes)
+
+
+def _are_digits(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def _read_object(element: Element, number: int, scored: bool, outlines: _Outlines) -> Annotation:
@@ -300,6 +359,8 @@ def _read_size(root: Element) -> tuple[int, int] | None:
 
 def _read_marks(root: Element) -> Marks:
     """YMIR's ``cks`` and ``image_quality`` are tags; ``hard`` and its relatives may stand beside the objects, as in a manifest's line."""
+    if _MARKS.isdisjoint([child.tag for child in root]):
+        return _NO_MARKS
     tags = {name: value if isinstance(value, str) else json.dumps(value) for name, value in read_map(root.find("cks")).items()}
     quality = (root.findtext("image_quality") or "").strip()
     if quality and _number_or(quality, _UNKNOWN_QUALITY) != _UNKNOWN_QUALITY:

@@ -110,16 +110,24 @@ def _index(listing: Listing) -> PurePosixPath | None:
 
 def _trees(listing: Listing) -> list[_Tree]:
     trees: dict[PurePosixPath, _Tree] = {}
-    folders = {parent: None for file in listing.files for parent in reversed(file.parents) if 0 < len(parent.parts) <= _DEEPEST + 1}
+    holding = dict.fromkeys(file.parent for file in listing.files)
+    folders = {above: None for folder in holding for above in _from_the_top(folder) if 0 < len(above.parts) <= _DEEPEST + 1}
+    roots = {folder: next(filter(_is_for_images, _from_the_top(folder)), None) for folder in holding}
     for picture in listing.pictures:
-        for parent in reversed(picture.parents):
-            if 0 < len(parent.parts) <= _DEEPEST and parent.name.lower() in _IMAGES:
-                tree = trees.setdefault(parent, _Tree(parent.parent))
-                tree.targets[picture] = listing.host(picture)
-                break
+        if root := roots[picture.parent]:
+            tree = trees.setdefault(root, _Tree(root.parent))
+            tree.targets[picture] = listing.host(picture)
     for tree in trees.values():
         _find_sides(tree, folders)
     return list(trees.values())
+
+
+def _from_the_top(folder: PurePosixPath) -> list[PurePosixPath]:
+    return [*reversed(folder.parents), folder]
+
+
+def _is_for_images(folder: PurePosixPath) -> bool:
+    return 0 < len(folder.parts) <= _DEEPEST and folder.name.lower() in _IMAGES
 
 
 def _find_sides(tree: _Tree, folders: Iterable[PurePosixPath]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from contracts.errors import DatasetError
+from contracts.sharing import sharing
 from plugins.formats.listing import UnreadableFileError, folder_split_of, list_folder, shown, split_of
 
 
@@ -78,3 +79,14 @@ def test_the_split_is_read_from_whole_words(path: str, split: str) -> None:
 def test_a_pictures_own_name_says_nothing_about_its_split() -> None:
     assert folder_split_of(PurePosixPath("images/train_00001.jpg")) == ""
     assert folder_split_of(PurePosixPath("val2017/train.jpg")) == "val"
+
+
+def test_while_a_folder_is_read_it_is_listed_once_for_all_formats(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    with sharing():
+        first = list_folder(tmp_path)
+        (tmp_path / "b.jpg").write_bytes(b"x")
+        assert list_folder(tmp_path) is first
+        assert first.without_pictures(lambda _: True).pictures == []
+        assert list_folder(tmp_path).pictures == [PurePosixPath("a.jpg")]
+    assert list_folder(tmp_path).pictures == [PurePosixPath("a.jpg"), PurePosixPath("b.jpg")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from xml.etree.ElementTree import Element, SubElement
 
 import pytest
 from hypothesis import given
@@ -260,3 +261,31 @@ def giant_png() -> bytes:
 
     head = b"IHDR" + struct.pack(">IIBBBBB", 65_000, 65_000, 8, 3, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head)) + b"\0\0\0\0IEND\xaeB`\x82"
+
+
+_TEXTS = st.sampled_from(["0", "1", "2", "", " 7 ", "007", "3.5", "-4", "x", "99999999", "1e3", "٣", "yes", "Frontal", "unspecified", None])
+_TAGS = st.sampled_from(["name", "pose", "truncated", "occluded", "difficult", "bndbox", "crowd", "note", "point"])
+
+
+@given(
+    children=st.lists(st.tuples(_TAGS, _TEXTS), max_size=7),
+    corners=st.lists(st.tuples(st.sampled_from(["xmin", "ymin", "xmax", "ymax", "rotate_angle"]), _TEXTS), max_size=5),
+    whole=st.booleans(),
+)
+def test_the_short_way_for_plain_objects_reads_what_the_long_way_reads(
+    children: list[tuple[str, str | None]], corners: list[tuple[str, str | None]], whole: bool
+) -> None:
+    """A file that says who made an object has to take the long way; but for that both are the same."""
+    root = Element("annotation")
+    element = SubElement(root, "object")
+    if whole:
+        children = [("name", "Cell"), ("bndbox", None), *(child for child in children if child[0] not in ("name", "bndbox"))]
+        corners = [*zip(("xmin", "ymin", "xmax", "ymax"), ("1", "2", "30", "40"), strict=True)][: 4 - len(corners) % 2]
+    for tag, text in children:
+        SubElement(element, tag).text = text
+    for tag, text in corners:
+        for box in element.findall("bndbox"):
+            SubElement(box, tag).text = text
+    short = read_voc(root, "a.xml")
+    SubElement(element, "annotated-by").text = ""
+    assert read_voc(root, "a.xml") == short
