@@ -53,8 +53,11 @@ class Question:
 
     def check(self) -> None:
         """Raises ``RequestError``."""
-        if not self.jobs or len(set(self.jobs)) < len(self.jobs):
-            raise RequestError("an evaluation needs one or several jobs, each once", hint="Name inference jobs: sluice job list")
+        if not self.jobs:
+            raise RequestError("an evaluation needs one or several jobs", hint="Name inference jobs: sluice job list")
+        if twice := next((job for job in self.jobs if self.jobs.count(job) > 1), ""):
+            hint = "Name each job once. A name alone means its newest run: `sluice job versions NAME` lists all."
+            raise RequestError(f"the job {twice} is named twice", hint=hint, job=twice)
         if not 0 < self.iou <= 1:
             raise RequestError(f"iou is {self.iou}, not above 0 and up to 1", hint="0.5 is usual.", field="iou")
         if not 0 <= self.confidence <= 1:

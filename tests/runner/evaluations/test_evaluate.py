@@ -213,7 +213,7 @@ def test_a_broken_file_is_named(world: World) -> None:
     ("asked", "error", "words"),
     [
         ({"references": []}, RequestError, "one or several jobs"),
-        ({"references": ["i1", "i1-name"]}, RequestError, "each once"),
+        ({"references": ["i1", "i1-name"]}, RequestError, "the job i1 is named twice"),
         ({"references": ["nobody"]}, NotFoundError, "nobody"),
         ({"references": ["i1"], "iou": 0.0}, RequestError, "iou is 0.0"),
         ({"references": ["i1"], "confidence": 1.5}, RequestError, "confidence is 1.5"),
