@@ -186,7 +186,7 @@ def _test_set(test: TestSet, found: Sequence[Predictions], question: Question) -
     """The pictures that are evaluated, the same for all, and what was left out for that."""
     looked = np.stack([each.looked_at(test.asset_ids) for each in found])
     everybody = np.asarray(looked.all(axis=0), np.bool_)
-    if (looked != looked[0]).any() and not question.common:
+    if (looked != looked[0]).any() and everybody.any() and not question.common:
         counts = ", ".join(f"{each.job} {int(seen.sum())}" for each, seen in zip(found, looked, strict=True))
         raise DatasetError(
             f"the jobs looked at different pictures of {test.reference} ({counts} of {len(test.tables)}), so their numbers cannot be compared",

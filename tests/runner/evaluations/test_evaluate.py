@@ -93,6 +93,14 @@ def test_jobs_that_looked_at_different_pictures_are_refused_unless_only_the_comm
     assert [model["pictures_outside_test_set"] for model in made["models"]] == [3, 1]
 
 
+def test_jobs_without_a_common_picture_are_not_told_to_ask_for_the_common_ones(world: World) -> None:
+    world.label({"z.jpg": []}, "others")
+    world.predict("i2", {"z.jpg": []}, data="others")
+    with pytest.raises(DatasetError, match="no labelled picture of pets@V001:test was looked at by i1 and i2") as refused:
+        world.runner.evaluate(["i1", "i2"])
+    assert "--common" not in refused.value.hint and "--against" in refused.value.hint
+
+
 def test_labels_of_another_version_with_the_same_pictures_can_be_named(world: World) -> None:
     better = {**LABELS, "d.jpg": [box("cat", 1)]}
     assert world.label(better) == "V002"
