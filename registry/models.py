@@ -217,8 +217,8 @@ def describe_model(session: Session, reference: str, description: str) -> ModelR
 def rename_model(session: Session, name: str, new_name: str) -> list[ModelRecord]:
     """Give all versions of a model another name; their predictions follow. What ended jobs say of it stays as it was.
 
-    Raises ``NotFoundError``, ``RequestError`` for a single version, and ``ConflictError`` where a reference would come to mean another thing than it did, and while an unfinished job
-    uses one of the versions. What was renamed by mistake can be given its old name again.
+    Raises ``NotFoundError``, ``RequestError`` for a single version, and ``ConflictError`` where a reference would come to mean another thing than
+    it did, and while an unfinished job uses one of the versions. What was renamed by mistake can be given its old name again.
     """
     check_folder_name("model", new_name)
     if "@" in name:

@@ -26,7 +26,8 @@ def test_a_file_of_assets_that_lists_none_or_is_no_text_is_refused(
     (tmp_path / "ids").write_bytes(content)
     assert main(["dataset", "filter", birds, "--assets-file", str(tmp_path / "ids"), "--to", "few"]) == 2
     said = capsys.readouterr().err
-    assert "--assets-file" in said and str(tmp_path / "ids") in said
+    assert "--assets-file" in said
+    assert str(tmp_path / "ids") in said
 
 
 @pytest.mark.parametrize(
@@ -56,3 +57,17 @@ def test_a_pipe_is_refused_as_a_source(birds: str, tmp_path: Path, capsys: pytes
     os.mkfifo(tmp_path / "pipe")
     assert main(["dataset", "import", birds, str(tmp_path / "pipe")]) == 2
     assert f"{tmp_path / 'pipe'} is a device, a pipe or a socket" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ['{"classes": {"ca', "[]", None])
+def test_a_report_that_was_changed_from_outside_is_named(
+    birds: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None
+) -> None:
+    report = tmp_path / "home" / "datasets" / birds / "V001" / "report.json"
+    report.unlink()
+    if content is not None:
+        report.write_text(content)
+    assert main(["dataset", "show", birds]) == 2
+    said = capsys.readouterr().err
+    assert str(report) in said
+    assert "Put them back from a copy" in said
