@@ -28,6 +28,7 @@ from analysis.near_duplicates import hash_pictures
 from analysis.pictures import PictureError
 from contracts.dataset import Annotation, Sample
 from contracts.errors import UnavailableError
+from runner.picture_hashes import hash_of_id
 
 log = logging.getLogger(__name__)
 Count = Callable[[int, "int | None"], None]
@@ -104,7 +105,7 @@ class AnalysisFiles:
         return Features(_rows_of(pictures, wanted).sort_by("asset_id"), _rows_of(boxes, wanted), failures)
 
     def hashes(self, samples: Sequence[Sample], on_progress: Count) -> tuple[npt.NDArray[np.uint64], dict[str, str]]:
-        """The hash of each sample's picture, in their order, and why some could not be decoded, by asset id (those only meet exact copies)."""
+        """The hash of each sample's picture, in their order, and why some could not be decoded, by asset id (those are like none)."""
         failures: dict[str, str] = {}
         with self._locked():
             tables = [self._kept("features.parquet", PICTURES).select(["asset_id", "hash"]), self._kept("hashes.parquet", HASHES)]
@@ -117,6 +118,7 @@ class AnalysisFiles:
                 found = hash_pictures([sample.path for sample in part], on_failure=_noting(told))
                 known.update(zip((sample.asset.id for sample in part), found.tolist(), strict=True))
                 failures.update({part[at].asset.id: reason for at, reason in told})
+                known.update({part[at].asset.id: hash_of_id(part[at].asset.id) for at, _ in told})
             if missing:
                 on_progress(len(samples), len(samples))
                 rows = [(asset, value) for asset, value in known.items() if asset not in failures]

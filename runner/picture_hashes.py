@@ -1,4 +1,8 @@
-"""Perceptual hashes of assets, kept by content: a picture is decoded for it once in the life of a home."""
+"""Perceptual hashes of assets, kept by content: a picture is decoded for it once in the life of a home.
+
+What cannot be decoded is known by its id, which no other asset has, and not kept: the file may be mended. Its bytes tell nothing: files that
+lost theirs are all alike, and a deduplication would take all of them but one out.
+"""
 
 from __future__ import annotations
 
@@ -24,21 +28,33 @@ def picture_hashes(installation: Installation, tables: Tables) -> NDArray[np.uin
     known = _read(file)
     missing = tables.keep(~np.asarray(pc.is_in(tables.asset_ids, value_set=known["asset_id"].combine_chunks())))
     if len(missing):
-        known = pa.concat_tables([known, _computed(installation, missing)])
-        _write(file, known)
+        found, decoded = _computed(installation, missing)
+        _write(file, pa.concat_tables([known, found.filter(decoded)]))
+        known = pa.concat_tables([known, found])
     rows = pc.index_in(tables.asset_ids, value_set=known["asset_id"].combine_chunks())
     return np.asarray(known["hash"].take(rows), np.uint64)
 
 
-def _computed(installation: Installation, tables: Tables) -> pa.Table:
+def hash_of_id(asset_id: str) -> int:
+    """The first 64 bits of the id: the hash of a picture that cannot be decoded."""
+    return int(asset_id[:16], 16)
+
+
+def _computed(installation: Installation, tables: Tables) -> tuple[pa.Table, pa.Array]:
+    """The hash of each picture, and whether it could be decoded."""
     from analysis.near_duplicates import hash_pictures
 
     paths = [
         _path(installation, asset_id, extension)
         for asset_id, extension in zip(tables.asset_ids.to_pylist(), tables.image_column("extension"), strict=True)
     ]
-    hashes = hash_pictures(paths, on_failure=lambda *_: None)
-    return pa.table({"asset_id": tables.asset_ids, "hash": pa.array(hashes, pa.uint64())})
+    failed: list[int] = []
+    hashes = hash_pictures(paths, on_failure=lambda index, _: failed.append(index))
+    for index in failed:
+        hashes[index] = hash_of_id(tables.asset_ids[index].as_py())
+    decoded = np.ones(len(paths), bool)
+    decoded[failed] = False
+    return pa.table({"asset_id": tables.asset_ids, "hash": pa.array(hashes, pa.uint64())}), pa.array(decoded)
 
 
 def _path(installation: Installation, asset_id: str, extension: str) -> Path:

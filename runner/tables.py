@@ -58,8 +58,8 @@ Mask = NDArray[np.bool_]
 Rows = NDArray[np.int64]
 
 ID_DIGITS = 40
-#: What a person can do about a version whose files are gone, cut or replaced.
-CHANGED_FROM_OUTSIDE = "The files of a version were changed from outside. Put them back from a copy, or use another version of the dataset."
+#: What a person can do about files of a version, or predictions of a job, that are gone, cut or replaced.
+CHANGED_FROM_OUTSIDE = "It was changed from outside. Put it back from a copy, or use another version or job."
 WORD = pa.dictionary(pa.int32(), pa.string())
 IMAGES = pa.schema(
     [

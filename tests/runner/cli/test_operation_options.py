@@ -70,4 +70,4 @@ def test_a_report_that_was_changed_from_outside_is_named(
     assert main(["dataset", "show", birds]) == 2
     said = capsys.readouterr().err
     assert str(report) in said
-    assert "Put them back from a copy" in said
+    assert "Put it back from a copy" in said
