@@ -245,7 +245,16 @@ def parse_operation(given: Mapping[str, Any]) -> Operation:
     try:
         return _ADAPTER.validate_python(dict(given))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"][1:])
-        reason = first["msg"].removeprefix("Value error, ")
-        raise RequestError(f"{given['op']}: {place + ': ' if place else ''}{reason}", hint="Correct it.", field=place) from error
+        raise _refused(given["op"], error.errors()[0]) from error
+
+
+def _refused(operation: str, first: Mapping[str, Any]) -> RequestError:
+    """The first thing that is wrong, with the field and the value that was given for it."""
+    place = ".".join(str(part) for part in first["loc"][1:])
+    reason = first["msg"].removeprefix("Value error, ")
+    # what has no single value of a field: two fields together, a field that is missing or unknown
+    whole = not place or first["type"] in ("missing", "extra_forbidden") or isinstance(first["input"], dict)
+    said = f"{place}: " if place else ""
+    value = "" if whole else f" (given: {str(first['input'])[:100]!r})"
+    hint = f"`sluice dataset {operation} --help` says what each takes."
+    return RequestError(f"{operation}: {said}{reason}{value}", hint=hint, field=place)

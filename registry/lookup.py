@@ -35,7 +35,7 @@ def not_found(noun: str, name: str, known: Iterable[str], list_command: str, cou
     """The error for an unknown name: the closest known ones, and how to list them all. ``count``: of the things, where they have several names."""
     names = sorted(known)
     count = len(names) if count is None else count
-    close = get_close_matches(name, names, n=3, cutoff=0.5)
+    close = get_close_matches(name, sorted(set(names)), n=3, cutoff=0.5)
     if close:
         hint = f"Did you mean {' or '.join(close)}? `{list_command}` shows all."
     elif names:

@@ -217,10 +217,13 @@ def describe_model(session: Session, reference: str, description: str) -> ModelR
 def rename_model(session: Session, name: str, new_name: str) -> list[ModelRecord]:
     """Give all versions of a model another name; their predictions follow. What ended jobs say of it stays as it was.
 
-    Raises ``NotFoundError``, and ``ConflictError`` where a reference would come to mean another thing than it did, and while an unfinished job
-    uses one of the versions. What was renamed by mistake can be given its old name again.
+    Raises ``NotFoundError``, ``RequestError`` for a single version, and ``ConflictError`` where a reference would come to mean another thing than
+    it did, and while an unfinished job uses one of the versions. What was renamed by mistake can be given its old name again.
     """
     check_folder_name("model", new_name)
+    if "@" in name:
+        hint = f"Name it without a version: {split_version(name)[0]}."
+        raise RequestError(f"{name!r} names one version, and a name is of all versions", hint=hint, name=name)
     versions = list_versions(session, name)
     _refuse_used(session, [new_name, name, *(version.reference for version in versions)])
     if taken := next((version for version in versions if _is_taken(session, new_name, version)), None):

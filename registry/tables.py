@@ -122,7 +122,7 @@ class DatasetRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(200), unique=True)
     current_number: Mapped[int | None]
-    highest_number: Mapped[int]
+    highest_number: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[datetime] = mapped_column(UtcTime)
 
 

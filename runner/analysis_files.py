@@ -137,7 +137,7 @@ class AnalysisFiles:
         return Looks(np.asarray(pc.is_valid(places)), thumbnails, features, failures)
 
     def hashes(self, assets: Sequence[Asset], on_progress: Count = _quiet) -> tuple[npt.NDArray[np.uint64], dict[str, str]]:
-        """The hash of each picture, in their order, and why some could not be decoded, by asset id (those only meet exact copies)."""
+        """The hash of each picture, in their order, and why some could not be decoded, by asset id (those are like none)."""
         ids = pa.array([asset.id for asset in assets], pa.string())
         kept = self._kept("asset_id", ids, _HASHES)
         failures: dict[str, str] = {}
@@ -150,6 +150,8 @@ class AnalysisFiles:
             with self._store.holding(part):
                 found[start : start + len(part)] = hash_pictures([self._path(asset) for asset in part], on_failure=_noting(told))
             failures.update({part[at].id: reason for at, reason in told})
+            for at, _ in told:
+                found[start + at] = hash_of_id(part[at].id)
             self._add_hashes(part, found[start : start + len(part)], {at for at, _ in told})
         if len(missing):
             on_progress(len(assets), len(assets))
@@ -334,3 +336,8 @@ def _counting(on_progress: Count, first: int, total: int) -> Callable[[int], Non
 
 def _noting(told: list[tuple[int, str]]) -> Callable[[int, PictureError], None]:
     return lambda at, error: told.append((at, error.reason))
+
+
+def hash_of_id(asset_id: str) -> int:
+    """The first 64 bits of the id: the hash of a picture that cannot be decoded."""
+    return int(asset_id[:16], 16)

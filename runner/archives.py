@@ -58,13 +58,15 @@ def unpacked(
 
     ``left_out`` receives what was not unpacked, by name: links, devices, names that appear twice; with ``strict`` each of them condemns the whole
     archive. ``on_name`` is told the name of every member as it is written there. Raises ``NotFoundError`` for a path that does not exist,
-    ``DatasetError`` for a file that is no archive, is encrypted or broken, or breaks a limit.
+    ``DatasetError`` for what is neither a folder nor a plain file, and for a file that is no archive, is encrypted or broken, or breaks a limit.
     """
     if source.is_dir():
         yield source
         return
     if not source.exists():
         raise NotFoundError(f"there is no file or folder {source}", hint="Name a folder, or a zip or tar file.", path=str(source))
+    if not source.is_file():  # a device or a pipe is read without an end
+        raise DatasetError(f"{source} is a device, a pipe or a socket", hint="Name a folder, or a zip or tar file.", path=str(source))
     with aside_folder(home, "unpacked") as folder:
         unpacking = _Unpacking(source, folder, limits, [] if left_out is None else left_out, strict, on_name)
         _unpack(unpacking)

@@ -216,7 +216,14 @@ def dataset_view(
 
 
 def _read_json(file: Path) -> Any:
+    """The object in a version's file. Raises ``DatasetError`` when it is missing, cut or something else."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DatasetError(f"{file} cannot be read: {error.strerror}", hint="The version's folder was changed from outside.") from error
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(found, dict):
+            return found
+        reason = "it holds no object"
+    except (OSError, ValueError) as error:
+        reason = str(error.strerror if isinstance(error, OSError) else error)
+    from runner.tables import CHANGED_FROM_OUTSIDE
+
+    raise DatasetError(f"{file} cannot be read: {reason}", hint=CHANGED_FROM_OUTSIDE)

@@ -55,8 +55,11 @@ class Question:
 
     def check(self) -> None:
         """Raises ``RequestError``."""
-        if not self.jobs or len(set(self.jobs)) < len(self.jobs):
-            raise RequestError("an evaluation needs one or several jobs, each once", hint="Name inference jobs: sluice job list")
+        if not self.jobs:
+            raise RequestError("an evaluation needs one or several jobs", hint="Name inference jobs: sluice job list")
+        if twice := next((job for job in self.jobs if self.jobs.count(job) > 1), ""):
+            hint = "Name each job once. A name alone means its newest run: `sluice job versions NAME` lists all."
+            raise RequestError(f"the job {twice} is named twice", hint=hint, job=twice)
         if not 0 < self.iou <= 1:
             raise RequestError(f"iou is {self.iou}, not above 0 and up to 1", hint="0.5 is usual.", field="iou")
         if not 0 <= self.confidence <= 1:
@@ -193,7 +196,7 @@ def _test_set(test: TestSet, found: Sequence[Predictions], question: Question) -
     """The pictures that are evaluated, the same for all, and what was left out for that."""
     looked = np.stack([each.looked_at(test.asset_ids) for each in found])
     everybody = np.asarray(looked.all(axis=0), np.bool_)
-    if (looked != looked[0]).any() and not question.common:
+    if (looked != looked[0]).any() and everybody.any() and not question.common:
         counts = ", ".join(f"{each.job} {int(seen.sum())}" for each, seen in zip(found, looked, strict=True))
         raise DatasetError(
             f"the jobs looked at different pictures of {test.reference} ({counts} of {len(test.tables)}), so their numbers cannot be compared",

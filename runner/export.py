@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from contracts.seams import Export, Format, Store
 from registry import datasets
 from registry.datasets import VersionRecord
 from runner.installation import Installation
+from runner.locks import try_lock
 from runner.references import parse_dataset_reference
 
 if TYPE_CHECKING:
@@ -216,7 +218,7 @@ class _Place:
         """Give it its name; what appeared there in the meantime is not replaced."""
         try:
             if _is_zip(self.target):
-                packed = self.folder.with_suffix(".zip-part")
+                packed = _packed(self.folder)
                 _pack(self.folder, packed)
                 os.link(packed, self.target)
             else:
@@ -232,16 +234,50 @@ class _Place:
 @contextmanager
 def _new_place(target: Path) -> Iterator[_Place]:
     """An empty folder beside the target, on its disk; nothing of it stays but what was finished."""
+    _remove_orphans(target)
     folder = target.parent / f".{target.name[:100]}.{secrets.token_hex(8)}"
     try:
-        folder.mkdir()
+        lock = _locked_folder(folder)
     except OSError as error:
         raise RequestError(f"{target.parent} cannot be written: {error.strerror}", hint="Name another place.") from error
     try:
         yield _Place(folder, target)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.with_suffix(".zip-part").unlink(missing_ok=True)
+        _remove(folder)
+        os.close(lock)
+
+
+def _locked_folder(folder: Path) -> int:
+    """The descriptor of a new folder that nobody else has seen unlocked: it is locked under another name first."""
+    hidden = folder.with_name(f"{folder.name}.new")
+    hidden.mkdir()
+    descriptor = os.open(hidden, os.O_RDONLY | os.O_CLOEXEC)
+    with suppress(OSError):  # a disk without locks: what is left there is not removed either
+        try_lock(descriptor)
+    hidden.rename(folder)
+    return descriptor
+
+
+def _remove_orphans(target: Path) -> None:
+    """What killed exports to this place left beside it: folders of their names that nobody has locked."""
+    name = re.compile(re.escape(f".{target.name[:100]}.") + r"[0-9a-f]{16}")
+    for folder in target.parent.glob(".*"):
+        if name.fullmatch(folder.name) is None:
+            continue
+        with suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            if try_lock(descriptor):
+                _remove(folder)
+            os.close(descriptor)
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    _packed(folder).unlink(missing_ok=True)
+
+
+def _packed(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.zip-part")
 
 
 def _pack(folder: Path, file: Path) -> None:

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
-from contracts.errors import ConflictError
+from contracts.errors import ConflictError, UnavailableError
 from registry.jobs import JobRecord
 from registry.queued import QueuedJob
 from runner.addresses import parse_address, refuse_unusable
@@ -218,7 +218,11 @@ def _queued(job: JobRecord) -> QueuedJob:
 @contextmanager
 def _only_service(home: Path) -> Iterator[None]:
     """The lock of a home's service; its file says who holds it."""
-    with (home / SERVICE_LOCK).open("a+") as file:
+    try:
+        opened = (home / SERVICE_LOCK).open("a+")
+    except OSError as error:
+        raise UnavailableError(f"{home / SERVICE_LOCK} cannot be written: {error.strerror}", hint="Is the home read-only?") from error
+    with opened as file:
         if not try_lock(file.fileno()):
             file.seek(0)
             holder = file.read().strip() or "unknown"

@@ -21,13 +21,12 @@ from contracts.dataset import Asset, AssetFolder, AssetTable, Sample, SampleTabl
 from contracts.errors import DatasetError
 from contracts.seams import Store
 from runner.dataset_files import samples_of
-from runner.tables import ID_DIGITS, Mask, Tables, codes_of, read_image_columns, read_tables, replaced
+from runner.tables import CHANGED_FROM_OUTSIDE, ID_DIGITS, Mask, Tables, codes_of, read_image_columns, read_tables, replaced
 
 _BATCH = 50_000
 _SAMPLES_AT_ONCE = 4096
 _ASSET = ("asset_id", "extension", "width", "height", "size_bytes")
 _EXTENSION = re.compile(r"[a-z0-9]{1,10}")
-_HINT = "The files of a version must not be changed from outside."
 
 
 def stored_samples(version_folder: Path, store: Store, split: str | None = None, *, to_learn_from: bool = False) -> StoredSamples:
@@ -230,7 +229,7 @@ def _check_names(ids: pa.Array, extensions: pa.Array, version_folder: Path) -> N
     alike = bool((np.diff(ends) == ID_DIGITS).all()) and not ids.null_count
     plain = all(word and _EXTENSION.fullmatch(word) for word in pc.unique(extensions).to_pylist())
     if not alike or not plain or bytes(text).translate(None, b"0123456789abcdef"):
-        raise DatasetError(f"{version_folder} names assets that are none", hint=_HINT, path=str(version_folder))
+        raise DatasetError(f"{version_folder} names assets that are none", hint=CHANGED_FROM_OUTSIDE, path=str(version_folder))
     rows = np.frombuffer(text, f"S{ID_DIGITS}")
     if not (rows[1:] > rows[:-1]).all():
-        raise DatasetError(f"{version_folder} has assets out of order, or twice", hint=_HINT, path=str(version_folder))
+        raise DatasetError(f"{version_folder} has assets out of order, or twice", hint=CHANGED_FROM_OUTSIDE, path=str(version_folder))

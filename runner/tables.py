@@ -58,6 +58,8 @@ Mask = NDArray[np.bool_]
 Rows = NDArray[np.int64]
 
 ID_DIGITS = 40
+#: What a person can do about files of a version, or predictions of a job, that are gone, cut or replaced.
+CHANGED_FROM_OUTSIDE = "It was changed from outside. Put it back from a copy, or use another version or job."
 WORD = pa.dictionary(pa.int32(), pa.string())
 IMAGES = pa.schema(
     [
@@ -271,7 +273,7 @@ def _digits(ids: pa.Array) -> NDArray[np.uint8]:
     _, offsets, data = ids.buffers()
     ends = np.frombuffer(offsets, np.int32)[ids.offset : ids.offset + len(ids) + 1]
     if not (np.diff(ends) == ID_DIGITS).all():
-        raise DatasetError("an asset id does not have 40 digits", hint="The files of a version must not be changed from outside.")
+        raise DatasetError("an asset id does not have 40 digits", hint=CHANGED_FROM_OUTSIDE)
     text = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]].reshape(-1, ID_DIGITS)[:, :16]
     return np.where(text >= ord("a"), text - (ord("a") - 10), text - ord("0")).astype(np.uint8)
 
@@ -344,7 +346,7 @@ def read_table(file: Path, columns: list[str] | None = None) -> pa.Table:
 
 
 def _broken(path: Path, reason: str) -> DatasetError:
-    return DatasetError(f"{path} {reason}", hint="The files of a version must not be changed from outside.", path=str(path))
+    return DatasetError(f"{path} {reason}", hint=CHANGED_FROM_OUTSIDE, path=str(path))
 
 
 def _since_schema_1(images: pa.Table) -> pa.Table:

@@ -83,17 +83,34 @@ def _asked(model: type[BaseModel], given: Mapping[str, Any], assets_file: Path |
     asked = {name: value for name, value in given.items() if value is not None and value != ()}
     for name, value in asked.items():
         if _kind(model.model_fields[name]) is Mapping:
-            asked[name] = dict(_pair(name, text) for text in value)
+            asked[name] = _pairs(model.model_fields[name], name, value)
         elif value == ("",):
             asked[name] = ()
     if assets_file:
-        lines = assets_file.read_text(encoding="utf-8").split()
-        asked["assets"] = (*asked.get("assets", ()), *lines)
+        asked["assets"] = (*asked.get("assets", ()), *_listed_assets(assets_file))
     return asked
 
 
-def _pair(name: str, text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise click.BadParameter(f"{text!r} is not NAME=VALUE.", param_hint=name)
-    return key, value
+def _listed_assets(file: Path) -> list[str]:
+    """The ids in a file. One without any is refused: an operation takes no ids for no condition, which would be all images."""
+    try:
+        ids = file.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{str(file)!r} cannot be read as text: {error}.", param_hint="'--assets-file'") from error
+    if not ids:
+        raise click.BadParameter(f"{str(file)!r} lists no asset.", param_hint="'--assets-file'")
+    return ids
+
+
+def _pairs(info: FieldInfo, name: str, texts: tuple[str, ...]) -> dict[str, str]:
+    """What was said as NAME=VALUE, each name once."""
+    parameter = _parameter(name, info)
+    pairs: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE.", param=parameter)
+        if key in pairs:
+            raise click.BadParameter(f"{key!r} is given twice, as {pairs[key]!r} and {value!r}.", param=parameter)
+        pairs[key] = value
+    return pairs

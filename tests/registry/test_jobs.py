@@ -97,6 +97,14 @@ def test_an_unknown_job_brings_close_ids_and_names(session: Session, new_job: Ca
     assert caught.value.hint == "Did you mean nightly? `sluice job list` shows all."
 
 
+def test_a_close_name_that_several_jobs_have_is_offered_once(session: Session, new_job: Callable) -> None:
+    new_job(session, "t4k2m9xq", name="nightly")
+    new_job(session, "t5k2m9xq", name="nightly")
+    with pytest.raises(NotFoundError) as caught:
+        get_job(session, "nightly@V0099")
+    assert caught.value.hint == "Did you mean nightly? `sluice job list` shows all."
+
+
 # ------------------------------------------------------------------------------------------------------------------ state
 
 

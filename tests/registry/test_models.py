@@ -96,6 +96,13 @@ def test_all_versions_are_renamed_and_their_predictions_follow(session: Session)
         rename_model(session, "numbers", "third")
 
 
+def test_one_version_alone_cannot_be_renamed(session: Session) -> None:
+    new_model(session)
+    with pytest.raises(RequestError, match=r"'digits-1@V0001' names one version") as refused:
+        rename_model(session, "digits-1@V0001", "numbers")
+    assert refused.value.hint == "Name it without a version: digits-1."
+
+
 def test_a_rename_can_be_taken_back_but_no_reference_comes_to_mean_another_thing(session: Session, new_job: Callable) -> None:
     assert new_job(session, "t4k2m9xq", name="digits-1").version == 1
     finish_job(session, "t4k2m9xq", EndReason.SUCCEEDED)

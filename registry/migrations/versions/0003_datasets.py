@@ -17,8 +17,6 @@ def upgrade() -> None:
         datasets.add_column(sa.Column("highest_number", sa.Integer(), nullable=False, server_default="0"))
     newest = "SELECT COALESCE(MAX(number), 0) FROM dataset_versions WHERE dataset_id = datasets.id"
     op.execute(f"UPDATE datasets SET highest_number = ({newest})")  # noqa: S608 - nothing in it comes from anybody
-    with op.batch_alter_table("datasets") as datasets:
-        datasets.alter_column("highest_number", server_default=None)
     with op.batch_alter_table("dataset_versions") as versions:
         versions.add_column(sa.Column("operation", sa.JSON(), nullable=True))
         for name, empty in _NEW.items():

@@ -176,6 +176,29 @@ def test_whatever_ends_an_export_its_target_does_not_appear(
     assert _tree(tmp_path) == before
 
 
+def test_what_a_killed_export_left_goes_with_the_next_one_and_one_that_runs_is_let_alone(
+    runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = CocoFormat.write
+
+    def look(self: CocoFormat, folder: Path, samples: Any, export: Any) -> Any:
+        monkeypatch.setattr(CocoFormat, "write", write)
+        runner.export_dataset("pets", tmp_path / "out.zip", format="coco")
+        assert folder.is_dir()
+        return write(self, folder, samples, export)
+
+    left = tmp_path / ".out.zip.0123456789abcdef"
+    (left / "images").mkdir(parents=True)
+    (tmp_path / f"{left.name}.zip-part").write_bytes(b"cut")
+    kept = [tmp_path / ".out.zip.notes", tmp_path / ".other.0123456789abcdef"]
+    for folder in kept:
+        folder.mkdir()
+    monkeypatch.setattr(CocoFormat, "write", look)
+    with pytest.raises(ConflictError, match="exists by now"):
+        runner.export_dataset("pets", tmp_path / "out.zip", format="coco")
+    assert sorted(tmp_path.glob(".*")) == sorted(kept)
+
+
 def test_what_appears_at_the_target_meanwhile_is_not_replaced(runner: Runner, tmp_path: Path) -> None:
     for name in ("out", "out.zip"):
 

@@ -93,6 +93,14 @@ def test_jobs_that_looked_at_different_pictures_are_refused_unless_only_the_comm
     assert [model["pictures_outside_test_set"] for model in made["models"]] == [3, 1]
 
 
+def test_jobs_without_a_common_picture_are_not_told_to_ask_for_the_common_ones(world: World) -> None:
+    world.label({"z.jpg": []}, "others")
+    world.predict("i2", {"z.jpg": []}, data="others")
+    with pytest.raises(DatasetError, match="no labelled picture of pets@V001:test was looked at by i1 and i2") as refused:
+        world.runner.evaluate(["i1", "i2"])
+    assert "--against" in refused.value.hint
+
+
 def test_labels_of_another_version_with_the_same_pictures_can_be_named(world: World) -> None:
     better = {**LABELS, "d.jpg": [box("cat", 1)]}
     assert world.label(better) == "V002"
@@ -248,7 +256,7 @@ def test_a_broken_file_is_named(world: World) -> None:
     ("asked", "error", "words"),
     [
         ({"references": []}, RequestError, "one or several jobs"),
-        ({"references": ["i1", "i1-name"]}, RequestError, "each once"),
+        ({"references": ["i1", "i1-name"]}, RequestError, "the job i1 is named twice"),
         ({"references": ["nobody"]}, NotFoundError, "nobody"),
         ({"references": ["i1"], "iou": 0.0}, RequestError, "iou is 0.0"),
         ({"references": ["i1"], "confidence": 1.5}, RequestError, "confidence is 1.5"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -199,6 +200,20 @@ def test_merged_versions_give_samples_with_every_picture(runner: Runner, pets: d
     assert report["changes"] == {"added": 1, "changed": 1, "deleted": 0}
     samples = read_samples(Path(report["folder"]), runner._installation.store)
     assert {s.name: [a.class_name for a in s.annotations] for s in samples}["c.png"] == ["cat", "dog"]
+
+
+def test_pictures_that_lost_their_bytes_are_not_each_others_duplicates(runner: Runner, pets: dict[str, Any]) -> None:
+    stored = {path: path.read_bytes() for path in (runner._installation.home / "assets").glob("*/*")}
+    for path in stored:
+        path.chmod(0o644)
+        path.write_bytes(b"")
+    asked = {"op": "deduplicate", "distance": 2}
+    assert runner.derive_dataset("pets@V001", asked, into="all")["images"] == pets["images"] == len(stored)
+    assert runner.find_near_duplicates("pets")["images_to_drop"] == 0
+    for path, content in stored.items():  # what was mended is looked at again
+        path.write_bytes(content)
+    runner.derive_dataset("pets@V001", asked, into="all")
+    assert len(pq.read_table(runner._installation.home / "analysis" / "picture-hashes.parquet")) == len(stored)
 
 
 def test_near_duplicates_are_hashed_once(runner: Runner, pets: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.errors import ConfigurationError
+from contracts.errors import ConfigurationError, UnavailableError
 from contracts.job import JobSpec
 from registry import queued
 from runner.serve import Service
@@ -59,3 +59,9 @@ def test_an_address_where_nobody_can_listen_is_refused_before_a_job_is_adopted(
             pass
         assert runner.get_job(job)["step"] == "queued"
     assert "adopted" not in caplog.text
+
+
+def test_a_home_whose_lock_cannot_be_written_is_refused_with_the_file(settings: Settings) -> None:
+    (settings.home / "serve.lock").mkdir(parents=True)
+    with pytest.raises(UnavailableError, match=r"home/serve\.lock cannot be written: Is a directory"), Service(settings):
+        pass
