@@ -435,7 +435,9 @@ class Store(ABC):
         return None
 
     def missing(self, folder: str, file_names: Sequence[str]) -> list[str]:  # noqa: ARG002 - for stores that look by folder
-        """Those of the files ``<sha1>.<extension>``, all of one folder ``ab``, that are not here. Asked for a million, a few thousand at a time."""
+        """Those of the files ``<sha1>.<extension>``, all of one folder ``ab``, that are known not to be stored, as ``path`` knows it: a store that is
+        elsewhere says it in ``holding``. Asked for a million, a few thousand at a time.
+        """
         return [name for name in file_names if self.path(*name.split(".", 1)) is None]
 
     @abstractmethod

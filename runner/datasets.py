@@ -318,12 +318,8 @@ def choose_format(folder: Path, formats: Mapping[str, Format], format_name: str 
         return formats[name], why
     if LAST_RESORT in formats and (why := formats[LAST_RESORT].detect(folder)):
         return formats[LAST_RESORT], why
-    looked_for = "; ".join(f"{name}: {_first_line(formats[name])}" for name in sorted(formats))
-    raise DatasetError("no pictures or annotations of a known format were found", hint=f"Looked for {looked_for}.", formats=sorted(formats))
-
-
-def _first_line(format_: Format) -> str:
-    return (type(format_).__doc__ or "").strip().split("\n")[0].rstrip(".")
+    hint = f"Looked for {', '.join(sorted(formats))}; --format NAME reads it as that one and says what does not fit."
+    raise DatasetError("no pictures or annotations of a known format were found", hint=hint, formats=sorted(formats))
 
 
 def _check_request(name: str, split: str, rules: Rules) -> None:

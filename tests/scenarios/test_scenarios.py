@@ -175,6 +175,9 @@ VOLATILE = (
     (r'"duration_s": [\d.]+', '"duration_s": <seconds>'),
     (r'"(timestamp|size_bytes|shm_bytes|memory_bytes|bytes|freed_bytes)": \d+', r'"\1": <number>'),
     (r"\b\d+(\.\d+)? (B|KiB|MiB|GiB)\b", "<size>"),
+    (r"\ba\d{14}[0-9a-f]{4}\b", "<analysis>"),
+    (r"\be[0-9a-f]{12}\b", "<evaluation>"),
+    (r"\b\d\d:\d\d:\d\d\b", "<duration>"),
     (r"\b\d+\.\d s\b|\b\d+ s\b", "<duration>"),
 )
 
