@@ -103,16 +103,27 @@ def test_a_caller_that_is_interrupted_while_it_waits_keeps_nobody() -> None:
     gate = _Gate()
     together = Together(lambda: gate)
 
+    left = threading.Event()
+
     def interrupt() -> None:
+        """Until it is noticed: a signal in the moment before a thread begins to wait does not end the wait."""
         _wait_for(lambda: len(together._waiting) == 1)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        while not left.is_set():
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            left.wait(1.0)
+
+    def write_and_leave() -> None:
+        try:
+            together.write(lambda _: "never")
+        finally:
+            left.set()
 
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(together.write, lambda _: "first")
         assert gate.begun.acquire(timeout=20)
         threads.submit(interrupt)
         with pytest.raises(KeyboardInterrupt):
-            together.write(lambda _: "never")
+            write_and_leave()
         gate.may_end.release(3)  # one of them for what was asked for and then left, when it was on its way already
         assert first.result(20) == "first"
         assert together.write(lambda _: "next") == "next"

@@ -36,7 +36,7 @@ def runner(tmp_path: Path) -> Any:
 def _break_storing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     """Whoever stores a model meets the error; a job without results can end."""
 
-    def store(_session: object, _installation: object, _job: object, collected: Collected, _samples: object) -> None:
+    def store(_session: object, _installation: object, _job: object, collected: Collected, *_: object) -> None:
         if collected.training:
             raise error
 
@@ -87,10 +87,10 @@ def test_while_the_files_of_a_model_are_made_durable_others_write_into_the_datab
     """A checkpoint of many gigabytes takes its time to reach the disk."""
     place, written = results._place_files, []
 
-    def place_while_others_write(*arguments: Any) -> None:
+    def place_while_others_write(*arguments: Any) -> Any:
         with ThreadPoolExecutor(1) as other:
             written.append(other.submit(runner.submit, JobSpec(kind="training", image="probe", train_data="pets")).result(timeout=10))
-        place(*arguments)
+        return place(*arguments)
 
     monkeypatch.setattr(results, "_place_files", place_while_others_write)
     runner.run(_submit(runner))
