@@ -3,7 +3,8 @@
 Threads and processes may add to it at once, the same content included.
 
 1. A file with a name is whole: it is written aside, brought to the disk and only then given its name.
-2. It is read-only and never overwritten: whoever comes second finds it there.
+2. It is read-only and never overwritten: whoever comes second finds it there. Only one of another size, which somebody has cut or a
+   disk has lost, is replaced by the whole one.
 3. What a killed process left aside (``<folder>/.incoming``) is swept a day later.
 """
 
@@ -17,7 +18,7 @@ import stat
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -48,10 +49,11 @@ def parse_name(name: str) -> tuple[str, str] | None:
 
 @dataclass(frozen=True)
 class Aside:
-    """A file that is written and has no name yet."""
+    """A file that is written and has no name yet. ``mends``: the file that has the name is not whole."""
 
     path: Path
     target: Path
+    mends: bool = False
 
 
 class Shelf:
@@ -71,8 +73,11 @@ class Shelf:
         waiting: list[Aside] = []
         try:
             for file, target in zip(files, targets, strict=True):
-                if not target.exists():
+                there = _size(target)
+                if there is None:
                     waiting.append(self._written(file, target))
+                elif there != _size_of(file):
+                    waiting.append(replace(self._written(file, target), mends=True))
         finally:  # an error of one file is not that of those before it
             self.name_all(waiting)
 
@@ -172,8 +177,22 @@ class Shelf:
         return gone
 
 
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _size_of(file: NewFile) -> int | None:
+    return _size(file.content) if isinstance(file.content, Path) else len(file.content)
+
+
 def _give_name(aside: Aside) -> None:
     """Link, which never replaces; where the disk knows no hard links, rename: the content is the same anyway."""
+    if aside.mends:
+        aside.path.replace(aside.target)
+        return
     try:
         os.link(aside.path, aside.target)
     except FileExistsError:

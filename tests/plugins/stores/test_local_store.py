@@ -135,3 +135,22 @@ def test_a_process_that_is_killed_leaves_whole_files_only(tmp_path: Path) -> Non
     process.join()
     found = list(tmp_path.glob("??/*"))
     assert [path for path in found if hashlib.sha1(path.read_bytes()).hexdigest() != path.stem] == []
+
+
+def test_a_file_that_was_cut_is_replaced_by_the_next_who_brings_it_whole(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "assets")
+    store.add_bytes(CONTENT, SHA1, "jpg")
+    path = store.find(SHA1, "jpg")
+    assert path is not None
+    given_to_a_job = tmp_path / "link"
+    given_to_a_job.hardlink_to(path)
+    path.chmod(0o644)
+    path.write_bytes(CONTENT[:3])
+    store.add_bytes(CONTENT, SHA1, "jpg")
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (CONTENT, 0o444)
+    path.chmod(0o644)
+    path.write_bytes(b"")
+    (tmp_path / "source").write_bytes(CONTENT)
+    store.add_file(tmp_path / "source", SHA1, "jpg")
+    assert path.read_bytes() == CONTENT
+    assert not list((store.folder / ".incoming").iterdir())
