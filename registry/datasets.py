@@ -190,13 +190,6 @@ def remove_dataset(session: Session, name: str) -> list[VersionRecord]:
     return versions
 
 
-def find_equal(session: Session, name: str, content_hash: str) -> VersionRecord | None:
-    """The newest version with this content."""
-    query = _NAMED.where(_VERSIONS.c.content_hash == content_hash).order_by(_VERSIONS.c.number.desc()).limit(1)
-    row = session.execute(query, {"name": name}).first()
-    return _record(name, row) if row else None
-
-
 def set_current(session: Session, name: str, number: int) -> VersionRecord:
     """Let the dataset's name alone mean this version until a new one is made. Raises ``NotFoundError``."""
     version = get_version(session, name, number)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,21 +118,15 @@ class AnalysisVerbs:
             version = datasets.get_version(session, wanted.name, wanted.number)
         name = f"{version.reference}{':' if wanted.split else ''}{wanted.split}"
         folder, store = self._installation.folder(version.folder), self._installation.store
-        splits = [wanted.split] if wanted.split else list(version.splits)
-        found = [replace(sample, split=split) for split in splits for sample in read_samples(folder, store, split)]
+        found = read_samples(folder, store, wanted.split or None)
         if not found:
             raise DatasetError(f"{name} has no images", hint="Import some, or name another split.", reference=name)
-        return version, name, sorted(found, key=lambda sample: sample.asset.id)
+        return version, name, found
 
     def _measured(self, version: VersionRecord, name: str, samples: list[Sample], on_progress: Count | None) -> VersionData:
         from runner.analysis_reports import VersionData, labels_of
-        from runner.dataset_files import read_samples
 
-        folder = self._installation.folder(version.folder)
-        looked_at = (
-            () if all(sample.annotations for sample in samples) else read_samples(folder, self._installation.store, annotated_only=True)
-        )
-        labeled = {sample.asset.id for sample in looked_at}
+        labeled = {sample.asset.id for sample in samples if sample.marks.state == "labeled"}
         labels = labels_of(samples, version.class_names, labeled)
         measured = None if on_progress is None else self._analysis_files().features(samples, on_progress)
         return VersionData(name, samples, labels, measured)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from contracts.dataset import Asset
 from contracts.errors import DatasetError, RequestError
@@ -27,7 +26,7 @@ from runner.operations import apply
 from runner.operations.base import Given, Other, Outcome, Sources, with_class_names
 from runner.publishing import Draft, changes_since, class_names_of, publish
 from runner.references import parse_dataset_reference, stage_reference
-from runner.tables import Tables, codes_of, read_table, read_tables
+from runner.tables import Tables, read_table, read_tables
 
 if TYPE_CHECKING:
     from runner.analysis_files import AnalysisFiles
@@ -140,10 +139,3 @@ def _measured(installation: Installation) -> AnalysisFiles:
 def _assets(tables: Tables) -> list[Asset]:
     columns = (tables.images[name].to_pylist() for name in ("asset_id", "extension", "width", "height", "size_bytes"))
     return [Asset(*row) for row in zip(*columns, strict=True)]
-
-
-def class_ids(tables: Tables, names: Sequence[str]) -> NDArray[np.int32]:
-    """The class of each annotation as a place in ``names``, -1 for others."""
-    codes, known = codes_of(tables.annotations["class_name"])
-    places = np.array([*(names.index(name) if name in names else -1 for name in known), -1], np.int32)
-    return np.asarray(places[codes])

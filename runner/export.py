@@ -10,7 +10,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,22 +124,17 @@ def _writer(formats: Mapping[str, Format], name: str) -> Format:
 
 
 def _samples(parts: Installation, version: VersionRecord, split: str) -> list[Sample]:
-    """The samples in the order of their asset ids, each with its split, and with a mark where nobody has looked."""
+    """The samples in the order of their asset ids."""
     from runner.dataset_files import read_samples
 
     folder = parts.folder(version.folder)
     if split and split not in version.splits:
         known = ", ".join(name for name in version.splits if name) or "none"
         raise DatasetError(f"{version.dataset}@{version.version} has no split {split}", hint=f"Its splits: {known}.", split=split)
-    samples: list[Sample] = []
-    for name in [split] if split else version.splits:
-        annotated = {sample.asset.id for sample in read_samples(folder, parts.store, name, annotated_only=True)}
-        for sample in read_samples(folder, parts.store, name):
-            marks = sample.marks if sample.asset.id in annotated or sample.marks.state else replace(sample.marks, state="unlabeled")
-            samples.append(replace(sample, split=name, marks=marks))
+    samples = read_samples(folder, parts.store, split or None)
     if not samples:
         raise DatasetError(f"{version.dataset}@{version.version} holds no pictures", hint="Name another version.")
-    return sorted(samples, key=lambda sample: sample.asset.id)
+    return samples
 
 
 def _write(writer: Format, folder: Path, samples: Iterable[Sample], export: Export) -> list[JobWarning]:
