@@ -33,8 +33,7 @@ class Follower:
         self._dialect = installation.dialect(journal.job.dialect)
         self._run_dir = installation.run_dir(journal.job.id)
         self.engine_was_away = False
-        #: None for an adopted container that was not looked at yet: its files tell.
-        self._heard_at: float | None = time.monotonic()
+        self._heard_at = time.monotonic()
         self._silent_since: float | None = None
         self.warnings: list[JobWarning] = []
 
@@ -75,7 +74,7 @@ class Follower:
         if self._is_lost():
             return ContainerStatus(container_id, "", "gone")
         if job.step is Step.FOLLOW:  # adopted: nobody listened meanwhile, but what was said before has a time
-            self._heard_at = None
+            self._heard_at = time.monotonic() - max(0.0, time.time() - self._last_sign())
         output = LogCopy(self._engine, container_id, self._run_dir.log_file)
         with self._installation.watch(self._engine, container_name(job.id, job.attempt), container_id) as watch:
             self._journal.at(Step.START, self._start)
@@ -147,8 +146,6 @@ class Follower:
         allowed_s = self._spec.silence_timeout_s or self._settings.silence_timeout_s
         if not allowed_s:
             return None
-        if self._heard_at is None:
-            self._heard_at = time.monotonic() - max(0.0, time.time() - self._last_sign())
         if time.monotonic() - self._heard_at < allowed_s:
             return None
         return Stop(EndReason.SILENT, f"the image neither printed nor reported progress for {allowed_s:g} s and was stopped", time.time())

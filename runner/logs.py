@@ -46,11 +46,16 @@ class LogCopy:
     def _places(self) -> _Places:
         return _read_places(self._file)
 
+    @cached_property
+    def _found_size(self) -> int:
+        """What was there at first, even if the cursor did not say so yet: to read it again is no news."""
+        return self._file.stat().st_size if self._file.exists() else 0
+
     def copy(self) -> int:
         """Copy what is new, at most about 32 MiB; returns its size in bytes. Where there is nothing new it costs the engine's look only."""
-        size = self._places.now.size
+        known = max(self._places.now.size, self._found_size)
         self._copy()
-        return self._places.now.size - size
+        return max(0, self._places.now.size - known)
 
     def drain(self) -> None:
         """Copy until nothing is new; for a container that has ended. What was copied is on the disk then, not only in memory."""

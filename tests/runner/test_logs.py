@@ -78,6 +78,14 @@ def test_bytes_written_before_the_place_was_noted_are_not_written_twice(talked: 
     assert log.read_bytes() == LINES
 
 
+def test_what_was_written_before_the_place_was_noted_is_no_news(talked: tuple[Engine, str], log: Path) -> None:
+    log.write_bytes(LINES)
+    assert LogCopy(*talked, log).copy() == 0
+    log.write_bytes(LINES[:1000])
+    log.with_name("container.log.cursor").unlink()
+    assert LogCopy(*talked, log).copy() == len(LINES) - 1000
+
+
 def test_a_copy_that_is_killed_anywhere_is_finished_by_the_next(talked: tuple[Engine, str], log: Path, tmp_path: Path) -> None:
     """Processes that copy and kill themselves with SIGKILL at their nth write, one after the other."""
     for write in range(1, 12):
