@@ -6,6 +6,9 @@ The build sees a copy of the folder with one more, ``.sluice/``, that a Dockerfi
     .sluice/ca-certificates.crt    the certificates that the host trusts
     .sluice/pip.conf               the host's package index and proxy
 
+A link in the folder to a Python package beside it (a folder with an ``__init__.py``) stands in the copy as that package: this is how images share
+source. Any other link that leads out of the folder stays a link, so that a folder from elsewhere cannot put the host's files into an image.
+
 Nothing is written into the folder itself. A Dockerfile whose base may be exchanged begins with ``ARG BASE=...`` and ``FROM ${BASE}``.
 """
 
@@ -154,10 +157,27 @@ def _build_context(folder: Path, cache_dir: Path) -> Iterator[Path]:
         shutil.copytree(
             folder, context, symlinks=True, ignore=shutil.ignore_patterns(".sluice", "__pycache__"), copy_function=_copy_readable
         )
+        _carry_packages(folder, context)
         for path in [context, *context.rglob("*")]:
             if path.is_dir() and not path.is_symlink():
                 path.chmod(0o755)
         yield context
+
+
+def _carry_packages(folder: Path, context: Path) -> None:
+    """Puts the source of each linked package in the place of its link."""
+    links = [path for path in context.rglob("*") if path.is_symlink()]
+    for link in links:
+        package = (folder / link.relative_to(context)).resolve()
+        if (package / "__init__.py").is_file() and folder.resolve() not in package.parents:
+            link.unlink()
+            shutil.copytree(package, link, symlinks=True, ignore=_all_but_source, copy_function=_copy_readable)
+
+
+def _all_but_source(folder: str, names: list[str]) -> set[str]:
+    """What is not part of a package: anything but Python files, types, tables and pages, and folders of those."""
+    kept = {name for name in names if name.endswith((".py", ".typed", ".html", ".csv")) or (Path(folder) / name).is_dir()}
+    return {name for name in names if name not in kept or name == "__pycache__" or (Path(folder) / name).is_symlink()}
 
 
 def _copy_readable(source: str, target: str) -> None:

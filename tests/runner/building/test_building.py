@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import ImageError
+from runner import building
 from runner.building import check_folder, read_dockerfile
 
 
@@ -55,3 +56,20 @@ def test_one_template_anywhere_below_is_enough_because_published_images_keep_the
     (tmp_path / "ymir" / "img-man").mkdir(parents=True)
     (tmp_path / "ymir" / "img-man" / "infer-template.yaml").write_text("a: 1\n")
     check_folder(tmp_path)
+
+
+def test_a_linked_package_is_carried_as_source_and_any_other_link_stays_a_link(tmp_path: Path) -> None:
+    package, image = tmp_path / "mining", tmp_path / "image"
+    (package / "inner").mkdir(parents=True)
+    (image / "app").mkdir(parents=True)
+    for name in ("__init__.py", "inner/__init__.py", "secret.pem"):
+        (package / name).write_text("x = 1\n")
+    (package / "outside.py").symlink_to("/etc/passwd")
+    (tmp_path / "secrets").mkdir()
+    (image / "app" / "mining").symlink_to("../../mining")
+    (image / "app" / "secrets").symlink_to("../../secrets")
+    with building._build_context(image, tmp_path / "cache") as context:
+        carried = sorted(str(path.relative_to(context / "app")) for path in (context / "app" / "mining").rglob("*"))
+        assert carried == ["mining/__init__.py", "mining/inner", "mining/inner/__init__.py"]
+        assert not (context / "app" / "mining").is_symlink()
+        assert (context / "app" / "secrets").is_symlink()
