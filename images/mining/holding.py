@@ -174,7 +174,7 @@ class Centres(Holder):
         pool, rows, _ = self._at_hand(order)
         if self.left:
             request.skipped.append(f"core_set: looked at {len(pool)} candidates that stand for all {len(order)}")
-        ranking = _far_apart(pool, request.parameters, request.budget) if len(pool) else Ranking(rows, np.zeros(0), lambda _: ())
+        ranking = _far_apart(pool, request.parameters, request.budget)
         distance = np.array([self.left.get(int(number), -1.0) for number in order])
         rest = np.setdiff1d(np.arange(len(order)), rows)
         rest = rest[falling(distance[rest])]

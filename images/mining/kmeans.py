@@ -27,9 +27,9 @@ def cluster(points: Embeddings, count: int, generator: np.random.Generator, runs
 
 
 def _run(points: Embeddings, count: int, generator: np.random.Generator, iterations: int) -> Clusters:
-    norms = kcenter.squared_norms(points)
+    norms = kcenter.squared_norms(points).astype(np.float32)
     first = int(generator.integers(len(points)))
-    seeds = seeding.draw(count, first, lambda row: norms + norms[row] - 2.0 * (points @ points[row]), generator)
+    seeds = seeding.draw(count, first, lambda row: kcenter.squared_to(points, norms, row), generator)
     centres = points[seeds.rows]
     labels, squared = _nearest(points, centres)
     for _ in range(iterations):

@@ -116,7 +116,7 @@ class Stream:
         drawn = random_rows([self._ids[row] for row in order.tolist()], request.seed, count)
         others = np.setdiff1d(np.arange(len(order)), drawn)
         inner = replace(request, budget=budget - count)
-        ranking = self._holder.rank(scores[others], order[others], inner)
+        ranking = self._holder.rank(scores[others], order[others], inner) if len(others) else Ranking.of_nothing()
         if not count:
             return ranking
         request.report["random"] = [self._ids[int(order[row])] for row in drawn]
