@@ -62,7 +62,7 @@ class Holder:
         held = [(place[int(number)], row) for row, number in enumerate(self.numbers) if int(number) in place]
         held.sort()
         rows, own = (np.array([pair[side] for pair in held], np.int64).reshape(-1) for side in (0, 1))
-        pool = joined(self.pools).rows(own) if len(own) else replace(self.request.pool, ids=())
+        pool = joined(self.pools).rows(own) if self.pools else self.request.pool
         return pool, rows, own
 
 

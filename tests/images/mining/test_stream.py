@@ -98,6 +98,32 @@ def test_an_id_in_two_batches_is_refused_and_a_broken_batch_takes_nothing() -> N
         stream.finish()
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"embeddings": None}, "embeddings: this batch has none, and the first had 8 numbers each"),
+        ({"embeddings": np.zeros((5, 3), np.float32), "labelled": Labelled()}, "embeddings: this batch has 3 numbers each"),
+        ({"hashes": None}, "hashes: this batch has none, and the first had one each"),
+    ],
+)
+def test_a_batch_of_other_parts_is_refused(change: dict[str, Any], words: str) -> None:
+    pool = classification_pool(5)
+    stream = Stream("default", budget=2, class_names=CLASSES)
+    stream.add(pool)
+    with pytest.raises(MiningError, match=words):
+        stream.add(replace(pool, ids=list("abcde"), **change))
+    assert len(stream.finish().picks) == 5
+
+
+@pytest.mark.parametrize("name", ["core_set", "default", "margin"])
+def test_a_stream_without_budget_or_all_by_chance_ranks_all(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holding, "HELD", 5)
+    for budget, share in ((0, 0.0), (4, 1.0)):
+        selection = _streamed(classification_pool(40), name, budget, 6, random_share=share)
+        assert len({pick.id for pick in selection.picks}) == 40
+        assert len(selection.selected) == budget
+
+
 def test_broken_rows_of_a_stream_come_last_and_are_told() -> None:
     pool = classification_pool(30)
     probabilities = np.array(pool.probabilities)
