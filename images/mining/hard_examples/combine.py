@@ -10,14 +10,22 @@ from typing import Any
 import numpy as np
 
 from mining.boxes import Boxes, Floats
-from mining.hard_examples import predict_score
+from mining.hard_examples import anomaly, augmentation, clustering, distribution, predict_score, sequential, similarity
 from mining.hard_examples.answer import Answer, BoxRow, Row
 from mining.hard_examples.parameters import Parameters
 from mining.hard_examples.question import Question
 from mining.hard_examples.verdict import NONE, Codes, MissingInputError, Verdict
 
 #: By the name that ``comprehensive_algo_config`` has for it.
-JUDGES: Mapping[str, Callable[[Question, Parameters], Verdict]] = {"predict_score_mining": predict_score.judge}
+JUDGES: Mapping[str, Callable[[Question, Parameters], Verdict]] = {
+    "clustering_mining": clustering.judge,
+    "aug_consistent_mining": augmentation.judge,
+    "feature_distribution_mining": distribution.judge,
+    "sequential_mining": sequential.judge,
+    "image_similarity_mining": similarity.judge,
+    "predict_score_mining": predict_score.judge,
+    "anomaly_detection_mining": anomaly.judge,
+}
 
 
 def find_hard_examples(question: Question, parameters: Parameters = Parameters()) -> Answer:
@@ -27,10 +35,12 @@ def find_hard_examples(question: Question, parameters: Parameters = Parameters()
     ``algo_hard_threshold`` on. An algorithm that lacks its input is skipped, with the reason in the report. The same question and seed give the same answer,
     whatever the order of the candidates.
     """
-    verdicts, skipped = _judge(question, parameters)
-    weights = parameters.algorithm_weights
-    sums = _weighted_sums(verdicts, weights, len(question))
-    rows = tuple(_row(place, question, parameters, verdicts, sums) for place in range(len(question)))
+    # By id, so that not even the last bit of a sum depends on the order in which the candidates came.
+    ordered = question.take(sorted(range(len(question)), key=lambda place: question.ids[place]))
+    verdicts, skipped = _judge(ordered, parameters)
+    sums = _weighted_sums(verdicts, parameters.algorithm_weights, len(ordered))
+    found = {ordered.ids[place]: _row(place, ordered, parameters, verdicts, sums) for place in range(len(ordered))}
+    rows = tuple(found[name] for name in question.ids)
     return Answer(rows, _report(question, parameters, verdicts, skipped, rows))
 
 
@@ -39,9 +49,6 @@ def _judge(question: Question, parameters: Parameters) -> tuple[dict[str, Verdic
     verdicts: dict[str, Verdict] = {}
     skipped: dict[str, str] = {}
     for name, weight in parameters.algorithm_weights.items():
-        if name not in JUDGES:
-            skipped[name] = "is not there yet"
-            continue
         if weight == 0:
             skipped[name] = "its weight is 0"
             continue
@@ -113,7 +120,7 @@ def _box_rows(place: int, question: Question, weights: Mapping[str, float], verd
 def _box_row(index: int, boxes: Boxes, parts: list[tuple[float, Codes]]) -> BoxRow:
     contributions = {code: weight * part for weight, codes in parts for code, part in codes.items()}
     x1, y1, x2, y2 = (float(value) for value in boxes.corners[index])
-    hardness = min(1.0, sum(contributions.values()))
+    hardness = min(1.0, float(sum(contributions.values())))
     return BoxRow((x1, y1, x2, y2), int(boxes.classes[index]), float(boxes.scores[index]), hardness, _descending(contributions))
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ from mining.boxes import Boxes, Floats
 from mining.hard_examples.reasons import BOX_FEATURES, FEATURES
 
 Kind = Literal["detection", "classification"]
+#: The parts that have a row per picture.
+_ROWS = ("boxes", "labels", "predictions", "probabilities", "features", "box_features", "embeddings", "names", "order", "hashes")
 #: Of each picture in the order of the ids; None where the model did not look at it.
 Predictions = Sequence[Boxes | None]
 
@@ -82,13 +84,25 @@ class Question:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def take(self, rows: Sequence[int]) -> Question:
+        """The candidates of those rows, in that order, with the same training data."""
+        chosen = {name: _taken(getattr(self, name), rows) for name in _ROWS if hasattr(self, name)}
+        views = None if self.views is None else {name: _taken(view, rows) for name, view in self.views.items()}
+        return replace(self, ids=[self.ids[row] for row in rows], views=views, **chosen)
+
     @property
     def kind(self) -> Kind:
         return "classification" if self.probabilities is not None else "detection"
 
 
+def _taken(part: Any, rows: Sequence[int]) -> Any:
+    if isinstance(part, np.ndarray):
+        return part[np.asarray(rows, np.int64)]
+    return None if part is None else [part[row] for row in rows]
+
+
 def _check_rows(part: Question | Training, count: int, whose: str) -> None:
-    for name in ("boxes", "labels", "predictions", "probabilities", "features", "box_features", "embeddings", "names", "order", "hashes"):
+    for name in _ROWS:
         rows = getattr(part, name, None)
         if rows is not None and len(rows) != count:
             raise ValueError(f"{whose}{name} has {len(rows)} rows for {count} pictures")
