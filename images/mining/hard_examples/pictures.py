@@ -28,7 +28,8 @@ DIMENSIONS = _LEVELS**3 + _CELLS**2 * _ANGLES + _THUMBNAIL**2 * 3
 class Looks:
     """n rows in each part, NaN (or 0 for a hash) where the picture cannot be read. ``errors``: row -> why.
 
-    ``features`` (n, 14), ``box_features`` (b, 6) per picture, ``embeddings`` (n, 384) by ``EMBEDDER``, ``hashes`` (n,) uint64, ``sizes`` (n, 2) width and height.
+    ``features`` (n, 14), ``box_features`` (b, 6) per picture, ``embeddings`` (n, 384) by ``EMBEDDER``, ``hashes`` (n,) uint64, ``sizes`` (n, 2)
+    width and height.
     """
 
     features: Floats
@@ -70,7 +71,9 @@ class Look:
 
 
 def look(picture: Image.Image, boxes: Boxes | None) -> Look:
-    """What there is to know of a decoded picture of the mode RGB with its boxes; without any known (None), their features are unknown, not those of no box."""
+    """What there is to know of a decoded picture of the mode RGB with its boxes; without any known (None), their features are unknown, not those of no
+    box.
+    """
     known = Boxes() if boxes is None else boxes
     sides = np.column_stack([known.corners[:, :2], (known.corners[:, 2:] - known.corners[:, :2]).clip(min=0)])
     measured = measure(picture, sides, KEYS)
@@ -90,13 +93,16 @@ def describe_boxes(picture: Image.Image, boxes: Boxes) -> Boxes:
 
 
 def describe(picture: Image.Image) -> Floats:
-    """(384,) of a picture of the mode RGB: colours (4 x 4 x 4 histogram), gradients (8 directions in 4 x 4 cells) and an 8 x 8 thumbnail, of length 1 each.
+    """(384,) of a picture of the mode RGB: colours (4 x 4 x 4 histogram), gradients (8 directions in 4 x 4 cells) and an 8 x 8 thumbnail, of length 1
+    each.
 
     No model: it tells a night from a day and a cell from a street, not a cat from a dog. A grey field has no gradients and a thumbnail of zeros.
     """
     small = np.asarray(picture.resize((_SIDE, _SIDE), Image.Resampling.BOX), np.float64)
     thumbnail = np.asarray(picture.resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX), np.float64)
-    return np.concatenate([_unit(np.sqrt(_colours(small))), _unit(np.sqrt(_gradients(small))), _unit((thumbnail - thumbnail.mean()).ravel())])
+    return np.concatenate(
+        [_unit(np.sqrt(_colours(small))), _unit(np.sqrt(_gradients(small))), _unit((thumbnail - thumbnail.mean()).ravel())]
+    )
 
 
 def _colours(small: Floats) -> Floats:
@@ -110,7 +116,8 @@ def _gradients(small: Floats) -> Floats:
     angle = (np.arctan2(down, across) % np.pi / np.pi * _ANGLES).astype(np.int64) % _ANGLES
     cell = np.arange(_SIDE) * _CELLS // _SIDE
     place = (cell[:, None] * _CELLS + cell[None, :]) * _ANGLES + angle
-    return np.bincount(place.ravel(), strength.ravel(), minlength=_CELLS**2 * _ANGLES)
+    histogram: Floats = np.bincount(place.ravel(), strength.ravel(), minlength=_CELLS**2 * _ANGLES).astype(np.float64)
+    return histogram
 
 
 def _unit(values: Floats) -> Floats:
