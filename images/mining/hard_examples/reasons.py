@@ -104,7 +104,10 @@ _TABLE = (
     ),
     *_features(),
     *_operations(),
-    Reason(30, "the picture is unlike the others", "anomaly_detection_mining", "Check for a damaged or foreign picture; else label it, and collect more of the kind."),
+    Reason(
+        30, "the picture is unlike the others", "anomaly_detection_mining",
+        "Check for a damaged or foreign picture; else label it, and collect more of the kind.",
+    ),
 )  # fmt: skip
 #: By code.
 REASONS: dict[int, Reason] = {reason.code: reason for reason in _TABLE}
