@@ -38,6 +38,9 @@ def judge(question: Question, parameters: Parameters) -> Verdict:  # noqa: ARG00
 def _against_training(question: Question, embeddings: Floats, vectors: Vectors, rows: np.ndarray) -> Verdict:
     check_embedder(question)
     known = normalised(embeddings)
+    if known.shape[1:] != vectors.shape[1:]:
+        widths = f"{known.shape[1]} and {vectors.shape[1]}"
+        raise MissingInputError(f"the embeddings of the training data and of the candidates have {widths} numbers: they cannot be compared")
     known = known[known_rows(known)]
     known = known[without_copies(known)] if len(known) else known
     if len(known) < LEAST_REFERENCES:
