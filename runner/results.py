@@ -28,6 +28,7 @@ from registry.models import StageRecord
 from registry.versions import versioned
 from runner.dataset_files import write_predictions
 from runner.installation import Installation
+from runner.mined import explained, write_mined
 from runner.model_files import checksums_of, model_folder, show_folder
 from runner.run_dir import sync_to_disk
 from runner.stored_samples import StoredSamples
@@ -76,6 +77,9 @@ def prepare(installation: Installation, job: JobRecord, collected: Collected, sa
         aside = _aside(_ranking_file(installation, job))
         pq.write_table(_ranking_table(job, collected.mining, samples), aside)
         sync_to_disk(aside)
+        if collected.mining.pictures:
+            write_mined(_aside(_reasons_file(installation, job)), collected.mining.pictures)
+            sync_to_disk(_aside(_reasons_file(installation, job)))
     if collected.inference:
         write_predictions(_aside(_predictions_file(installation, job)), collected.inference.predictions)
     return Prepared(checksums)
@@ -211,8 +215,23 @@ def _ranking_table(job: JobRecord, result: MiningResult, samples: StoredSamples 
 def _store_ranking(installation: Installation, job: JobRecord, result: MiningResult, samples: StoredSamples | None) -> dict[str, Any]:
     file = _ranking_file(installation, job)
     _show_file(file)
-    top = _ranking_table(job, result, samples, _TOP_SHOWN).to_pylist()
-    return {"ranked": len(result.ranking), "top_k": job.spec.get("top_k"), "top": top, "ranking_file": str(file)}
+    top = [explained(row, result.pictures.get(row["asset"])) for row in _ranking_table(job, result, samples, _TOP_SHOWN).to_pylist()]
+    shown = {"ranked": len(result.ranking), "top_k": job.spec.get("top_k"), "top": top, "ranking_file": str(file)}
+    return {**shown, **_store_reasons(installation, job, result)} if result.pictures else shown
+
+
+def _reasons_file(installation: Installation, job: JobRecord) -> Path:
+    return installation.home / "predictions" / f"{job.id}.reasons.parquet"
+
+
+def _store_reasons(installation: Installation, job: JobRecord, result: MiningResult) -> dict[str, Any]:
+    """How many pictures are hard, and for which reasons: of all that were ranked, not only of those that are kept."""
+    file = _reasons_file(installation, job)
+    _show_file(file)
+    reasons = Counter(reason for picture in result.pictures.values() for reason in picture.reasons)
+    hard = sum(picture.hard is True for picture in result.pictures.values())
+    counted = {str(reason): reasons[reason] for reason in sorted(reasons)}
+    return {"explained": len(result.pictures), "hard": hard, "reasons": counted, "reasons_file": str(file)}
 
 
 def _predictions_file(installation: Installation, job: JobRecord) -> Path:

@@ -13,6 +13,9 @@ VAL_INDEX = "val-index.tsv"
 CANDIDATE_INDEX = "candidate-index.tsv"
 COCO_ANNOTATIONS = "coco-annotations.json"
 MODEL_INFO = "ymir-info.yaml"
+PREDICTIONS = "predictions"
+#: What a prediction's file is called, behind the name of its picture (ModelArts).
+PREDICTION_ENDING = "_result.txt"
 IN_FOLDERS = ("annotations", "assets", "models", "predictions")
 
 MODELS = "models"
@@ -22,6 +25,7 @@ EXECUTOR_LOG = "ymir-executor-out.log"
 TRAINING_RESULT = "models/result.yaml"
 ATTACHMENTS = "models/attachments"
 MINING_RESULT = "result.tsv"
+MINING_REASONS = "mining-reasons.jsonl"
 INFERENCE_RESULT = "infer-result.json"
 #: The name that development versions of early 2023 expected for the COCO form.
 OLD_COCO_RESULT = "coco-infer-result.json"

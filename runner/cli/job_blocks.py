@@ -155,7 +155,7 @@ def _request_facts(job: Job) -> list[tuple[str, Any]]:
         ("image", f"{image['name']}  {image['reference']}"),
         ("digest", image["digest"]),
         ("engine", job["engine"]),
-        *((("data" if role == "data" else f"{role} data"), reference) for role, reference in (job["data"] or {}).items()),
+        *((role if role in ("data", "predictions") else f"{role} data", reference) for role, reference in (job["data"] or {}).items()),
         ("model", job["model"]),
         ("classes", ", ".join(spec.get("class_names") or ())),
         ("parameters", "\n".join(f"{key}={value}" for key, value in (spec.get("parameters") or {}).items())),
@@ -285,10 +285,28 @@ def stage_table(stages: list[Mapping[str, Any]], best: str) -> Table:
 
 def _mining_blocks(result: Mapping[str, Any], head: Sequence[tuple[str, Any]]) -> list[Block]:
     facts = Facts(
-        [*head, ("ranked", count_text(result["ranked"], "image")), ("kept", result["top_k"]), ("ranking file", result["ranking_file"])]
+        [
+            *head,
+            ("ranked", count_text(result["ranked"], "image")),
+            ("hard", f"{result['hard']} of {count_text(result['explained'], 'image')}" if "hard" in result else ""),
+            ("kept", result["top_k"]),
+            ("ranking file", result["ranking_file"]),
+            ("reasons file", result.get("reasons_file")),
+        ]
     )
+    if "reasons_file" in result:
+        return [facts, Line(), _reasons_table(result["top"])]
     rows = [(rank, row["name"], score_text(row["score"]), row["asset"]) for rank, row in enumerate(result["top"], start=1)]
     return [facts, Line(), Table(("rank", "name", "score", "asset"), rows, numbers("rank", "score"))]
+
+
+def _reasons_table(top: Sequence[Mapping[str, Any]]) -> Table:
+    """The first pictures and why, in words."""
+    rows = [
+        (rank, row["name"], score_text(row.get("coefficient")), "yes" if row.get("hard") else "", "; ".join(row.get("texts") or ()))
+        for rank, row in enumerate(top, start=1)
+    ]
+    return Table(("rank", "name", "coefficient", "hard", "because"), rows, numbers("rank", "coefficient"))
 
 
 def score_text(score: float | None) -> str:
