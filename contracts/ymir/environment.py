@@ -19,7 +19,7 @@ _WITH_MODEL = frozenset({"model_params_path", "run_infer", "run_mining"})
 
 #: May be given although a template lacks them: they are requests to the platform.
 PLATFORM_PARAMETERS = (
-    Parameter("export_format", ParameterType.STR, "", "annotations the image wants: ark:raw, voc:raw, coco:raw or none:raw"),
+    Parameter("export_format", ParameterType.STR, "", "annotations the image wants: ark:raw, voc:raw, coco:raw, cls:raw or none:raw"),
     Parameter("shm_size", ParameterType.STR, "", "shared memory of the container, such as 16G"),
 )
 #: May be given to an image that clones its code when it starts (manifest.yaml: enable_livecode).

@@ -23,6 +23,9 @@ TRAINING_RESULT = "models/result.yaml"
 ATTACHMENTS = "models/attachments"
 MINING_RESULT = "result.tsv"
 INFERENCE_RESULT = "infer-result.json"
+#: Where custom models of ModelArts leave one file for each picture: ``<file name>_result.txt``.
+RESULT_FILES = "inference_results"
+RESULT_SUFFIX = "_result.txt"
 #: The name that development versions of early 2023 expected for the COCO form.
 OLD_COCO_RESULT = "coco-infer-result.json"
 

@@ -21,6 +21,7 @@ from contracts.job import JobWarning
 from contracts.ymir import layout
 from contracts.ymir.annotations import readable_folder, write_ark, write_coco, write_readable, write_voc
 from contracts.ymir.asset_view import CANNOT_LINK, copy_readable, note_copy, place_assets
+from contracts.ymir.classification import write_labels
 from contracts.ymir.documents import dump_yaml
 from contracts.ymir.environment import config, environment
 from contracts.ymir.export_format import AnnotationForm, choose_form
@@ -252,6 +253,8 @@ def _write_annotations(
         write_voc(samples, class_ids, annotations_dir, ContainerView.of(inputs.paths), tolerances)
     elif form is AnnotationForm.COCO:
         write_coco(samples, class_ids, annotations_dir, tolerances)
+    elif form is AnnotationForm.LABELS:
+        write_labels(samples, class_ids, annotations_dir, tolerances)
 
 
 def _write_indexes(form: AnnotationForm, inputs: JobInputs, tables: Sequence[SampleTable], in_dir: Path) -> None:
@@ -270,8 +273,8 @@ def _index(paths: Sequence[str], form: AnnotationForm, view: ContainerView) -> s
     if not paths:
         return ""
     begin = f"{view.assets}/"
-    if form in (AnnotationForm.ARK, AnnotationForm.VOC):
-        place, extension = view.in_("annotations"), "txt" if form is AnnotationForm.ARK else "xml"
+    if form in (AnnotationForm.ARK, AnnotationForm.VOC, AnnotationForm.LABELS):
+        place, extension = view.in_("annotations"), "xml" if form is AnnotationForm.VOC else "txt"
         return "".join([f"{begin}{path}\t{place}/{path.partition('.')[0]}.{extension}\n" for path in paths])
     end = "\n" if form is AnnotationForm.NONE else f"\t{view.in_(f'annotations/{layout.COCO_ANNOTATIONS}')}\n"
     return begin + (end + begin).join(paths) + end
