@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from contract import NO_GPU_ERROR, ImageError
+from job_files.contract import NO_GPU_ERROR, ImageError
 from torch import Tensor
 
 
