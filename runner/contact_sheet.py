@@ -24,6 +24,7 @@ from registry.predictions import find_prediction
 from runner import job_data
 from runner.dataset_files import read_predictions
 from runner.installation import Installation
+from runner.labels import surest_label
 from runner.mined import read_mined, words_of
 from runner.stored_samples import StoredSamples
 
@@ -47,7 +48,7 @@ _PALETTE = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 11
 
 
 def write(installation: Installation, job: JobRecord, file: Path, *, limit: int, columns: int) -> dict[str, Any]:
-    """Writes the PNG: for mining the selected pictures in rank order, for inference those with most boxes first.
+    """Writes the PNG: for mining the selected pictures in rank order, for inference those with most boxes first, or the least sure labels.
 
     Boxes with a score below 0.3 are not drawn.
     """
@@ -82,7 +83,10 @@ def _predictions(installation: Installation, job: JobRecord, result: dict[str, A
             record = find_prediction(session, job.plan["predictions"])
         found = installation.folder(record.file) if record else None
     by_asset = read_predictions(Path(found)) if found else {}
-    return {asset: tuple(box for box in boxes if (box.score or 0.0) >= _LEAST_SCORE) for asset, boxes in by_asset.items()}
+    return {
+        asset: tuple(box for box in boxes if box.shape == "image" or (box.score or 0.0) >= _LEAST_SCORE)
+        for asset, boxes in by_asset.items()
+    }
 
 
 def _mined(result: dict[str, Any], assets: Sequence[str]) -> dict[str, MinedPicture]:
@@ -127,15 +131,23 @@ def _chosen(
     if ranking:
         rows = pq.read_table(ranking).slice(0, limit).to_pylist()
         return [(row["asset"], f"#{row['rank']}  {_score(row['score'])}") for row in rows]
-    by_count = nsmallest(limit, samples.ids.to_pylist(), key=lambda asset: (-len(predictions.get(asset, ())), asset))
-    names = samples.names_of(by_count)
+    first = nsmallest(limit, samples.ids.to_pylist(), key=lambda asset: (_order(predictions.get(asset, ())), asset))
+    names = samples.names_of(first)
     return [
         (asset, f"{PurePath(name or asset[:12]).name}  {_count(predictions.get(asset, ()))}")
-        for asset, name in zip(by_count, names, strict=True)
+        for asset, name in zip(first, names, strict=True)
     ]
 
 
+def _order(found: Sequence[Annotation]) -> float:
+    """Most boxes first; of labelled pictures the least sure first."""
+    label = surest_label(found)
+    return -len(found) if label is None else label.score or 0.0
+
+
 def _count(boxes: Sequence[Annotation]) -> str:
+    if label := surest_label(boxes):
+        return _label_text(label)
     return f"{len(boxes)} box" + ("" if len(boxes) == 1 else "es")
 
 
@@ -150,9 +162,10 @@ def _cell(sample: Sample, boxes: Sequence[Box], captions: Sequence[str], lines: 
     scale = min(_CELL / picture.width, _CELL / picture.height)
     picture = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(picture)
-    for box in sample.annotations:
+    for box in (annotation for annotation in sample.annotations if annotation.shape != "image"):
         draw.rectangle(_corners(box, scale), outline=_TRUTH, width=1)
-    for found in sorted(boxes, key=lambda box: (box.hard, box.annotation.score or 0.0)):
+    _draw_label(draw, sample, [box.annotation for box in boxes], colours)
+    for found in sorted((box for box in boxes if box.annotation.shape != "image"), key=lambda box: (box.hard, box.annotation.score or 0.0)):
         colour = colours.get(found.annotation.class_name, _PALETTE[0])
         _draw_prediction(draw, found, scale, colour, labelled=len(boxes) <= _MOST_LABELS)
     cell.paste(picture, ((_CELL - picture.width) // 2, (_CELL - picture.height) // 2))
@@ -166,6 +179,25 @@ def _height(lines: int) -> int:
     return _CAPTION + (lines - 1) * _LINE
 
 
+def _draw_label(draw: ImageDraw.ImageDraw, sample: Sample, found: Sequence[Annotation], colours: Mapping[str, Colour]) -> None:
+    """The label of the whole picture as the model says it, with what people say where that is another, across its top."""
+    guess, truth = surest_label(found), surest_label(sample.annotations)
+    if guess:
+        wrong = f", is {truth.class_name}" if truth and truth.class_name != guess.class_name else ""
+        _draw_text(draw, (1, 0), f"{_label_text(guess)}{wrong}", colours.get(guess.class_name, _PALETTE[0]))
+    elif truth:
+        _draw_text(draw, (1, 0), truth.class_name, _TRUTH)
+
+
+def _label_text(label: Annotation) -> str:
+    return f"{label.class_name} {label.score:.2f}" if label.score is not None else label.class_name
+
+
+def _draw_text(draw: ImageDraw.ImageDraw, place: tuple[float, float], text: str, colour: Colour) -> None:
+    draw.rectangle(draw.textbbox(place, text, font=_font(10)), fill=colour)
+    draw.text(place, text, fill=(0, 0, 0), font=_font(10))
+
+
 def _draw_prediction(draw: ImageDraw.ImageDraw, found: Box, scale: float, colour: Colour, *, labelled: bool) -> None:
     box = found.annotation
     left, top, right, bottom = _corners(box, scale)
@@ -174,10 +206,7 @@ def _draw_prediction(draw: ImageDraw.ImageDraw, found: Box, scale: float, colour
     draw.rectangle((left, top, right, bottom), outline=colour, width=2)
     if not labelled:
         return
-    label = f"{box.class_name} {box.score:.2f}" if box.score is not None else box.class_name
-    text = draw.textbbox((left + 1, max(0.0, top - 11)), label, font=_font(10))
-    draw.rectangle(text, fill=colour)
-    draw.text((left + 1, max(0.0, top - 11)), label, fill=(0, 0, 0), font=_font(10))
+    _draw_text(draw, (left + 1, max(0.0, top - 11)), _label_text(box), colour)
 
 
 def _corners(box: Annotation, scale: float) -> tuple[float, float, float, float]:

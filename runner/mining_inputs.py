@@ -6,7 +6,8 @@ Chosen and pinned when the job is submitted, read when it is staged. Predictions
 2. the newest inference with the same stage of the model that looked at all candidates;
 3. an import of the dataset that brought predictions for all candidates along.
 
-Training data are what the request names, else what the model was trained on: never pictures of ``test``, and not the share that was set aside for validation.
+Training data are what the request names, else what the model was trained on: never pictures of ``test``, nor the share that was set
+aside to validate it.
 """
 
 from __future__ import annotations

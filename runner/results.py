@@ -28,6 +28,7 @@ from registry.models import StageRecord
 from registry.versions import versioned
 from runner.dataset_files import write_predictions
 from runner.installation import Installation
+from runner.labels import surest_label
 from runner.mined import explained, write_mined
 from runner.model_files import checksums_of, model_folder, show_folder
 from runner.run_dir import sync_to_disk
@@ -243,7 +244,8 @@ def _store_predictions(
 ) -> dict[str, Any]:
     file = _predictions_file(installation, job)
     _show_file(file)
-    classes = Counter(box.class_name for boxes in result.predictions.values() for box in boxes)
+    classes = Counter(box.class_name for boxes in result.predictions.values() for box in boxes if box.shape != "image")
+    surest = Counter(label.class_name for found in result.predictions.values() if (label := surest_label(found)))
     if predictions.find_prediction(session, job.id) is None:
         reference, _, split = job.plan["data"].partition(":")
         dataset, _, version = reference.partition("@V")
@@ -257,11 +259,13 @@ def _store_predictions(
             split=split,
             file=str(file.relative_to(installation.home)),
             image_count=image_count,
-            annotation_count=sum(classes.values()),
+            annotation_count=sum(map(len, result.predictions.values())),
         )
+    labelled = {"images_with_labels": sum(surest.values()), "labels": dict(sorted(surest.items()))} if surest else {}
     return {
         "images": image_count,
-        "images_with_boxes": sum(1 for boxes in result.predictions.values() if boxes),
+        **labelled,
+        "images_with_boxes": sum(any(box.shape != "image" for box in boxes) for boxes in result.predictions.values()),
         "boxes": sum(classes.values()),
         "classes": dict(sorted(classes.items())),
         "predictions_file": str(file),

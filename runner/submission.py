@@ -142,7 +142,7 @@ def choose(installation: Installation, session: Session, spec: JobSpec) -> Choic
     """Image, model, stage and template of a request. An image that is not linked is only taken when ``unlinked`` says so."""
     model, stage = get_stage(session, spec.model) if spec.model else (None, None)
     image = images.get_image(session, spec.image) if spec.image else _linked_image(session, spec, model)
-    object_type = ObjectType(model.object_type) if model else _object_type(installation, session, spec, image)
+    object_type = _object_type(installation, session, spec, image, model)
     template = template_of(image, spec, object_type)
     if model and spec.kind is not Kind.TRAINING and not spec.unlinked:
         _refuse_unlinked(session, spec.kind, image, model)
@@ -182,8 +182,9 @@ def _refuse_unlinked(session: Session, kind: Kind, image: ImageRecord, model: Mo
             )
 
 
-# What annotations of a type can teach, best first: outlines also teach boxes, boxes no outlines.
+# What annotations of a type can teach, best first: outlines also teach boxes, boxes no outlines, and labels of whole pictures are neither.
 _TEACHES = {
+    ObjectType.CLASSIFICATION: (ObjectType.CLASSIFICATION, ObjectType.MULTI_MODAL),
     ObjectType.DETECTION: (ObjectType.DETECTION, ObjectType.MULTI_MODAL),
     ObjectType.INSTANCE_SEGMENTATION: (
         ObjectType.INSTANCE_SEGMENTATION,
@@ -194,19 +195,37 @@ _TEACHES = {
 }
 
 
-def _object_type(installation: Installation, session: Session, spec: JobSpec, image: ImageRecord) -> ObjectType:
-    """What the image is to learn: the first of its object types that the data can teach."""
+_SHOWS = {
+    ObjectType.CLASSIFICATION: "labels of whole pictures",
+    ObjectType.DETECTION: "boxes",
+    ObjectType.INSTANCE_SEGMENTATION: "outlines",
+}
+
+
+def _object_type(installation: Installation, session: Session, spec: JobSpec, image: ImageRecord, model: ModelRecord | None) -> ObjectType:
+    """Of a model its own; else what the image is to learn: the first of its object types that the data can teach."""
+    if model and spec.kind is not Kind.TRAINING:
+        return ObjectType(model.object_type)
     if spec.kind is not Kind.TRAINING:
         return mining_inputs.object_type_of(installation, session, spec, image)
     data = job_data.pin(session, spec.train_data or "")
-    taught = _TEACHES.get(ObjectType(data.version.object_type), tuple(ObjectType))
+    labelled = ObjectType(data.version.object_type)
+    taught = _TEACHES.get(labelled, tuple(ObjectType)) if data.version.annotation_count else tuple(ObjectType)
+    wanted = (ObjectType(model.object_type),) if model else image.metadata.object_types
     for object_type in taught:
-        if object_type in image.metadata.object_types:
+        if object_type in wanted:
             return object_type
-    handles = ", ".join(t.label for t in image.metadata.object_types)
+    learner = f"the model {model.reference}" if model else image.name
     raise ImageError(
-        f"{image.name} handles {handles}, which {data} cannot teach", hint="Its annotations are boxes: import some with outlines."
+        f"{learner} handles {', '.join(t.label for t in wanted)}, which {data} cannot teach: its annotations are {_SHOWS[labelled]}",
+        hint=f"Name another image (sluice image list), or data with {_needed(wanted)}.",
     )
+
+
+def _needed(wanted: Sequence[ObjectType]) -> str:
+    """What annotations these types learn from."""
+    shows = dict.fromkeys(_SHOWS.get(object_type, "outlines") for object_type in wanted)
+    return " or ".join(shows)
 
 
 def template_of(image: ImageRecord, spec: JobSpec, object_type: ObjectType) -> Template:

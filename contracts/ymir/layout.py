@@ -11,6 +11,7 @@ ENVIRONMENT = "env.yaml"
 TRAIN_INDEX = "train-index.tsv"
 VAL_INDEX = "val-index.tsv"
 CANDIDATE_INDEX = "candidate-index.tsv"
+CANDIDATE_NAMES = "candidate-names.tsv"
 COCO_ANNOTATIONS = "coco-annotations.json"
 MODEL_INFO = "ymir-info.yaml"
 PREDICTIONS = "predictions"
@@ -27,6 +28,9 @@ ATTACHMENTS = "models/attachments"
 MINING_RESULT = "result.tsv"
 MINING_REASONS = "mining-reasons.jsonl"
 INFERENCE_RESULT = "infer-result.json"
+#: Where custom models of ModelArts leave one file for each picture: ``<file name>_result.txt``.
+RESULT_FILES = "inference_results"
+RESULT_SUFFIX = "_result.txt"
 #: The name that development versions of early 2023 expected for the COCO form.
 OLD_COCO_RESULT = "coco-infer-result.json"
 

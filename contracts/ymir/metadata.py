@@ -18,6 +18,7 @@ TEMPLATE_FILES = {
     Kind.INFERENCE: "infer-template.yaml",
 }
 TYPE_FOLDERS = {
+    ObjectType.CLASSIFICATION: "cls",  # ours: YMIR has no classification
     ObjectType.DETECTION: "det",
     ObjectType.SEMANTIC_SEGMENTATION: "semantic-seg",
     ObjectType.INSTANCE_SEGMENTATION: "instance-seg",

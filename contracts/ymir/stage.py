@@ -21,13 +21,14 @@ from contracts.job import JobWarning
 from contracts.ymir import layout
 from contracts.ymir.annotations import readable_folder, write_ark, write_coco, write_readable, write_voc
 from contracts.ymir.asset_view import CANNOT_LINK, copy_readable, note_copy, place_assets
+from contracts.ymir.classification import write_labels
 from contracts.ymir.documents import dump_yaml
 from contracts.ymir.environment import config, environment
 from contracts.ymir.export_format import AnnotationForm, choose_form
 from contracts.ymir.layout import ContainerView
 from contracts.ymir.model_info import model_input_info
 from contracts.ymir.predictions import write_predictions
-from contracts.ymir.tolerances import Tolerances, shorten
+from contracts.ymir.tolerances import Tolerances, printable, shorten
 
 _ASSET_ID = re.compile(r"[0-9a-f]{40}")
 _EXTENSION = re.compile(r"[a-z0-9]{1,10}")
@@ -52,6 +53,7 @@ def stage(inputs: JobInputs, in_dir: Path, out_dir: Path) -> list[JobWarning]:
     _write_indexes(form, inputs, tables, in_dir)
     if inputs.predictions is not None:
         write_predictions(inputs.predictions, in_dir / layout.PREDICTIONS, tolerances)
+        _write_names(tables[0], in_dir / layout.CANDIDATE_NAMES, ContainerView.of(inputs.paths))
     model_files = _place_model(inputs.model, in_dir / "models", tolerances)
     _write(in_dir / layout.CONFIG, dump_yaml(config(inputs, model_files)))
     _write(in_dir / layout.ENVIRONMENT, dump_yaml(environment(inputs)))
@@ -256,6 +258,8 @@ def _write_annotations(
         write_voc(samples, class_ids, annotations_dir, ContainerView.of(inputs.paths), tolerances)
     elif form is AnnotationForm.COCO:
         write_coco(samples, class_ids, annotations_dir, tolerances)
+    elif form is AnnotationForm.LABELS:
+        write_labels(samples, class_ids, annotations_dir, tolerances)
 
 
 def _write_indexes(form: AnnotationForm, inputs: JobInputs, tables: Sequence[SampleTable], in_dir: Path) -> None:
@@ -268,13 +272,21 @@ def _write_indexes(form: AnnotationForm, inputs: JobInputs, tables: Sequence[Sam
                 file.write(_index(paths, AnnotationForm.NONE if split == "candidates" else form, view))
 
 
+def _write_names(candidates: SampleTable, file: Path, view: ContainerView) -> None:
+    """Each candidate and the file name it was imported under, which may say where it stands in a sequence."""
+    with file.open("w", encoding="utf-8", newline="\n") as opened:
+        write_readable(opened, "")
+        for sample in candidates:
+            opened.write(f"{view.asset(sample.asset)}\t{' '.join(printable(sample.name).split())}\n")
+
+
 def _index(paths: Sequence[str], form: AnnotationForm, view: ContainerView) -> str:
     """One row for each picture, in order; without annotations the row has one column (contract reference 4.3)."""
     if not paths:
         return ""
     begin = f"{view.assets}/"
-    if form in (AnnotationForm.ARK, AnnotationForm.VOC):
-        place, extension = view.in_("annotations"), "txt" if form is AnnotationForm.ARK else "xml"
+    if form in (AnnotationForm.ARK, AnnotationForm.VOC, AnnotationForm.LABELS):
+        place, extension = view.in_("annotations"), "xml" if form is AnnotationForm.VOC else "txt"
         return "".join([f"{begin}{path}\t{place}/{path.partition('.')[0]}.{extension}\n" for path in paths])
     end = "\n" if form is AnnotationForm.NONE else f"\t{view.in_(f'annotations/{layout.COCO_ANNOTATIONS}')}\n"
     return begin + (end + begin).join(paths) + end

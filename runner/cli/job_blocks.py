@@ -315,6 +315,15 @@ def score_text(score: float | None) -> str:
 
 
 def _inference_blocks(result: Mapping[str, Any], head: Sequence[tuple[str, Any]]) -> list[Block]:
+    if "labels" in result:
+        return _labels_blocks(result, head)
     counts = [("images", result["images"]), ("with boxes", result["images_with_boxes"]), ("boxes", result["boxes"])]
     facts = Facts([*head, *counts, ("predictions file", result["predictions_file"])])
     return [facts, Line(), Table(("class", "boxes"), list(result["classes"].items()), numbers("boxes"))] if result["classes"] else [facts]
+
+
+def _labels_blocks(result: Mapping[str, Any], head: Sequence[tuple[str, Any]]) -> list[Block]:
+    """Of a classification: how many pictures have which label as their surest."""
+    counts = [("images", result["images"]), ("with labels", result["images_with_labels"])]
+    facts = Facts([*head, *counts, ("predictions file", result["predictions_file"])])
+    return [facts, Line(), Table(("class", "images"), list(result["labels"].items()), numbers("images"))]

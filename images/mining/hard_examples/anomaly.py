@@ -51,7 +51,9 @@ def _against_training(question: Question, vectors: Vectors, rows: np.ndarray) ->
 
 def _within_batch(question: Question, vectors: Vectors, rows: np.ndarray) -> Verdict:
     if len(rows) < LEAST_BATCH:
-        raise MissingInputError(f"there is no training data, and {len(rows)} embedded candidates are too few to be compared with each other")
+        raise MissingInputError(
+            f"there is no training data, and {len(rows)} embedded candidates are too few to be compared with each other"
+        )
     inside = _projection(vectors[rows])(vectors[rows])
     numbers = np.arange(len(rows))
     distances = mean_distance(inside, inside, NEIGHBOURS, query_groups=numbers, groups=numbers)

@@ -40,7 +40,9 @@ def judge(question: Question, parameters: Parameters) -> Verdict:
     missing = sorted(set(weights) - set(views))
     report = {"operations": sorted(views), "not_asked": missing, "calibrated": sorted(usual), "mean_disagreement": _means(raw)}
     columns = {f"disagreement.{name}": values for name, values in raw.items()}
-    return Verdict(of_pictures, np.array([bool(found) for found in codes], bool), codes, _of_boxes(question, weights, low), columns, report=report)
+    return Verdict(
+        of_pictures, np.array([bool(found) for found in codes], bool), codes, _of_boxes(question, weights, low), columns, report=report
+    )
 
 
 def _plain(question: Question) -> _Answers:

@@ -114,7 +114,9 @@ def _box_rows(place: int, question: Question, weights: Mapping[str, float], verd
     if boxes is None:
         return ()
     parts = [(weights[name], verdict.boxes[place]) for name, verdict in verdicts.items() if verdict.boxes is not None]
-    return tuple(_box_row(index, boxes, [(weight, found[index] if found else NONE) for weight, found in parts]) for index in range(len(boxes)))
+    return tuple(
+        _box_row(index, boxes, [(weight, found[index] if found else NONE) for weight, found in parts]) for index in range(len(boxes))
+    )
 
 
 def _box_row(index: int, boxes: Boxes, parts: list[tuple[float, Codes]]) -> BoxRow:

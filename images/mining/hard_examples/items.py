@@ -137,7 +137,9 @@ def mean_by_row(values: Floats, rows: Ints, count: int) -> Floats:
     return mean
 
 
-def box_codes(code: int, values: Floats, fired: np.ndarray, items: Items, predictions: Sequence[Boxes | None]) -> list[list[dict[int, float]]]:
+def box_codes(
+    code: int, values: Floats, fired: np.ndarray, items: Items, predictions: Sequence[Boxes | None]
+) -> list[list[dict[int, float]]]:
     """For each picture and box the code, where its item fired."""
     codes: list[list[dict[int, float]]] = [[{} for _ in range(0 if boxes is None else len(boxes))] for boxes in predictions]
     for item in np.flatnonzero(fired & (items.boxes >= 0)):

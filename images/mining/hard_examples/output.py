@@ -33,7 +33,9 @@ class OutputError(Exception):
     """The output cannot be written; the message names the picture and what is in the way."""
 
 
-def write_output(folder: Path, answer: Answer, question: Question, pictures: Mapping[str, Picture], output_dataset_type: str = "manifest") -> None:
+def write_output(
+    folder: Path, answer: Answer, question: Question, pictures: Mapping[str, Picture], output_dataset_type: str = "manifest"
+) -> None:
     """``output.manifest`` with a line for each hard picture, and for ``directory`` their copies with labels in ``Data/``.
 
     ``pictures`` by id. The manifest comes last and at once: where it is, all is. Detection of the type ``manifest`` has its label files beside it, in

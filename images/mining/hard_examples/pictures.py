@@ -61,7 +61,9 @@ def describe(picture: Image.Image) -> Floats:
     """
     small = np.asarray(picture.resize((_SIDE, _SIDE), Image.Resampling.BOX), np.float64)
     thumbnail = np.asarray(picture.resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX), np.float64)
-    return np.concatenate([_unit(np.sqrt(_colours(small))), _unit(np.sqrt(_gradients(small))), _unit((thumbnail - thumbnail.mean()).ravel())])
+    return np.concatenate(
+        [_unit(np.sqrt(_colours(small))), _unit(np.sqrt(_gradients(small))), _unit((thumbnail - thumbnail.mean()).ravel())]
+    )
 
 
 def _colours(small: Floats) -> Floats:

@@ -64,7 +64,9 @@ def fit_weights(answer: Answer, errors: Floats, *, penalty: float = 1e-3) -> Fit
     if len(hard) != len(answer.rows):
         raise ValueError(f"there are {len(hard)} errors for {len(answer.rows)} pictures")
     if len(hard) < LEAST_PICTURES or hard.all() or not hard.any():
-        raise ValueError(f"{int(hard.sum())} of {len(hard)} pictures are hard: {LEAST_PICTURES} pictures are needed, some hard and some not")
+        raise ValueError(
+            f"{int(hard.sum())} of {len(hard)} pictures are hard: {LEAST_PICTURES} pictures are needed, some hard and some not"
+        )
     names, table = strength_table(answer)
     weights, intercept = logistic(table, hard, penalty)
     by_name = dict(zip(names, weights.tolist(), strict=True))

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from contract import MODEL_ERROR, ImageError, write_aside
+from job_files.contract import MODEL_ERROR, ImageError, write_aside
 from model import Detector
 from torch import Tensor
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from contract import DATASET_ERROR, IMAGE_FORMAT_ERROR, ImageError
+from job_files.contract import DATASET_ERROR, IMAGE_FORMAT_ERROR, ImageError
 from numpy.typing import NDArray
 from PIL import Image
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from checkpoint import load, reported_classes
-from contract import Env, ImageError, Monitor, read_class_names, read_index, read_parameters, require_positive, write_detections
 from data import ByteArray, chunks, log, pad_together, read_picture
-from device import as_input, choose_device, precision
 from evaluate import Boxes, FloatArray, IntArray, iou_matrix
+from job_files.contract import Env, ImageError, Monitor, read_class_names, read_index, read_parameters, require_positive, write_detections
+from job_files.device import as_input, choose_device, precision
 from model import Detector, decode
 from parameters import InferParameters
 

@@ -11,7 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from checkpoint import load, reported_classes
-from contract import (
+from coreset import farthest_first
+from data import chunks, log, pad_together
+from evaluate import FloatArray
+from infer import detect, read_batch
+from job_files.contract import (
     CONFIG_ERROR,
     IMAGE_FORMAT_ERROR,
     Env,
@@ -23,11 +27,7 @@ from contract import (
     require_positive,
     write_ranking,
 )
-from coreset import farthest_first
-from data import chunks, log, pad_together
-from device import as_input, choose_device, precision
-from evaluate import FloatArray
-from infer import detect, read_batch
+from job_files.device import as_input, choose_device, precision
 from model import Detector
 from parameters import InferParameters, MiningParameters
 

@@ -13,7 +13,10 @@ from typing import Any
 import checkpoint
 import numpy as np
 import torch
-from contract import (
+from data import Augmentation, PictureStore, Sample, choose_image_size, chunks, log, read_samples
+from evaluate import Boxes, Metrics, evaluate
+from infer import detect_batch
+from job_files.contract import (
     CONFIG_ERROR,
     DATASET_ERROR,
     NOT_A_NUMBER_ERROR,
@@ -25,15 +28,12 @@ from contract import (
     read_parameters,
     require_positive,
 )
-from data import Augmentation, PictureStore, Sample, choose_image_size, chunks, log, read_samples
-from device import as_input, choose_device, precision
-from evaluate import Boxes, Metrics, evaluate
-from events import EventFile
-from infer import detect_batch
+from job_files.device import as_input, choose_device, precision
+from job_files.events import EventFile
+from job_files.stages import Stages
 from loss import detection_loss
 from model import STRIDE, Detector
 from parameters import InferParameters, TrainingParameters
-from stages import Stages
 from targets import build_targets
 from torch import Tensor
 

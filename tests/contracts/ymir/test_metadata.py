@@ -142,7 +142,7 @@ def test_an_object_type_without_its_folder_uses_the_templates_of_the_root_and_sa
     assert any("multi-modal/" in warning for warning in metadata.warnings)
 
 
-@pytest.mark.parametrize("manifest", ["object_type: [2, 77]", "object_type: [2, 1]", "object_type: [2, null]"])
+@pytest.mark.parametrize("manifest", ["object_type: [2, 77]", "object_type: [2, 5]", "object_type: [2, null]"])
 def test_an_unknown_object_type_in_a_list_is_reported_and_skipped(manifest: str) -> None:
     metadata = read_metadata({"manifest.yaml": manifest.encode(), "det/training-template.yaml": TEMPLATE})
     assert metadata.object_types == (ObjectType.DETECTION,)

@@ -54,7 +54,7 @@ def test_voc_names_are_compared_in_lower_case(app: App, tmp_path: Path) -> None:
 def test_an_unreadable_annotation_is_named(app: App, tmp_path: Path, name: str, text: str | None) -> None:
     if text is not None:
         (tmp_path / name).write_text(text)
-    with pytest.raises(app("contract").ImageError, match=name) as caught:
+    with pytest.raises(app("job_files.contract").ImageError, match=name) as caught:
         app("data").read_boxes(tmp_path / name, NAMES)
     assert caught.value.code == 300002
 
@@ -65,7 +65,7 @@ def test_a_broken_picture_is_left_out_and_all_broken_is_an_error(app: App, tmp_p
     rows = [[str(tmp_path / "bad.png"), ""], [str(tmp_path / "good.png"), ""]]
     assert [sample.path.name for sample in app("data").read_samples(rows, NAMES)] == ["good.png"]
     assert "left out" in capsys.readouterr().out
-    with pytest.raises(app("contract").ImageError, match="none of the 1 pictures"):
+    with pytest.raises(app("job_files.contract").ImageError, match="none of the 1 pictures"):
         app("data").read_samples(rows[:1], NAMES)
 
 
@@ -127,7 +127,7 @@ def test_the_farthest_pictures_come_first_and_distances_never_grow(app: App) -> 
 
 
 def test_the_monitor_is_read_without_a_tolerance(app: App, tmp_path: Path) -> None:
-    monitor = app("contract").Monitor(tmp_path / "monitor.txt", "t1234567", interval_s=0)
+    monitor = app("job_files.contract").Monitor(tmp_path / "monitor.txt", "t1234567", interval_s=0)
     monitor.span(0.5, 1.0)
     monitor.progress(0.5)
     progress = read_progress(tmp_path)
@@ -136,7 +136,7 @@ def test_the_monitor_is_read_without_a_tolerance(app: App, tmp_path: Path) -> No
 
 
 def test_a_failure_keeps_its_code_message_and_trace(app: App, tmp_path: Path) -> None:
-    contract = app("contract")
+    contract = app("job_files.contract")
     contract.Monitor(tmp_path / "monitor.txt", "t1234567").error(300201, "the loss\tbecame\nnan", "Traceback\n  line")
     progress = read_progress(tmp_path)
     assert progress is not None
@@ -145,7 +145,7 @@ def test_a_failure_keeps_its_code_message_and_trace(app: App, tmp_path: Path) ->
 
 
 def test_stages_are_collected_without_a_warning_after_each_addition(app: App, tmp_path: Path) -> None:
-    stages = app("stages").Stages(tmp_path / "models", tmp_path / "models" / "result.yaml", {"iou_thr": 0.5})
+    stages = app("job_files.stages").Stages(tmp_path / "models", tmp_path / "models" / "result.yaml", {"iou_thr": 0.5})
     for number in range(1, 14):
         (stages.folder(f"epoch_{number}") / "model.pt").write_bytes(b"x")
         stages.add(f"epoch_{number}", ["model.pt"], {"mAP": number / 20, "tp": 3, "mAR": float("nan")})
@@ -162,14 +162,14 @@ def test_strings_from_web_forms_become_the_type_of_the_default(app: App) -> None
         rate: float = 0.5
         mirror: bool = True
 
-    contract = app("contract")
+    contract = app("job_files.contract")
     assert contract.read_parameters({"epochs": "7", "rate": 1, "mirror": "False", "other": 3}, Form) == Form(7, 1.0, False)
     with pytest.raises(contract.ImageError, match=r"epochs: 'many' is not of type int"):
         contract.read_parameters({"epochs": "many"}, Form)
 
 
 def test_an_event_file_holds_whole_checksummed_records(app: App, tmp_path: Path) -> None:
-    events = app("events")
+    events = app("job_files.events")
     assert events.crc32c(b"123456789") == 0xE3069283  # the check value of CRC-32C
     file = events.EventFile(tmp_path)
     file.add(300, {"val/mAP": 0.5})
