@@ -42,7 +42,7 @@ _TRUTH = (255, 255, 255)
 _HARD = (200, 0, 30)
 #: A box without reasons is drawn as hard from this hardness on.
 _HARD_BOX = 0.5
-_LINE, _LINE_LENGTH, _MOST_LINES = 14, 36, 9
+_LINE, _LINE_LENGTH, _MOST_LINES = 14, 38, 9
 # Colours that stay apart for most colour-blind readers (Okabe and Ito, 2008).
 _PALETTE = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
 

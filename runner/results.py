@@ -10,6 +10,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from contracts.image import Kind, ObjectType
 from contracts.job import JobWarning
 from contracts.results import InferenceResult, MiningResult, StageResult, TrainingResult
 from contracts.seams import Dialect
+from contracts.ymir.layout import CONTRACT_FILES
+from contracts.ymir.tolerances import printable
 from registry import models, predictions
 from registry.jobs import JobRecord
 from registry.models import StageRecord
@@ -35,6 +38,7 @@ from runner.run_dir import sync_to_disk
 from runner.stored_samples import StoredSamples
 
 _TOP_SHOWN = 10
+_FILES_SHOWN, _MOST_ENTRIES, _LONGEST_NAME = 20, 1000, 100
 _RANKING = pa.schema([("rank", pa.int64()), ("asset", pa.string()), ("name", pa.string()), ("score", pa.float64())])
 
 
@@ -218,7 +222,22 @@ def _store_ranking(installation: Installation, job: JobRecord, result: MiningRes
     _show_file(file)
     top = [explained(row, result.pictures.get(row["asset"])) for row in _ranking_table(job, result, samples, _TOP_SHOWN).to_pylist()]
     shown = {"ranked": len(result.ranking), "top_k": job.spec.get("top_k"), "top": top, "ranking_file": str(file)}
+    if files := _left_beside(installation.run_dir(job.id).out_dir):
+        shown |= {"files": files}
     return {**shown, **_store_reasons(installation, job, result)} if result.pictures else shown
+
+
+def _left_beside(out_dir: Path) -> list[str]:
+    """What a mining image left in ``out`` beside what the contract speaks of, for whoever looks there: the first names, folders with a ``/``."""
+    found = []
+    with suppress(OSError), os.scandir(out_dir) as entries:
+        for entry in entries:
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if entry.name not in CONTRACT_FILES and not entry.name.startswith(".") and (is_folder or entry.is_file(follow_symlinks=False)):
+                found.append(printable(entry.name)[:_LONGEST_NAME] + ("/" if is_folder else ""))
+                if len(found) == _MOST_ENTRIES:
+                    break
+    return sorted(found)[:_FILES_SHOWN]
 
 
 def _reasons_file(installation: Installation, job: JobRecord) -> Path:

@@ -31,6 +31,8 @@ INFERENCE_RESULT = "infer-result.json"
 #: Where custom models of ModelArts leave one file for each picture: ``<file name>_result.txt``.
 RESULT_FILES = "inference_results"
 RESULT_SUFFIX = "_result.txt"
+#: Directly in ``/out``, what the contract itself speaks of.
+CONTRACT_FILES = frozenset({MODELS, TENSORBOARD, MONITOR, EXECUTOR_LOG, MINING_RESULT, MINING_REASONS, INFERENCE_RESULT, RESULT_FILES})
 #: The name that development versions of early 2023 expected for the COCO form.
 OLD_COCO_RESULT = "coco-infer-result.json"
 

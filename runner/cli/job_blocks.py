@@ -260,10 +260,10 @@ def _result_blocks(job: Job, head: Sequence[tuple[str, Any]] = ()) -> list[Block
     if job["kind"] == "training":
         return _training_blocks(result, head)
     if job["kind"] == "mining":
-        return _mining_blocks(result, head)
+        return _mining_blocks(result, head, job)
     if job["kind"] == "inference":
         return _inference_blocks(result, head)
-    return [*_mining_blocks(result["mining"], head), Line(), *_inference_blocks(result["inference"], ())]
+    return [*_mining_blocks(result["mining"], head, job), Line(), *_inference_blocks(result["inference"], ())]
 
 
 def _training_blocks(result: Mapping[str, Any], head: Sequence[tuple[str, Any]]) -> list[Block]:
@@ -283,7 +283,7 @@ def stage_table(stages: list[Mapping[str, Any]], best: str) -> Table:
     return Table(("stage", *names), rows, numbers(*names))
 
 
-def _mining_blocks(result: Mapping[str, Any], head: Sequence[tuple[str, Any]]) -> list[Block]:
+def _mining_blocks(result: Mapping[str, Any], head: Sequence[tuple[str, Any]], job: Job) -> list[Block]:
     facts = Facts(
         [
             *head,
@@ -292,6 +292,7 @@ def _mining_blocks(result: Mapping[str, Any], head: Sequence[tuple[str, Any]]) -
             ("kept", result["top_k"]),
             ("ranking file", result["ranking_file"]),
             ("reasons file", result.get("reasons_file")),
+            ("the image's files", f"{job['run_dir']}/out: {', '.join(result['files'])}" if result.get("files") else ""),
         ]
     )
     if "reasons_file" in result:

@@ -125,7 +125,11 @@ def _read_candidates(env: Env, config: Mapping[str, Any], extras: Extras) -> Can
 
 def _with_clipped(looks: Looks, paths: Mapping[str, str], ids: Sequence[str], boxes: Sequence[Boxes | None], extras: Extras) -> Looks:
     """The looks again of pictures of which boxes were left out: features of boxes have a row for each."""
-    again = [row for row, found in enumerate(boxes) if found is not None and len(found) != len(looks.box_features[row]) and row not in looks.errors]
+    again = [
+        row
+        for row, found in enumerate(boxes)
+        if found is not None and len(found) != len(looks.box_features[row]) and row not in looks.errors
+    ]
     if not again:
         return looks
     anew = look_at([(Path(paths[ids[row]]), boxes[row]) for row in again], extras.workers or None)
@@ -254,18 +258,20 @@ def _errors(candidates: Candidates, held_out: Labelled, rows: Sequence[int], pla
     if candidates.boxes is not None and held_out.boxes is not None:
         found = [candidates.boxes[row] or Boxes() for row in rows]
         return picture_errors(found, [held_out.boxes[place] for place in places], parameters.score_threshold_low)
-    assert candidates.probabilities is not None and held_out.labels is not None
+    if candidates.probabilities is None or held_out.labels is None:
+        raise ValueError("predictions and training data are not of the same type")
     return (candidates.probabilities[list(rows)].argmax(axis=1) != held_out.labels[list(places)]).astype(float)
 
 
 # ----------------------------------------------------------------------------------------------------------------- writing
 
 
-def _write(
-    out_dir: Path, env: Env, candidates: Candidates, answer: Answer, report: Mapping[str, Any], parameters: Parameters
-) -> None:
+def _write(out_dir: Path, env: Env, candidates: Candidates, answer: Answer, report: Mapping[str, Any], parameters: Parameters) -> None:
     """result.tsv comes last: where it is, all is."""
-    pictures = {name: Picture(Path(candidates.paths[name]), candidates.paths[name], *_size(candidates, row)) for row, name in enumerate(candidates.ids)}
+    pictures = {
+        name: Picture(Path(candidates.paths[name]), candidates.paths[name], *_size(candidates, row))
+        for row, name in enumerate(candidates.ids)
+    }
     question = Question(candidates.ids, candidates.class_names, predictions=candidates.boxes, probabilities=candidates.probabilities)
     os.chdir(out_dir)  # so that addresses of what is copied are relative to the manifest
     write_output(Path(), _predicted(answer, candidates), question, pictures, parameters.output_dataset_type)

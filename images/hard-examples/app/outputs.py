@@ -27,12 +27,14 @@ def summary_path(configured: Any, out_dir: Path) -> Path | None:
         return None
     text, root = str(configured), os.path.realpath(out_dir)
     inner = text.removeprefix("/out/") if text.startswith("/out/") else text
-    place = os.path.realpath(os.path.join(root, inner))
+    place = os.path.realpath(Path(root, inner))
     if "://" in text or "\0" in text or not place.startswith(f"{root}{os.sep}"):
         raise ImageError(CONFIG_ERROR, f"task_summary_file: {text[:200]!r} does not lie below /out; name a file such as /out/summary.json")
     taken = ("result.tsv", "monitor.txt", REASONS, SCORES, REPORT, "output.manifest", "ymir-executor-out.log")
     if Path(place).is_dir() or os.path.relpath(place, root) in taken:
-        raise ImageError(CONFIG_ERROR, f"task_summary_file: {text[:200]!r} is the name of something else; name a file such as /out/summary.json")
+        raise ImageError(
+            CONFIG_ERROR, f"task_summary_file: {text[:200]!r} is the name of something else; name a file such as /out/summary.json"
+        )
     return Path(place)
 
 
@@ -53,7 +55,10 @@ def reasons_line(row: Row, path: str, class_names: Sequence[str]) -> dict[str, A
         "texts": row.texts,
         "boxes": [
             {
-                "box": [round(value, 2) for value in (box.corners[0], box.corners[1], box.corners[2] - box.corners[0], box.corners[3] - box.corners[1])],
+                "box": [
+                    round(value, 2)
+                    for value in (box.corners[0], box.corners[1], box.corners[2] - box.corners[0], box.corners[3] - box.corners[1])
+                ],
                 "class_name": class_names[box.class_index],
                 "score": round(box.score, 6),
                 "hardness": round(box.hardness, 6),

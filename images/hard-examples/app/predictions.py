@@ -91,9 +91,10 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise
     except OSError as error:
         raise UnreadableError(f"it cannot be opened: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UnreadableError("it is not a file")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise UnreadableError("it is not a file")
         content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise UnreadableError(f"it is larger than {MAX_BYTES // 1024**2} MiB")
