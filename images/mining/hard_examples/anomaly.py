@@ -1,6 +1,6 @@
 """anomaly_detection_mining (reason 30): unlike the training data, whatever was predicted; without it, unlike the other candidates.
 
-Embeddings -> principal components (95 % of the variance, at most 64) -> mean distance to the 5 nearest. With training data the strength is the percentile among
+Embeddings -> principal components (95 % of the variance, at most 64) and the distance from their span -> mean distance to the 5 nearest. With training data the strength is the percentile among
 its leave-one-out distances, and fires above 0.95. Without, it is a robust z of the distance, ``min(1, z / 7)``, and fires at z > 3.5: a percentile of the batch in
 itself would always call a twentieth of it abnormal. Such a batch finds what is rare, not what has drifted. O(N n d).
 """
@@ -71,7 +71,10 @@ def _one_sided_z(distances: Floats) -> Floats:
 
 
 class _projection:  # noqa: N801 - used as a function
-    """Principal components of the vectors, as many as explain 95 % of the variance, at most 64."""
+    """Principal components of the vectors, as many as explain 95 % of the variance, at most 64; and last, how far a vector lies from their span.
+
+    Without that last one, what is foreign in a way in which the vectors do not differ at all would fall into their middle.
+    """
 
     def __init__(self, vectors: Vectors) -> None:
         doubles = vectors.astype(np.float64)
@@ -82,4 +85,7 @@ class _projection:  # noqa: N801 - used as a function
         self._directions = directions[:, : min(_DIMENSIONS, int(np.searchsorted(shares, _VARIANCE)) + 1)]
 
     def __call__(self, vectors: Vectors) -> Vectors:
-        return ((vectors - self._mean) @ self._directions).astype(np.float32)
+        centred = vectors - self._mean
+        inside = centred @ self._directions
+        left_over = np.sqrt(((centred**2).sum(axis=1) - (inside**2).sum(axis=1)).clip(min=0))
+        return np.column_stack([inside, left_over]).astype(np.float32)

@@ -16,8 +16,8 @@ _LARGEST_COVER = 2000
 
 
 def normalised(vectors: npt.ArrayLike) -> Vectors:
-    """(n, d) of length 1; a row of zeros stays, one with NaN is NaN throughout."""
-    found = np.asarray(vectors, np.float64).reshape(len(np.asarray(vectors)), -1)
+    """(n, d) of length 1, from (n, d); a row of zeros stays, one with NaN is NaN throughout."""
+    found = np.asarray(vectors, np.float64)
     found = np.where(np.isfinite(found).all(axis=1, keepdims=True), found, np.nan)
     lengths = np.linalg.norm(found, axis=1, keepdims=True)
     unit: Vectors = np.divide(found, lengths, out=found, where=lengths > 0).astype(np.float32)

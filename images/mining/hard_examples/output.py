@@ -167,8 +167,10 @@ def _add_object(root: ET.Element, box: BoxRow, class_names: Sequence[str]) -> No
         if text:
             ET.SubElement(found, tag).text = _legal(text)
     corners = ET.SubElement(found, "bndbox")
-    for tag, value in zip(("xmin", "ymin", "xmax", "ymax"), box.corners, strict=True):
-        ET.SubElement(corners, tag).text = f"{value:.6g}"
+    x1, y1, x2, y2 = box.corners
+    # VOC's ends are the last pixel inside.
+    for tag, value in (("xmin", x1), ("ymin", y1), ("xmax", max(x1, x2 - 1)), ("ymax", max(y1, y2 - 1))):
+        ET.SubElement(corners, tag).text = f"{value:.3f}".rstrip("0").rstrip(".")
 
 
 def _legal(text: str) -> str:

@@ -180,7 +180,7 @@ def _shear(picture: Image.Image) -> View:
 
 def _superpixels(picture: Image.Image) -> Image.Image:
     """Fields of about a 64th of the longer side, each in the mean colour of its pixels: a stand-in for SLIC on a regular grid."""
-    field = max(1, round(max(picture.size) / _SUPERPIXELS_ACROSS))
+    field = max(2, round(max(picture.size) / _SUPERPIXELS_ACROSS))
     small = picture.resize((max(1, picture.width // field), max(1, picture.height // field)), Image.Resampling.BOX)
     return small.resize(picture.size, Image.Resampling.NEAREST)
 
