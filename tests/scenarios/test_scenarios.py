@@ -59,11 +59,8 @@ class World:
         return self.path / "work"
 
     def run(self, line: str) -> None:
-        program, *arguments = (
         places = {"$PROBE": str(PROBE), "$IMAGES": str(IMAGES), "$S3": os.environ.get("S3", "")}
         program, *arguments = (re.sub(r"\$[A-Z0-9]+", lambda name: places.get(name[0], name[0]), word) for word in shlex.split(line))
-            for word in shlex.split(line)
-        )
         assert program == "sluice", line
         out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
         with redirect_stdout(out), redirect_stderr(err):
