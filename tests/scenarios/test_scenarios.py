@@ -3,7 +3,8 @@
 A scenario is a folder with
 
 - ``script.txt``: one command per line, ``#`` begins a comment. ``# given: NAME`` starts where another scenario ended. ``$PROBE`` is the
-  probe image's folder, ``$IMAGES`` that of the images we ship, ``$S3`` the endpoint of an S3 server with the bucket ``scenario``. Commands run in a folder of their own.
+  probe image's folder, ``$IMAGES`` that of the images we ship, ``$S3`` the endpoint of an S3 server with the bucket ``scenario``. Commands run in a
+  folder of their own.
 - ``input/``: files that lie in that folder at the start (optional).
 - ``expected-stdout.txt``, ``expected-stderr.txt``: each command with its answer and its talk; ``[exit 3]`` when it did not end with 0.
 - ``expected-tree.txt``: the files in the folder at the end (optional; what was put there from ``input/`` is left out).

@@ -9,12 +9,17 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
+from contracts.dataset import Annotation, ContainerPaths, JobInputs
 from contracts.errors import DatasetError, RequestError
+from contracts.image import Kind, ObjectType
 from contracts.job import JobSpec
+from contracts.ymir import stage
 from runner.service import Runner
 from tests.conformance.main_job import voc_folder
-from tests.images.hard_examples.conftest import DOUBTFUL, EMPTY, SURE, boxes, catalogue, labels
+from tests.images.hard_examples.conftest import APP, DOUBTFUL, EMPTY, SURE, boxes, catalogue, labels
+from tests.images.image_jobs import make_samples, start
 
 Mine = Callable[..., dict[str, Any]]
 
@@ -242,3 +247,46 @@ def test_hard_predictions_of_others_cannot_be_named(runner: Runner, mine: Mine, 
     other = runner.import_dataset("other", catalogue(tmp_path / "other", {"x.jpg": DOUBTFUL, "y.jpg": EMPTY}))
     with pytest.raises(DatasetError, match=r"5 of 5 pictures of tiny@V001 have no prediction in import-"):
         mine(predictions=other["predictions"])
+
+
+def test_weights_are_fitted_to_candidates_whose_labels_are_known(runner: Runner, mine: Mine, tmp_path: Path) -> None:
+    truth = voc_folder(tmp_path / "truth", {"": 36})
+    right, wrong = boxes(("cat", 0.95, [3, 2, 22, 20])), boxes(("bird", 0.4, [0, 25, 9, 39]))
+    pool = catalogue(tmp_path / "pool", {f"{number:03d}.png": wrong if number % 5 == 0 else right for number in range(24)})
+    for number in range(24):
+        (truth / f"Annotations/{number:03d}.xml").write_text(
+            (truth / "Annotations/000.xml").read_text().replace("000.png", f"{number:03d}.png")
+        )
+        (pool / f"images/{number:03d}.png").write_bytes((truth / f"JPEGImages/{number:03d}.png").read_bytes())
+    runner.import_dataset("truth", truth)
+    runner.import_dataset("pool", pool)
+    job = mine("pool", {"fit_weights": True}, training_data="truth")
+    assert job["state"] == "succeeded", job["evidence"]
+    fitted = json.loads((out_dir(job) / "report.json").read_text())["fitted"]
+    assert (fitted["pictures"], fitted["hard"]) == (24, 5)
+    assert fitted["ece_after"] < fitted["ece_before"]
+    assert {Path(name).stem for name in names_of(job)[:5]} == {"000", "005", "010", "015", "020"}
+    failed = mine("pool", {"fit_weights": True})
+    assert "none of the candidates is among the training data" in failed["evidence"]["image_message"]
+
+
+def test_predictions_for_changed_pictures_are_used_where_somebody_made_them(tmp_path: Path) -> None:
+    """As an image that has the model may call this one: Sluice itself stages no views."""
+    parameters = yaml.safe_load((APP.parent / "img-man/det/mining-template.yaml").read_text())
+    pictures = make_samples(tmp_path / "assets", 3, ("cat", "dog"))
+    paths = ContainerPaths(str(tmp_path / "in"), str(tmp_path / "out"))
+    found = [(one.asset.file_name, (Annotation("cat", 10, 10, 30, 20, score=0.95),)) for one in pictures]
+    inputs = JobInputs(
+        "m1", Kind.MINING, ObjectType.DETECTION, ("cat", "dog"), parameters, candidates=pictures, paths=paths, predictions=found
+    )
+    stage(inputs, tmp_path / "in", tmp_path / "out")
+    views = tmp_path / "in/predictions/views/fliplr"
+    views.mkdir(parents=True)
+    for number, one in enumerate(pictures):
+        seen = boxes(("cat", 0.9, [10, 10, 30, 40])) if number else EMPTY
+        (views / f"{one.asset.file_name}_result.txt").write_text(json.dumps(seen))
+    done = start(APP, tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in (tmp_path / "out/mining-reasons.jsonl").read_text().splitlines()]
+    assert [20 in line["reasons"] for line in lines] == [Path(line["image"]).name == pictures[0].asset.file_name for line in lines]
+    assert "aug_consistent_mining" in json.loads((tmp_path / "out/report.json").read_text())["ran"]
