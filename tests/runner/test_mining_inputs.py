@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from contracts.dataset import Annotation
-from contracts.errors import DatasetError, LinkError, RequestError
+from contracts.errors import ConflictError, DatasetError, LinkError, RequestError
 from contracts.job import JobSpec
 from registry.predictions import remove_prediction
 from runner.dataset_files import read_predictions_of, read_words, write_predictions
@@ -181,6 +181,16 @@ def test_training_data_that_are_no_longer_what_they_were_are_not_given(runner: R
     with pytest.raises(RequestError, match="pets@V001:train is no longer what first@V0001 was trained on"):
         mine(runner)
     assert "no_training_data" in [warning["code"] for warning in mine(runner, image="may")["warnings"]]
+
+
+def test_the_training_data_of_a_mining_that_waits_are_not_removed(runner: Runner, tmp_path: Path) -> None:
+    runner.import_dataset("pool", voc_folder(tmp_path / "pool", {"test": 4}))
+    infer(runner, data="pool")
+    waiting = runner.submit(JobSpec.model_validate({"kind": "mining", "image": "needs", "model": "first", "data": "pool"}))
+    with pytest.raises(ConflictError, match=f"dataset 'pets' is read by unfinished jobs: {waiting['id']}"):
+        runner.remove_dataset("pets")
+    runner.run(waiting["id"])
+    assert runner.remove_dataset("pets")
 
 
 def test_a_rerun_takes_the_same_predictions_and_says_when_they_are_gone(runner: Runner) -> None:
