@@ -1,7 +1,8 @@
 """Are the reasons of hard examples true? Known changes to blood-cell pictures must give the reason that belongs to them (mining.md 6, T3).
 
-Each of the 31 reasons has at least one change. Pictures are real (BCCD's test split; the reference is of its train and val splits), predictions are the labels with
-full confidence, so that nothing but the change can be the cause; for the reasons 19 to 29 the model is one that fails at this augmentation alone.
+Each of the 31 reasons has at least one change. Pictures are real (BCCD's test split; the reference is of its train and val splits), predictions are
+the labels with full confidence, so that nothing but the change can be the cause; for the reasons 19 to 29 the model is one that fails at this
+augmentation alone.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from mining.hard_examples.pictures import EMBEDDER, Looks, describe_boxes, look,
 from mining.hard_examples.reasons import OPERATION_CODES, OPERATIONS  # noqa: E402
 from mining.hard_examples.views import make_view  # noqa: E402
 
-BCCD = _ROOT.parent / "shared" / "data" / "bccd"
+BCCD = _ROOT.parent / "shared" / "data" / "bccd" / "BCCD"
 CLASSES = ("RBC", "WBC", "Platelets")
 _THREE_TIMES_THE_USUAL = 42
 HIT_GOAL, CLEAN_GOAL = 0.95, 0.3
@@ -56,8 +57,8 @@ class Found:
 
 def reasons_of_interventions(data: Path = BCCD, pictures: int = 72, references: int = 292) -> Found:
     """Applies every change to the first ``pictures`` of the test split; the reference are the first ``references`` of train and val."""
-    training = _training(_read(data, "trainval")[:references])
-    cases = _read(data, "test")[:pictures]
+    training = _training(_read(data, "trainval", references))
+    cases = _read(data, "test", pictures)
     clean = _shares(_ask(cases, training))
     expected, shares = {}, {}
     for name, code, change in _CHANGES:
@@ -69,16 +70,18 @@ def reasons_of_interventions(data: Path = BCCD, pictures: int = 72, references: 
     return Found(expected, hits, others, sum(clean.values()), clean)
 
 
-def _read(data: Path, split: str) -> list[Case]:
-    folder = data / "BCCD"
+def _read(folder: Path, split: str, count: int) -> list[Case]:
     names = (folder / "ImageSets" / "Main" / f"{split}.txt").read_text(encoding="utf-8").split()
-    return [_case(folder, name) for name in sorted(names)]
+    return [_case(folder, name) for name in sorted(names)[:count]]
 
 
 def _case(folder: Path, name: str) -> Case:
     root = ElementTree.parse(folder / "Annotations" / f"{name}.xml").getroot()
     rows = [
-        (*(float(found.findtext(f"bndbox/{side}", "0")) for side in ("xmin", "ymin", "xmax", "ymax")), CLASSES.index(found.findtext("name", "")))
+        (
+            *(float(found.findtext(f"bndbox/{side}", "0")) for side in ("xmin", "ymin", "xmax", "ymax")),
+            CLASSES.index(found.findtext("name", "")),
+        )
         for found in root.iter("object")
     ]
     table = np.array(rows, np.float64).reshape(-1, 5)
@@ -90,9 +93,7 @@ def _case(folder: Path, name: str) -> Case:
 def _training(cases: Sequence[Case]) -> Training:
     looks = stack([look(case.picture, case.boxes) for case in cases])
     boxes = [describe_boxes(case.picture, case.boxes) for case in cases]
-    return Training(
-        boxes=boxes, features=looks.features, box_features=looks.box_features, embeddings=looks.embeddings, embedder=EMBEDDER
-    )
+    return Training(boxes=boxes, features=looks.features, box_features=looks.box_features, embeddings=looks.embeddings, embedder=EMBEDDER)
 
 
 def _question(cases: Sequence[Case], training: Training) -> Question:

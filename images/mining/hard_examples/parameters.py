@@ -200,3 +200,7 @@ def _text(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise ParameterError(name, f"is {value!r}, not a text")
     return value
+
+
+#: As the documents have them.
+DEFAULTS = Parameters()

@@ -14,18 +14,14 @@ TRAINING = Training(labels=LABELS, embeddings=VECTORS, embedder="tiny")
 
 
 def test_hx_07_in_cluster_a_but_predicted_b_has_reason_2() -> None:
-    answer = ask(
-        only(ALONE), probabilities=np.array([[0.9, 0.1], [0.1, 0.9]]), embeddings=VECTORS[:2], embedder="tiny", training=TRAINING
-    )
+    answer = ask(only(ALONE), probabilities=np.array([[0.9, 0.1], [0.1, 0.9]]), embeddings=VECTORS[:2], embedder="tiny", training=TRAINING)
     assert codes(answer) == [[], [2]]
     assert answer.rows[1].strengths[ALONE] > 0.85 > 0.2 > answer.rows[0].strengths[ALONE]
 
 
 def test_clusters_without_a_clear_class_flag_nothing() -> None:
     mixed = Training(labels=np.arange(80) % 2, embeddings=two_clouds((80,))[0], embedder="tiny")
-    answer = ask(
-        only(ALONE), probabilities=np.array([[0.9, 0.1], [0.1, 0.9]]), embeddings=VECTORS[:2], embedder="tiny", training=mixed
-    )
+    answer = ask(only(ALONE), probabilities=np.array([[0.9, 0.1], [0.1, 0.9]]), embeddings=VECTORS[:2], embedder="tiny", training=mixed)
     clusters = answer.report["algorithms"][ALONE]
     assert clusters["pure_clusters"] < clusters["clusters"]
     assert codes(answer).count([2]) <= 1
@@ -44,3 +40,10 @@ def test_a_box_in_the_wrong_cluster_is_named_and_the_picture_with_it() -> None:
 def test_embeddings_of_different_models_are_not_compared() -> None:
     answer = ask(only(ALONE), probabilities=np.array([[0.9, 0.1]]), embeddings=VECTORS[:1], embedder="other", training=TRAINING)
     assert "embedded by 'tiny', the candidates by 'other'" in answer.report["skipped"][ALONE]
+
+
+def test_embeddings_of_different_length_are_not_compared() -> None:
+    answer = ask(probabilities=np.array([[0.9, 0.1]]), embeddings=np.ones((1, 5)), embedder="tiny", training=TRAINING)
+    said = "the embeddings of the training data and of the candidates have 6 and 5 numbers: they cannot be compared"
+    for name in (ALONE, "image_similarity_mining", "anomaly_detection_mining"):
+        assert answer.report["skipped"][name] == said
