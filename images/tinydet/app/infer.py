@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from checkpoint import load, reported_classes
+from checkpoint import load
 from job_files.contract import Env, ImageError, Monitor, read_class_names, read_index, read_parameters, require_positive, write_detections
 from data import ByteArray, chunks, log, pad_together, read_picture
 from job_files.device import as_input, choose_device, precision
+from job_files.weights import reported_classes
 from evaluate import Boxes, FloatArray, IntArray, iou_matrix
 from model import Detector, decode
 from parameters import InferParameters
@@ -22,7 +23,7 @@ def infer(env: Env, config: dict[str, Any], monitor: Monitor) -> None:
     parameters = read_parameters(config, InferParameters)
     require_positive(parameters, "batch_size", "max_boxes")
     model, facts = load(list(config.get("model_params_path") or []), choose_device(config))
-    wanted = reported_classes(facts, read_class_names(config))
+    wanted = reported_classes(facts.class_names, read_class_names(config))
     paths = [Path(row[0]) for row in read_index(env.input("candidate_index_file"))]
     found: dict[str, list[dict[str, Any]]] = {}
     detections = detect(model, paths, parameters.image_size or facts.image_size, parameters, monitor.progress)
