@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mining import STRATEGIES, MiningError, Pool, Selection, Strategy, select
+
 from job_files.contract import CONFIG_ERROR, IMAGE_FORMAT_ERROR, Env, ImageError, write_aside, write_ranking
 from job_files.pictures import log
-from mining import STRATEGIES, MiningError, Pool, Selection, Strategy, select
 
 REASONS_FILE = "mining-reasons.jsonl"
 #: The share of the candidates that counts as chosen where a job does not say how many will be labelled.

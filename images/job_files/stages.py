@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from job_files.contract import write_aside
 
 MOST_PERIODIC = 9  # with best and last this stays at the eleven stages the contract's SDK keeps

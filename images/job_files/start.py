@@ -73,4 +73,3 @@ def run(jobs: Jobs, env: Env, monitor: Monitor) -> int:
         monitor.span(0.5 if both else 0.0, 1.0)
         jobs.infer()(env, config, monitor)
     return 0
-

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from job_files.contract import MODEL_ERROR, ImageError, write_aside
 from torch import Tensor
+
+from job_files.contract import MODEL_ERROR, ImageError, write_aside
 
 WEIGHTS, FACTS = "model.pt", "model.json"
 

@@ -74,7 +74,12 @@ def views_of(pictures: ByteArray) -> Iterator[tuple[str, torch.Tensor]]:
     """Each change of VIEWS with the pictures (n, 3, S, S) changed so."""
     original, count = as_input(pictures, torch.device("cpu")), len(pictures)
     for name, (degrees, factor, shift) in VIEWS.items():
-        yield name, place(original, np.full(count, np.deg2rad(degrees)), np.full(count, factor), np.ones((2, count)), np.full((2, count), 2 * shift))
+        yield (
+            name,
+            place(
+                original, np.full(count, np.deg2rad(degrees)), np.full(count, factor), np.ones((2, count)), np.full((2, count), 2 * shift)
+            ),
+        )
 
 
 @torch.inference_mode()

@@ -13,6 +13,9 @@ from typing import Any
 import checkpoint
 import numpy as np
 import torch
+from data import Augmentation, PictureStore, Sample, choose_image_size, read_samples
+from evaluate import Boxes, Metrics, evaluate
+from infer import detect_batch
 from job_files.augment import vary_colour
 from job_files.contract import (
     CONFIG_ERROR,
@@ -26,16 +29,14 @@ from job_files.contract import (
     read_parameters,
     require_positive,
 )
-from data import Augmentation, PictureStore, Sample, choose_image_size, chunks, log, read_samples
 from job_files.device import as_input, choose_device, precision
-from evaluate import Boxes, Metrics, evaluate
 from job_files.events import EventFile
-from infer import detect_batch
+from job_files.pictures import chunks, log
+from job_files.schedule import follow, rate_at
+from job_files.stages import Stages
 from loss import detection_loss
 from model import STRIDE, Detector
 from parameters import InferParameters, TrainingParameters
-from job_files.schedule import follow, rate_at
-from job_files.stages import Stages
 from targets import build_targets
 from torch import Tensor
 
