@@ -22,7 +22,7 @@ BoxesOf = Callable[[str], list[dict[str, Any]]]
 
 def offered(kind: str, gives: frozenset[str]) -> dict[str, Strategy]:
     """The strategies for a kind of model ("detection", "classification") that can give ``gives``, by name."""
-    return {name: each for name, each in STRATEGIES.items() if each.for_use and kind in each.kinds and each.needs <= gives}
+    return {name: each for name, each in STRATEGIES.items() if each.for_use and kind in each.kinds and each.needs_of(kind) <= gives}
 
 
 def choose_strategy(name: str, kind: str, gives: frozenset[str]) -> Strategy:
@@ -48,13 +48,19 @@ def rank(pool: Pool, strategy: str, *, budget: int, seed: int) -> Selection:
 
 
 def write_selection(env: Env, selection: Selection, paths: Mapping[str, Path], boxes_of: BoxesOf | None = None) -> None:
-    """result.tsv with every candidate, and beside it mining-reasons.jsonl with why each of the chosen ones is."""
-    result = env.output("mining_result_file")
-    rows = [_reasons(paths[pick.id], pick.score, pick.reasons, boxes_of(pick.id) if boxes_of else []) for pick in selection.selected]
+    """result.tsv with every candidate, and beside it mining-reasons.jsonl with why each of the chosen ones is.
+
+    The coefficient of a chosen picture, in (0, 1], is the share of the candidates that come after it: scores of strategies have no common scale.
+    """
+    result, count = env.output("mining_result_file"), len(selection.picks)
+    rows = [
+        _reasons(paths[pick.id], 1 - place / count, pick.reasons, boxes_of(pick.id) if boxes_of else [])
+        for place, pick in enumerate(selection.selected)
+    ]
     write_aside(result.with_name(REASONS_FILE), "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     write_ranking(result, [(str(paths[pick.id]), pick.score) for pick in selection.picks])
     log(f"mining: ranked {len(selection.picks)} pictures by {selection.strategy}, chose {len(rows)}")
 
 
-def _reasons(path: Path, score: float, texts: Sequence[str], boxes: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"image": str(path), "score": score, "hard": True, "texts": list(texts), **({"boxes": boxes} if boxes else {})}
+def _reasons(path: Path, coefficient: float, texts: Sequence[str], boxes: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"image": str(path), "score": round(coefficient, 6), "hard": True, "texts": list(texts), **({"boxes": boxes} if boxes else {})}

@@ -23,6 +23,7 @@ from mining import Pool
 from model import Classifier
 from parameters import MiningParameters
 
+CLASSIFICATION = "classification"
 GIVES = frozenset({"predictions", "probabilities", "embeddings", "views", "hashes"})
 #: Changes that keep what a picture shows: angle in degrees, factor, shift as a share of the side.
 VIEWS = {"rotate": (8.0, 1.0, 0.0), "scale": (0.0, 0.8, 0.0), "translate": (0.0, 1.0, 0.08)}
@@ -43,11 +44,11 @@ def mine(env: Env, config: dict[str, Any], monitor: Monitor) -> None:
     """Writes result.tsv: every readable candidate with its score, highest first; and why the first of them are worth a label."""
     parameters = read_parameters(config, MiningParameters)
     require_positive(parameters, "batch_size")
-    strategy = choose_strategy(parameters.mining_algorithm, "classification", GIVES)
+    strategy = choose_strategy(parameters.mining_algorithm, CLASSIFICATION, GIVES)
     model, facts = load(list(config.get("model_params_path") or []), choose_device(config))
     reported_classes(facts.class_names, read_class_names(config))
     paths = [Path(row[0]) for row in read_index(env.input("candidate_index_file"))]
-    pool = as_pool(look(model, facts, paths, parameters, "views" in strategy.needs, monitor), facts.class_names)
+    pool = as_pool(look(model, facts, paths, parameters, "views" in strategy.needs_of(CLASSIFICATION), monitor), facts.class_names)
     selection = rank(pool, strategy.name, budget=parameters.budget, seed=parameters.seed)
     write_selection(env, selection, {path.name: path for path in paths})
     monitor.progress(1.0)

@@ -25,6 +25,7 @@ from views import VIEWS, View
 
 LEAST_SCORE = 0.05  # boxes below this are noise, not doubt
 SHOWN_SCORE = 0.3  # boxes from this on are shown to people
+DETECTION = "detection"
 GIVES = frozenset({"predictions", "probabilities", "features", "embeddings", "views", "class_maps", "hashes"})
 
 
@@ -32,12 +33,12 @@ def mine(env: Env, config: dict[str, Any], monitor: Monitor) -> None:
     """Writes result.tsv: every readable candidate with its score, highest first; and why the first of them are worth a label."""
     parameters = read_parameters(config, MiningParameters)
     require_positive(parameters, "batch_size", "max_boxes")
-    strategy = choose_strategy(parameters.mining_algorithm, "detection", GIVES)
+    strategy = choose_strategy(parameters.mining_algorithm, DETECTION, GIVES)
     model, facts = load(list(config.get("model_params_path") or []), choose_device(config))
     reported_classes(facts.class_names, read_class_names(config))
     paths = [Path(row[0]) for row in read_index(env.input("candidate_index_file"))]
     looker = Looker(model, parameters, parameters.image_size or facts.image_size)
-    seen = looker.look(paths, views="views" in strategy.needs, progress=lambda fraction: monitor.progress(0.9 * fraction))
+    seen = looker.look(paths, views="views" in strategy.needs_of(DETECTION), progress=lambda fraction: monitor.progress(0.9 * fraction))
     selection = rank(as_pool(seen, facts.class_names, looker, strategy), strategy.name, budget=parameters.budget, seed=parameters.seed)
     boxes = dict(zip((path.name for path in seen.paths), seen.boxes, strict=True))
     write_selection(env, selection, {path.name: path for path in paths}, lambda name: shown_boxes(boxes[name], facts.class_names))
@@ -109,7 +110,7 @@ def as_pool(seen: Seen, class_names: list[str], looker: Looker, strategy: Strate
         embeddings=np.stack(seen.embeddings).astype(np.float32),
         views=seen.views or None,
         hashes=np.array(seen.hashes, np.uint64),
-        class_maps=(lambda row: looker.class_maps(seen.paths[row])) if "class_maps" in strategy.needs else None,
+        class_maps=(lambda row: looker.class_maps(seen.paths[row])) if "class_maps" in strategy.needs_of(DETECTION) else None,
     )
 
 
