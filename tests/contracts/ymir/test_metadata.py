@@ -158,7 +158,7 @@ def test_a_manifest_that_can_be_made_sense_of_means_detection_with_a_warning(man
     assert metadata.warnings
 
 
-@pytest.mark.parametrize("declared", ["detection", "true", "{2: 3}", "7", "1", "-2", "[]", "[77]", "[[2]]", "2.5"])
+@pytest.mark.parametrize("declared", ["detection", "true", "{2: 3}", "7", "5", "-2", "[]", "[77]", "[[2]]", "2.5"])
 def test_any_other_object_type_is_refused_with_the_known_ones(declared: str) -> None:
     with pytest.raises(ImageError) as raised:
         read_metadata({"manifest.yaml": f"object_type: {declared}\n".encode(), "training-template.yaml": TEMPLATE})

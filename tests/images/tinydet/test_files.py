@@ -116,16 +116,6 @@ def test_a_box_over_the_edge_keeps_its_peak_inside(app: App) -> None:
     assert (targets.heat == 1).sum() == 1
 
 
-def test_the_farthest_pictures_come_first_and_distances_never_grow(app: App) -> None:
-    features = np.array([[0.0, 0], [0.1, 0], [5, 0], [5, 0], [0, 3]])
-    order = app("coreset").farthest_first(features, features[0])
-    assert [index for index, _ in order][:3] == [2, 4, 1]
-    assert sorted(index for index, _ in order) == [0, 1, 2, 3, 4]
-    distances = [distance for _, distance in app("coreset").farthest_first(np.random.default_rng(0).random((50, 4)), np.zeros(4), 20)]
-    assert distances == sorted(distances, reverse=True)
-    assert len(distances) == 50
-
-
 def test_the_monitor_is_read_without_a_tolerance(app: App, tmp_path: Path) -> None:
     monitor = app("job_files.contract").Monitor(tmp_path / "monitor.txt", "t1234567", interval_s=0)
     monitor.span(0.5, 1.0)
