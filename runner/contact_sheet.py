@@ -61,9 +61,8 @@ def write(installation: Installation, job: JobRecord, file: Path, *, limit: int,
     mined = _mined(result, [asset for asset, _ in chosen])
     colours = {name: _PALETTE[index % len(_PALETTE)] for index, name in enumerate(job.plan["class_names"])}
     shown = [(samples.get(asset), *_explained(predictions.get(asset, ()), caption, mined.get(asset))) for asset, caption in chosen]
-    lines = max((len(captions) for *_, captions in shown), default=1)
     with installation.store.holding([sample.asset for sample, *_ in shown]):
-        sheet = _grid([_cell(*cell, lines, colours) for cell in shown], columns, lines, colours)
+        sheet = _grid([_cell(*cell, colours) for cell in shown], columns, colours)
     file.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(file, "PNG")
     return {"file": str(file), "images": len(chosen)}
@@ -155,8 +154,8 @@ def _score(score: float | None) -> str:
     return "" if score is None else f"{score:.4g}"
 
 
-def _cell(sample: Sample, boxes: Sequence[Box], captions: Sequence[str], lines: int, colours: Mapping[str, Colour]) -> Image.Image:
-    cell = Image.new("RGB", (_CELL, _CELL + _height(lines)), _BACKGROUND)
+def _cell(sample: Sample, boxes: Sequence[Box], captions: Sequence[str], colours: Mapping[str, Colour]) -> Image.Image:
+    cell = Image.new("RGB", (_CELL, _CELL + _height(len(captions))), _BACKGROUND)
     with Image.open(sample.path) as opened:
         picture = opened.convert("RGB")
     scale = min(_CELL / picture.width, _CELL / picture.height)
@@ -222,14 +221,18 @@ def _font(size: int = 11) -> Any:
     return ImageFont.load_default(size)
 
 
-def _grid(cells: Sequence[Image.Image], columns: int, lines: int, colours: Mapping[str, Colour]) -> Image.Image:
+def _grid(cells: Sequence[Image.Image], columns: int, colours: Mapping[str, Colour]) -> Image.Image:
+    """The cells in rows, each as high as its highest."""
     columns = max(1, min(columns, len(cells)))
-    rows = -(-len(cells) // columns)
-    width, height = _CELL + _GAP, _CELL + _height(lines) + _GAP
-    sheet = Image.new("RGB", (columns * width + _GAP, _LEGEND + max(1, rows) * height + _GAP), _BACKGROUND)
+    rows = [cells[begin : begin + columns] for begin in range(0, len(cells), columns)]
+    heights = [max(cell.height for cell in row) + _GAP for row in rows] or [_CELL + _CAPTION + _GAP]
+    width, top = _CELL + _GAP, _LEGEND + _GAP
+    sheet = Image.new("RGB", (columns * width + _GAP, _LEGEND + sum(heights) + _GAP), _BACKGROUND)
     _draw_legend(sheet, colours)
-    for index, cell in enumerate(cells):
-        sheet.paste(cell, (_GAP + index % columns * width, _LEGEND + _GAP + index // columns * height))
+    for row, height in zip(rows, heights, strict=False):
+        for place, cell in enumerate(row):
+            sheet.paste(cell, (_GAP + place * width, top))
+        top += height
     return sheet
 
 
