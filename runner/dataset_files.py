@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from contracts.dataset import Annotation, Asset, Marks, Sample
 from contracts.errors import DatasetError
 from contracts.seams import Store
-from runner.tables import ANNOTATIONS, DRAWN, IMAGES, Tables, ordered, read_table, read_tables, table_of, write_table
+from runner.tables import ANNOTATIONS, DRAWN, IMAGES, Tables, column_names, ordered, read_table, read_tables, table_of, write_table
 
 PREDICTIONS = pa.schema([pa.field("asset_id", pa.string()), *DRAWN])
 
@@ -125,8 +125,9 @@ def read_looked_at(path: Path) -> pa.Array:
 
 def read_words(path: Path, column: str) -> list[str]:
     """The different words that a text column of a file of predictions has; none for one that is not there. Raises ``DatasetError``."""
-    table = read_table(path)
-    return [word for word in pc.unique(table[column]).to_pylist() if word] if column in table.column_names else []
+    if column not in column_names(path):
+        return []
+    return [word for word in pc.unique(read_table(path, [column])[column]).to_pylist() if word]
 
 
 _PICTURES_AT_ONCE = 4096

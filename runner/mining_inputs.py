@@ -69,9 +69,11 @@ def choose_inputs(installation: Installation, spec: JobSpec, choice: Choice, dat
     """What the image gets. Raises ``RequestError`` and ``DatasetError`` for what it needs and is not there, or what does not fit the job."""
     _refuse_unwanted(spec, choice, wishes)
     warnings: list[JobWarning] = []
+    if wishes.predictions is not Wish.NONE:
+        _refuse_other_labels(choice, data)
     predictions = _predictions(installation, spec, choice, data, wishes.predictions, warnings)
     if predictions:
-        _refuse_other_type(installation, choice, data, predictions)
+        _refuse_other_predictions(installation, choice, predictions)
     training, set_aside = _training(installation, spec, choice, wishes.training_data, warnings)
     names = () if choice.model else _class_names(installation, data, predictions, training)
     return MiningInputs(predictions, training, set_aside, names, tuple(warnings))
@@ -182,23 +184,23 @@ def _nothing_predicted(choice: Choice, data: PinnedData) -> RequestError:
     return RequestError(f"{wants} {stage} has not predicted on {data}", hint=f"First: sluice infer --model {stage} --data {data}")
 
 
-def _refuse_other_type(installation: Installation, choice: Choice, data: PinnedData, predictions: PredictionRecord) -> None:
-    """Labels of whole pictures and boxes are different questions: neither the labels of the data nor the predictions may be of the other."""
+_ONE_TYPE = "Choose data, predictions and model of one type."
+
+
+def _refuse_other_labels(choice: Choice, data: PinnedData) -> None:
+    """Labels of whole pictures and boxes are different questions: the labels of the data must not be of the other."""
+    wanted, labelled = choice.template.object_type, ObjectType(data.version.object_type)
+    if data.version.annotation_count and (labelled is ObjectType.CLASSIFICATION) != (wanted is ObjectType.CLASSIFICATION):
+        raise DatasetError(f"{data} is labelled for {labelled.label}, the mining is for {wanted.label}", hint=_ONE_TYPE)
+
+
+def _refuse_other_predictions(installation: Installation, choice: Choice, predictions: PredictionRecord) -> None:
+    """As the labels, so the predictions. Where nothing was found anywhere, they are of either."""
     wanted = choice.template.object_type
-    of_labels = wanted is ObjectType.CLASSIFICATION
-    labelled = ObjectType(data.version.object_type)
-    if data.version.annotation_count and (labelled is ObjectType.CLASSIFICATION) != of_labels:
-        raise DatasetError(
-            f"{data} is labelled for {labelled.label}, the mining is for {wanted.label}",
-            hint="Choose data, predictions and model of one type.",
-        )
     shapes = read_words(installation.folder(predictions.file), "shape")
-    if shapes and ("image" in shapes) != of_labels:
+    if shapes and ("image" in shapes) != (wanted is ObjectType.CLASSIFICATION):
         found = ObjectType.CLASSIFICATION if "image" in shapes else ObjectType.DETECTION
-        raise DatasetError(
-            f"{predictions.job_id} predicted for {found.label}, the mining is for {wanted.label}",
-            hint="Choose data, predictions and model of one type.",
-        )
+        raise DatasetError(f"{predictions.job_id} predicted for {found.label}, the mining is for {wanted.label}", hint=_ONE_TYPE)
 
 
 # ----------------------------------------------------------------------------------------------------------- training data

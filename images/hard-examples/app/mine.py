@@ -49,9 +49,11 @@ def mine(env: Env, config: dict[str, Any], monitor: Monitor) -> None:
     summary = summary_path(config.get("task_summary_file"), out_dir)
     with _told(summary):
         parameters, extras = _parameters(config)
-        candidates = _read_candidates(env, config, extras)
-        monitor.progress(0.5)
-        answer, report = _answer(candidates, parameters, extras, env)
+        monitor.span(0.0, 0.5)
+        candidates = _read_candidates(env, config, extras, monitor)
+        monitor.span(0.5, 0.8)
+        answer, report = _answer(candidates, parameters, extras, env, monitor)
+        monitor.span(0.0, 1.0)
         monitor.progress(0.9)
         _write(out_dir, env, candidates, answer, report, parameters)
         if summary:
@@ -106,7 +108,7 @@ class Candidates:
         return self.reading.class_names
 
 
-def _read_candidates(env: Env, config: Mapping[str, Any], extras: Extras) -> Candidates:
+def _read_candidates(env: Env, config: Mapping[str, Any], extras: Extras, monitor: Monitor) -> Candidates:
     folder = env.inputs.get("predictions_dir")
     if not folder or not Path(folder).is_dir():
         raise ImageError(DATASET_ERROR, "env.yaml names no folder of predictions (input.predictions_dir): this image mines by predictions")
@@ -116,11 +118,19 @@ def _read_candidates(env: Env, config: Mapping[str, Any], extras: Extras) -> Can
     boxes = None if classification else read_boxes(Path(folder), ids, reading)
     probabilities = read_labels(Path(folder), ids, reading) if classification else None
     _refuse_nothing(reading, ids, Path(folder))
-    looks = look_at([(Path(paths[name]), boxes[row] if boxes else None) for row, name in enumerate(ids)], extras.workers or None)
+    items = [(Path(paths[name]), boxes[row] if boxes else None) for row, name in enumerate(ids)]
+    looks = look_at(_counted(items, monitor), extras.workers or None)
     if boxes is not None:
         boxes = [None if found is None else clip(found, *looks.sizes[row].tolist(), reading) for row, found in enumerate(boxes)]
         looks = _with_clipped(looks, paths, ids, boxes, extras)
     return Candidates(ids, paths, _names(env), classification, reading, boxes, probabilities, looks)
+
+
+def _counted(items: Sequence[tuple[Path, Boxes | None]], monitor: Monitor) -> Iterator[tuple[Path, Boxes | None]]:
+    """The items, telling how far their measurement is: a job that says nothing for long may be ended."""
+    for place, item in enumerate(items):
+        monitor.progress(place / len(items))
+        yield item
 
 
 def _with_clipped(looks: Looks, paths: Mapping[str, str], ids: Sequence[str], boxes: Sequence[Boxes | None], extras: Extras) -> Looks:
@@ -160,10 +170,10 @@ def _names(env: Env) -> dict[str, str]:
 # ------------------------------------------------------------------------------------------------------------------ answer
 
 
-def _answer(candidates: Candidates, parameters: Parameters, extras: Extras, env: Env) -> tuple[Answer, dict[str, Any]]:
+def _answer(candidates: Candidates, parameters: Parameters, extras: Extras, env: Env, monitor: Monitor) -> tuple[Answer, dict[str, Any]]:
     labelled = _labelled(env, candidates)
     held_out, references = _divided(candidates, labelled, extras)
-    question = _question(candidates, _training(references, candidates, parameters, extras), _views(env, candidates, parameters))
+    question = _question(candidates, _training(references, candidates, parameters, extras, monitor), _views(env, candidates, parameters))
     answer = find_hard_examples(question, parameters)
     fitted: dict[str, Any] = {}
     if extras.fit_weights:
@@ -187,11 +197,14 @@ def _divided(candidates: Candidates, labelled: Labelled | None, extras: Extras) 
     return labelled.take(inside), labelled.take(outside) if outside else None
 
 
-def _training(labelled: Labelled | None, candidates: Candidates, parameters: Parameters, extras: Extras) -> Training | None:
+def _training(
+    labelled: Labelled | None, candidates: Candidates, parameters: Parameters, extras: Extras, monitor: Monitor
+) -> Training | None:
     if labelled is None:
         return None
     chosen = drawn(labelled, extras.training_pictures, parameters.seed)
-    looks = look_at(((path, chosen.boxes[row] if chosen.boxes else None) for row, path in enumerate(chosen.paths)), extras.workers or None)
+    items = [(path, chosen.boxes[row] if chosen.boxes else None) for row, path in enumerate(chosen.paths)]
+    looks = look_at(_counted(items, monitor), extras.workers or None)
     return Training(
         boxes=chosen.boxes,
         labels=chosen.labels,

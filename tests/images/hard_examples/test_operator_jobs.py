@@ -95,6 +95,17 @@ def test_hx_13_predictions_of_labels_over_data_with_boxes_are_refused_before_a_c
     assert runner.list_jobs()["total"] == 0
 
 
+def test_hx_13_a_model_of_boxes_does_not_mine_data_with_labels_of_whole_pictures(runner: Runner, mine: Mine, tmp_path: Path) -> None:
+    train(runner, tmp_path)
+    for name in ("cat", "dog"):
+        (tmp_path / "kinds" / name).mkdir(parents=True)
+        catalogue(tmp_path / name, {f"{name}.jpg": None})
+        (tmp_path / name / f"images/{name}.jpg").rename(tmp_path / f"kinds/{name}/{name}.jpg")
+    runner.import_dataset("kinds", tmp_path / "kinds", format="class-folders")
+    with pytest.raises(DatasetError, match="kinds@V001 is labelled for classification, the mining is for detection"):
+        mine("kinds", model="first")
+
+
 def test_hx_13_predictions_of_labels_do_not_go_with_a_model_of_boxes(runner: Runner, mine: Mine, tmp_path: Path) -> None:
     train(runner, tmp_path)
     named = runner.import_dataset("labelled", catalogue(tmp_path / "labelled", {"a.jpg": labels("cat", ("cat", "0.5"))}))["predictions"]
