@@ -94,7 +94,8 @@ def _alike(question: Question, pairs: list[tuple[int, int]]) -> np.ndarray:
         cosine: Floats = np.einsum("ij,ij->i", vectors[left], vectors[right])
         return np.asarray(cosine >= LEAST_COSINE)
     hashes = np.asarray(question.hashes, np.uint64)
-    return np.asarray(np.bitwise_count(hashes[left] ^ hashes[right]) <= MOST_BITS)
+    differing = np.unpackbits((hashes[left] ^ hashes[right]).view(np.uint8).reshape(-1, 8), axis=1)
+    return np.asarray(differing.sum(axis=1) <= MOST_BITS)
 
 
 def _disagreement(question: Question, left: int, right: int, low: float) -> float:
