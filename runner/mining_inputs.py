@@ -6,8 +6,8 @@ Chosen and pinned when the job is submitted, read when it is staged. Predictions
 2. the newest inference with the same stage of the model that looked at all candidates;
 3. an import of the dataset that brought predictions for all candidates along.
 
-Training data are what the request names, else what the model was trained on: never pictures of ``test``, nor the share that was set
-aside to validate it.
+Training data are what the request names, else what the model was trained on, or without one the model that predicted: never pictures of ``test``, nor the
+share that was set aside to validate it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from contracts.dataset import Annotation, Sample
 from contracts.errors import DatasetError, NotFoundError, RequestError
 from contracts.image import Kind, ObjectType, Wish, Wishes
 from contracts.job import JobSpec, JobWarning
-from registry import jobs
+from registry import jobs, models
 from registry.images import ImageRecord
 from registry.models import ModelRecord
 from registry.predictions import PredictionRecord, find_prediction, list_predictions
@@ -74,7 +74,8 @@ def choose_inputs(installation: Installation, spec: JobSpec, choice: Choice, dat
     predictions = _predictions(installation, spec, choice, data, wishes.predictions, warnings)
     if predictions:
         _refuse_other_predictions(installation, choice, predictions)
-    training, set_aside = _training(installation, spec, choice, wishes.training_data, warnings)
+    model = choice.model or _that_predicted(installation, predictions)
+    training, set_aside = _training(installation, spec, choice, model, wishes.training_data, warnings)
     names = () if choice.model else _class_names(installation, data, predictions, training)
     return MiningInputs(predictions, training, set_aside, names, tuple(warnings))
 
@@ -206,27 +207,35 @@ def _refuse_other_predictions(installation: Installation, choice: Choice, predic
 # ----------------------------------------------------------------------------------------------------------- training data
 
 
+def _that_predicted(installation: Installation, predictions: PredictionRecord | None) -> ModelRecord | None:
+    """The model of which the predictions are; None for one that is gone or was never here."""
+    if predictions is None or not predictions.stage_name:
+        return None
+    with installation.database.reading() as session:
+        return models.find_model(session, predictions.model_name)
+
+
 def _training(
-    installation: Installation, spec: JobSpec, choice: Choice, wish: Wish, warnings: list[JobWarning]
+    installation: Installation, spec: JobSpec, choice: Choice, model: ModelRecord | None, wish: Wish, warnings: list[JobWarning]
 ) -> tuple[PinnedData | None, tuple[float, int] | None]:
     if wish is Wish.NONE:
         return None, None
     if spec.training_data:
         with installation.database.reading() as session:
             return job_data.pin_training(session, spec.training_data, None)[0], None
-    found, reason = _learnt_from(installation, choice.model)
+    found, reason = _learnt_from(installation, model)
     if found is None and wish is Wish.REQUIRED:
         raise RequestError(f"{choice.image.name} needs training data: {reason}", hint="Name some with --training-data NAME[@V001][:split].")
     if found is None:
         warnings.append(JobWarning("no_training_data", f"{reason}: what compares with training data is left out"))
         return None, None
-    return found, _set_aside(installation, choice.model)
+    return found, _set_aside(installation, model)
 
 
 def _learnt_from(installation: Installation, model: ModelRecord | None) -> tuple[PinnedData | None, str]:
     """The data of the model, or why there are none."""
     if model is None:
-        return None, "no model is named, and no training data"
+        return None, "no model is known, and no training data are named"
     if not model.train_data:
         return None, f"nobody has said what {model.reference} was trained on"
     try:

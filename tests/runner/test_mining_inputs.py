@@ -136,13 +136,15 @@ def test_a_link_is_needed_as_always(runner: Runner) -> None:
 
 def test_without_a_model_predictions_alone_do(runner: Runner) -> None:
     done = infer(runner)
-    job = mine(runner, model=None, predictions=done, training_data="pets")
+    job = mine(runner, model=None, predictions=done)
     assert (job["state"], job["model"], job["data"]["train"]) == ("succeeded", None, "pets@V001:train")
+    assert mine(runner, model=None, predictions=done, training_data="pets:val")["data"]["train"] == "pets@V001:val"
     with pytest.raises(RequestError, match="probe needs a model"):
         mine(runner, image="probe", model=None)
     with pytest.raises(RequestError, match="was imported without predictions"):
         mine(runner, model=None)
-    with pytest.raises(RequestError, match="needs training data: no model is named"):
+    runner.remove_model("first")
+    with pytest.raises(RequestError, match="needs training data: no model is known"):
         mine(runner, model=None, predictions=done)
 
 
