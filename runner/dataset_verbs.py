@@ -68,14 +68,17 @@ class DatasetVerbs:
         seed: int = 0,
         on_progress: Count = _quiet,
     ) -> dict[str, Any]:
-        """Detection scenes made here, without a download; the same seed gives the same pictures."""
-        from runner.samples import make_digits
+        """Detection scenes (``digits``) or single digits with a label (``digit-classes``) made here, without a download; the same seed gives the
+        same pictures.
+        """
+        from runner.samples import SAMPLES
 
-        if kind != "digits":
-            raise RequestError(f"there is no sample {kind!r}", hint="Known: digits.")
+        if kind not in SAMPLES:
+            raise RequestError(f"there is no sample {kind!r}", hint=f"Known: {', '.join(SAMPLES)}.")
+        sample = SAMPLES[kind]
         with tempfile.TemporaryDirectory(prefix="sluice-", dir=self._installation.home) as folder:
-            make_digits(Path(folder), train=train, val=val, test=test, pool=pool, seed=seed)
-            return self._import(name, Path(folder), "voc", "", on_progress, source=f"sample digits, seed {seed}")
+            sample.make(Path(folder), train=train, val=val, test=test, pool=pool, seed=seed)
+            return self._import(name, Path(folder), sample.format, "", on_progress, source=f"sample {kind}, seed {seed}")
 
     def _import(
         self,

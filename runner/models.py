@@ -16,7 +16,7 @@ from contracts.image import ObjectType
 from contracts.results import StageResult
 from contracts.ymir.documents import dump_yaml
 from contracts.ymir.layout import MODEL_INFO
-from contracts.ymir.model_info import stage_info
+from contracts.ymir.model_info import quality_of, stage_info
 from contracts.ymir.package import ModelPackage, package_info, package_members, write_package
 from registry import models
 from registry.models import ModelRecord, StageRecord
@@ -108,7 +108,7 @@ def _task_context(model: ModelRecord) -> dict[str, Any]:
     told = model.origin.get("task_context") or {}
     known = {"executor": model.image_name or told.get("executor", ""), "src_revs": model.train_data or told.get("src_revs", "")}
     how = {"type": _IMPORTED} if model.origin.get("how") == "import" else {}
-    return {**how, **told, **known, "mAP": best.get("mAP", 0.0)}
+    return {**how, **told, **known, "mAP": quality_of(best)}
 
 
 def _stage_result(folder: Path, stage: StageRecord) -> StageResult:

@@ -1,4 +1,4 @@
-"""Sample datasets that need no download: detection scenes made from scikit-learn's bundled handwritten digits.
+"""Sample datasets that need no download: detection scenes and labelled pictures made from scikit-learn's bundled handwritten digits.
 
 The digits are the UCI "Optical Recognition of Handwritten Digits" test set, 1,797 pictures of 8x8 pixels, 16 grey levels.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from xml.sax.saxutils import escape
 
 from PIL import Image
@@ -26,6 +26,20 @@ DIGITS_PER_SCENE = (1, 6)
 DIGIT_SIZE_PX = (16, 40)
 _INK = 0.25  # a pixel belongs to the digit from this share of full ink on
 _JPEG_QUALITY = 92
+
+
+class MakeSample(Protocol):
+    """Fills an empty folder with so many pictures for each split."""
+
+    def __call__(self, folder: Path, *, train: int, val: int, test: int, pool: int, seed: int) -> Path: ...
+
+
+@dataclass(frozen=True)
+class SampleKind:
+    """How a sample is made, and the format that its folder has."""
+
+    make: MakeSample
+    format: str
 
 
 @dataclass(frozen=True)
@@ -60,6 +74,43 @@ def make_digits(
         if count:
             (folder / "ImageSets" / "Main" / f"{split}.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
     return folder
+
+
+def make_digit_classes(
+    folder: Path, *, train: int = 300, val: int = 60, test: int = 0, pool: int = 0, seed: int = 0, size: int = 32
+) -> Path:
+    """One handwritten digit a picture, ``<split>/<class>/<number>.png``, those of ``pool`` without a class; returns the folder.
+
+    Each of the 1,797 digits is shown once at most, on a plain background that differs in light, contrast and noise; ``size`` is the width and
+    height of a picture in pixels. The same arguments give the same bytes. Raises ``DatasetError`` for more pictures than there are digits or
+    a folder that is not empty, ``ConfigurationError`` without scikit-learn.
+    """
+    import numpy as np
+
+    counts = {"train": train, "val": val, "test": test, "pool": pool}
+    _check_request(folder, counts, max(size, 64))
+    pictures, targets = _load_digits()
+    if sum(counts.values()) > len(targets):
+        hint = "Ask for fewer with --train, --val, --test and --pool."
+        raise DatasetError(f"{sum(counts.values())} pictures are asked for, there are {len(targets)} digits", hint=hint, counts=counts)
+    random = np.random.RandomState(seed % 2**32)  # RandomState: its stream never changes between versions
+    order = iter(random.permutation(len(targets)).tolist())
+    for split, count in counts.items():
+        for number in range(count):
+            digit = next(order)
+            place = folder / split / (DIGIT_NAMES[int(targets[digit])] if split != "pool" else "")
+            place.mkdir(parents=True, exist_ok=True)
+            _picture_of(pictures[digit] / 16.0, size, random).save(place / f"{split}_{number:05d}.png")
+    return folder
+
+
+def _picture_of(digit: Grey, size: int, random: np.random.RandomState) -> Image.Image:
+    """The digit's ink as large as the picture, over a plain background."""
+    import numpy as np
+
+    level, contrast, noise = random.uniform(20, 110), random.uniform(60, 140), random.uniform(3, 14)
+    ink = np.asarray(Image.fromarray(digit.astype(np.float32)).resize((size, size), Image.Resampling.BICUBIC), dtype=np.float64).clip(0, 1)
+    return Image.fromarray((level + contrast * ink + random.normal(0, noise, ink.shape)).clip(0, 255).round().astype("uint8"))
 
 
 def _check_request(folder: Path, counts: Mapping[str, int], size: int) -> None:
@@ -170,3 +221,9 @@ def _scene_xml(name: str, size: tuple[int, int], placed: list[_Placed]) -> str:
     )
     head = f"<filename>{name}.jpg</filename>\n\t<size><width>{size[0]}</width><height>{size[1]}</height><depth>3</depth></size>"
     return f"<annotation>\n\t<folder>JPEGImages</folder>\n\t{head}\n{objects}</annotation>\n"
+
+
+SAMPLES: Mapping[str, SampleKind] = {
+    "digits": SampleKind(make_digits, "voc"),
+    "digit-classes": SampleKind(make_digit_classes, "class-folders"),
+}

@@ -345,6 +345,14 @@ def read_table(file: Path, columns: list[str] | None = None) -> pa.Table:
         raise _broken(file, "is not there" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}") from error
 
 
+def column_names(file: Path) -> list[str]:
+    """Raises ``DatasetError`` when the file is missing or broken."""
+    try:
+        return list(pq.read_schema(file).names)
+    except (OSError, pa.ArrowException) as error:
+        raise _broken(file, "is not there" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}") from error
+
+
 def _broken(path: Path, reason: str) -> DatasetError:
     return DatasetError(f"{path} {reason}", hint=CHANGED_FROM_OUTSIDE, path=str(path))
 

@@ -1,6 +1,7 @@
-"""The three forms of annotations that an image can ask for: ARK text, VOC XML and one COCO JSON (contract reference 4.7 to 4.9).
+"""The three forms of boxes that an image can ask for: ARK text, VOC XML and one COCO JSON (contract reference 4.7 to 4.9).
 
-All three hold whole pixels; boxes of classes that are not asked for are left out. An image without boxes has an empty file, never none.
+All three hold whole pixels; boxes of classes that are not asked for are left out, and so are labels of whole pictures, which are no boxes
+(``classification`` writes those). An image without boxes has an empty file, never none.
 """
 
 from __future__ import annotations
@@ -41,14 +42,14 @@ def pixel_box(annotation: Annotation) -> PixelBox | None:
 
 def write_ark(samples: Iterable[Sample], class_ids: Mapping[str, int], annotations_dir: Path, tolerances: Tolerances) -> None:
     """``ab/<sha1>.txt`` for each sample: ``class_index, xmin, ymin, xmax, ymax, box_quality, rotate_angle`` with inclusive corners."""
-    _write_each(samples, annotations_dir, "txt", lambda sample: ark_text(sample, class_ids, tolerances))
+    write_each(samples, annotations_dir, "txt", lambda sample: ark_text(sample, class_ids, tolerances))
 
 
 def write_voc(
     samples: Iterable[Sample], class_ids: Mapping[str, int], annotations_dir: Path, view: ContainerView, tolerances: Tolerances
 ) -> None:
     """``ab/<sha1>.xml`` for each sample."""
-    _write_each(samples, annotations_dir, "xml", lambda sample: voc_text(sample, class_ids, view, tolerances))
+    write_each(samples, annotations_dir, "xml", lambda sample: voc_text(sample, class_ids, view, tolerances))
 
 
 def write_coco(samples: Iterable[Sample], class_ids: Mapping[str, int], annotations_dir: Path, tolerances: Tolerances) -> None:
@@ -102,6 +103,10 @@ def _boxes(sample: Sample, class_ids: Mapping[str, int], tolerances: Tolerances)
         class_id = class_ids.get(annotation.class_name)
         if class_id is None:
             continue
+        if annotation.shape == "image":
+            message = "labels of whole pictures are no boxes and were not given to the image"
+            tolerances.add("label_as_box", message, _PLACE, sample.name or sample.asset.id)
+            continue
         box = pixel_box(annotation)
         if box is None:
             tolerances.add("box_without_area", "boxes without an area are not given to the image", _PLACE, sample.name or sample.asset.id)
@@ -116,8 +121,8 @@ def _pixel_span(start: float, length: float) -> tuple[int, int]:
     return first, end - first
 
 
-def _write_each(samples: Iterable[Sample], annotations_dir: Path, extension: str, text_of: Callable[[Sample], str]) -> None:
-    """A small file for each picture, and there may be a million: by the bare calls, which take half the time of ``open``."""
+def write_each(samples: Iterable[Sample], annotations_dir: Path, extension: str, text_of: Callable[[Sample], str]) -> None:
+    """A small file ``ab/<sha1>.<extension>`` for each picture, and there may be a million: by the bare calls, which take half the time of ``open``."""
     made: set[str] = set()
     for sample in samples:
         folder = sample.asset.id[-2:]

@@ -1,4 +1,5 @@
-"""The predictions that an inference left: ``/out/infer-result.json`` (contract reference 5.4; the COCO form is in ``coco_result``)."""
+"""The predictions that an inference left: ``/out/infer-result.json`` (contract reference 5.4; the COCO form is in ``coco_result``, that of labels in
+``classification``)."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from contracts.errors import ResultMissingError
 from contracts.image import ObjectType
 from contracts.results import InferenceResult
 from contracts.ymir.candidates import Candidates
+from contracts.ymir.classification import is_classification, read_classification, read_result_files
 from contracts.ymir.coco_result import coco_predictions, is_coco
 from contracts.ymir.documents import decode, parse_json
 from contracts.ymir.layout import INFERENCE_RESULT, OLD_COCO_RESULT
@@ -31,6 +33,9 @@ def collect_inference(out_dir: Path, candidates: Sequence[Asset], object_type: O
     """
     tolerances = Tolerances()
     known, classes = Candidates(candidates), frozenset(class_names)
+    if object_type is ObjectType.CLASSIFICATION:
+        labels = _labels(OutDir(out_dir), known, classes, tolerances)
+        return InferenceResult({asset_id: tuple(found) for asset_id, found in labels.items()}, tolerances.warnings())
     name, document = _read(OutDir(out_dir), object_type, tolerances)
     if _reads_as_coco(document, object_type, name, tolerances):
         predictions = coco_predictions(document, known, classes, name, tolerances)
@@ -55,11 +60,26 @@ def _read(out: OutDir, object_type: ObjectType, tolerances: Tolerances) -> tuple
     return name, document
 
 
+def _labels(out: OutDir, candidates: Candidates, classes: frozenset[str], tolerances: Tolerances) -> dict[str, list[Annotation]]:
+    """Labels of whole pictures; a file for each picture counts where there is no result of all."""
+    try:
+        _, document = _read(out, ObjectType.CLASSIFICATION, tolerances)
+    except ResultMissingError:
+        found = read_result_files(out, candidates, classes, tolerances)
+        if found is None:
+            raise
+        return found
+    if not is_classification(document):
+        reason = f"it holds {shorten(document) or 'nothing'}; a classification leaves an object 'classification' of image names"
+        raise malformed(INFERENCE_RESULT, reason)
+    return read_classification(document, candidates, classes, tolerances)
+
+
 def _content(out: OutDir, object_type: ObjectType, tolerances: Tolerances) -> tuple[str, bytes]:
     try:
         return INFERENCE_RESULT, out.read(INFERENCE_RESULT, _MAX_BYTES)
     except ResultMissingError:
-        if object_type is ObjectType.DETECTION or out.find_file(OLD_COCO_RESULT).path is None:
+        if object_type in (ObjectType.DETECTION, ObjectType.CLASSIFICATION) or out.find_file(OLD_COCO_RESULT).path is None:
             raise
     tolerances.add("infer_old_name", f"the result is named {OLD_COCO_RESULT} instead of {INFERENCE_RESULT}", OLD_COCO_RESULT)
     return OLD_COCO_RESULT, out.read(OLD_COCO_RESULT, _MAX_BYTES)

@@ -20,7 +20,7 @@ from contracts.errors import ResultMalformedError
 from contracts.results import StageResult, TrainingResult
 from contracts.ymir.documents import compose_yaml, construct_yaml, decode, duplicate_keys
 from contracts.ymir.layout import ATTACHMENTS, MODELS, TRAINING_RESULT
-from contracts.ymir.model_info import COUNT_METRICS, FLOAT_METRICS
+from contracts.ymir.model_info import COUNT_METRICS, FLOAT_METRICS, quality_of
 from contracts.ymir.out_dir import OutDir
 from contracts.ymir.python_tags import ResultLoader, has_python_tags
 from contracts.ymir.tolerances import Tolerances, printable, shorten
@@ -336,8 +336,8 @@ def _best_stage_name(document: Mapping[Any, Any], stages: Mapping[str, StageResu
 
 
 def _quality(stage: StageResult) -> tuple[float, ...]:
-    """SDK's own order: maskAP before mIoU before mAP."""
-    return tuple(stage.metrics.get(name, 0.0) for name in ("maskAP", "mIoU", "mAP"))
+    """SDK's own order: maskAP before mIoU before mAP; a classification, which has none of them, by its accuracy."""
+    return (*(stage.metrics.get(name, 0.0) for name in ("maskAP", "mIoU")), quality_of(stage.metrics))
 
 
 def _attachments(document: Mapping[Any, Any], out: OutDir, tolerances: Tolerances) -> dict[str, tuple[Path, ...]]:

@@ -17,6 +17,7 @@ class AnnotationForm(str, Enum):
     ARK = "ark"
     VOC = "voc"
     COCO = "coco"
+    LABELS = "cls"
     NONE = "none"
 
 
@@ -27,6 +28,7 @@ _NAMES = {
     "det-ark": AnnotationForm.ARK,
     "coco": AnnotationForm.COCO,
     "seg-coco": AnnotationForm.COCO,
+    "cls": AnnotationForm.LABELS,
     "none": AnnotationForm.NONE,
 }
 _SEGMENTATION = (ObjectType.SEMANTIC_SEGMENTATION, ObjectType.INSTANCE_SEGMENTATION)
@@ -40,7 +42,7 @@ def choose_form(parameters: Mapping[str, Any], object_type: ObjectType, toleranc
         return _default(object_type, tolerances)
     if not isinstance(wanted, str):
         raise DatasetError(
-            f"export_format {wanted!r} is not a text", hint="Give <annotation>:raw, for example ark:raw, voc:raw or coco:raw."
+            f"export_format {wanted!r} is not a text", hint="Give <annotation>:raw, for example ark:raw, voc:raw, coco:raw or cls:raw."
         )
     annotation, colon, asset = wanted.strip().lower().partition(":")
     if not colon:
@@ -54,6 +56,7 @@ def choose_form(parameters: Mapping[str, Any], object_type: ObjectType, toleranc
 
 def _default(object_type: ObjectType, tolerances: Tolerances) -> AnnotationForm:
     form = AnnotationForm.COCO if object_type in _SEGMENTATION else AnnotationForm.VOC
+    form = AnnotationForm.LABELS if object_type is ObjectType.CLASSIFICATION else form
     message = (
         f"the image does not say which annotations it wants (export_format): it gets {form.value}, the default for {object_type.label}"
     )
@@ -71,4 +74,10 @@ def _named(name: str, wanted: str, object_type: ObjectType, tolerances: Toleranc
         return AnnotationForm.NONE
     if object_type in _SEGMENTATION and form in (AnnotationForm.ARK, AnnotationForm.VOC):
         tolerances.add("export_format_without_masks", f"export_format {wanted!r} holds boxes only: the image gets no masks", _PLACE)
+    if object_type is ObjectType.CLASSIFICATION and form in (AnnotationForm.ARK, AnnotationForm.VOC, AnnotationForm.COCO):
+        tolerances.add("export_format_without_labels", f"export_format {wanted!r} holds boxes only: the image gets no labels", _PLACE)
+    if object_type is not ObjectType.CLASSIFICATION and form is AnnotationForm.LABELS:
+        tolerances.add(
+            "export_format_without_boxes", f"export_format {wanted!r} holds labels of whole pictures: the image gets no boxes", _PLACE
+        )
     return form

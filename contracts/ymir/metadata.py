@@ -9,6 +9,7 @@ from contracts.errors import ImageError
 from contracts.image import ImageMetadata, Kind, ObjectType, Template
 from contracts.ymir.documents import decode, parse_yaml
 from contracts.ymir.template import read_template
+from contracts.ymir.wishes import unknown_wishes
 
 FOLDER = "/img-man"
 TEMPLATE_FILES = {
@@ -17,6 +18,7 @@ TEMPLATE_FILES = {
     Kind.INFERENCE: "infer-template.yaml",
 }
 TYPE_FOLDERS = {
+    ObjectType.CLASSIFICATION: "cls",  # ours: YMIR has no classification
     ObjectType.DETECTION: "det",
     ObjectType.SEMANTIC_SEGMENTATION: "semantic-seg",
     ObjectType.INSTANCE_SEGMENTATION: "instance-seg",
@@ -130,7 +132,7 @@ def _template(files: Mapping[str, bytes], path: str, kind: Kind, object_type: Ob
     except ValueError as error:
         warnings.append(f"{path} cannot be read, so {kind} is not offered: {error}")
         return None
-    warnings.extend(f"{path}: {tolerance}" for tolerance in tolerated)
+    warnings.extend(f"{path}: {tolerance}" for tolerance in [*tolerated, *unknown_wishes(template)])
     return template
 
 

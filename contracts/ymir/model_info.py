@@ -11,6 +11,8 @@ from contracts.image import ObjectType
 PACKAGE_VERSION = "2.0.0"
 FLOAT_METRICS = ("mAP", "mAR", "mIoU", "mAcc", "maskAP", "boxAP")
 COUNT_METRICS = ("tp", "fp", "fn")
+#: How images call the share of pictures whose surest label is right, the better known first.
+ACCURACY_METRICS = ("top1", "accuracy", "top1_acc", "accuracy/top1", "acc")
 
 _PRODUCER = "sluice"
 _TRAINED = 1  # task_context.type: 1 training, 13 import
@@ -40,15 +42,27 @@ def model_info(
         "package_version": PACKAGE_VERSION,
         "stage_name": "",
         "stages": {name: dict(stage) for name, stage in stages.items()},
-        "task_context": {"mAP": stages.get(best_stage_name, {}).get("mAP", 0.0)} | context,
+        "task_context": {"mAP": quality_of(stages.get(best_stage_name, {}))} | context,
     }
 
 
 def stage_info(name: str, files: Iterable[str], metrics: Mapping[str, float], timestamp: int) -> dict[str, Any]:
-    """One stage, with the metrics that YMIR knows."""
+    """One stage, with the metrics that YMIR knows; of a classification, for which it knows none, the accuracy."""
     floats = {metric: float(metrics[metric]) for metric in FLOAT_METRICS if metric in metrics}
     counts = {metric: int(metrics[metric]) for metric in COUNT_METRICS if metric in metrics}
-    return {"stage_name": name, "files": sorted(files), "timestamp": int(timestamp), **floats, **counts}
+    labels = {"top1": top1} if (top1 := accuracy_of(metrics)) is not None and "mAP" not in floats else {}
+    return {"stage_name": name, "files": sorted(files), "timestamp": int(timestamp), **floats, **labels, **counts}
+
+
+def accuracy_of(metrics: Mapping[str, Any]) -> float | None:
+    """The accuracy of a classification in [0, 1], under whichever name its image gives it, also in percent; None when there is none."""
+    given = next((float(metrics[name]) for name in ACCURACY_METRICS if name in metrics), None)
+    return given if given is None or given <= 1 else min(given / 100, 1.0)
+
+
+def quality_of(metrics: Mapping[str, Any]) -> float:
+    """The one number that models are compared by: mAP, or the accuracy of a classification, which has no mAP; 0 for neither."""
+    return float(metrics["mAP"] if "mAP" in metrics else accuracy_of(metrics) or 0.0)
 
 
 def model_input_info(model: ModelInput) -> dict[str, Any]:

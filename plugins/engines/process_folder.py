@@ -1,4 +1,8 @@
-"""An image folder (``img-man/`` and ``app/``) seen as an image: its facts, its content id and its files."""
+"""An image folder (``img-man/`` and ``app/``) seen as an image: its facts, its content id and its files.
+
+A link in ``app/`` to a Python package beside the folder counts as that package's source: this is how images share code, and ``sluice image build``
+puts the source in the link's place. So the content id changes when the package does.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from contracts.image import ImageFacts
 
 _PARTS = ("img-man", "app")
 _START = "app/start.sh"
+_SOURCE = (".py", ".typed", ".html", ".csv")
 
 
 def find_folder(reference: str) -> ImageFacts | None:
@@ -45,7 +50,7 @@ def read_part(reference: str, folder: str, max_bytes: int) -> dict[str, bytes]:
     root, files, left = image / wanted, {}, max_bytes
     for path in _files(root):
         if path.is_symlink() and not path.resolve().is_relative_to(image.resolve()):
-            continue  # SECURITY: a link may not show the host's files as the image's
+            continue  # SECURITY: a link may not show the host's files as the image's, but for the source of a package that it carries
         left -= path.stat().st_size
         if left < 0:
             raise ImageError(f"{folder} of {reference} holds more than {max_bytes} bytes", folder=folder)
@@ -76,10 +81,23 @@ def _sha256(path: Path) -> bytes:
 
 
 def _files(root: Path) -> Iterator[Path]:
-    """Regular files and links to such, in the order of their paths; folders that are links are not entered."""
+    """Regular files and links to such, in the order of their paths. Folders that are links are not entered, but for linked packages."""
     for folder, subfolders, names in os.walk(root):
         subfolders[:] = sorted(name for name in subfolders if name != "__pycache__")
         for name in sorted(names):
             path = Path(folder) / name
             if path.suffix != ".pyc" and path.is_file():
+                yield path
+        for path in (Path(folder) / name for name in subfolders):
+            if path.is_symlink() and (path / "__init__.py").is_file():
+                yield from _source(path)
+
+
+def _source(package: Path) -> Iterator[Path]:
+    """What a build takes of a linked package (``runner.building``): its source, no links in it. Paths begin with the link's own."""
+    for folder, subfolders, names in os.walk(package):
+        subfolders[:] = sorted(name for name in subfolders if name != "__pycache__")
+        for name in sorted(names):
+            path = Path(folder) / name
+            if path.suffix in _SOURCE and path.is_file() and not path.is_symlink():
                 yield path

@@ -102,16 +102,16 @@ def import_(session: Session, /, name: str, path: Path | str, format_: str | Non
 
 
 @dataset.command()
-@click.argument("kind", metavar="digits", type=click.Choice(["digits"]))
+@click.argument("kind", metavar="digits|digit-classes", type=click.Choice(["digits", "digit-classes"]))
 @click.option("--name", metavar="NAME", help="The dataset's name (default: the kind's).")
-@click.option("--train", type=click.IntRange(min=0), default=300, show_default=True, metavar="N", help="Scenes to learn from.")
-@click.option("--val", type=click.IntRange(min=0), default=60, show_default=True, metavar="N", help="Scenes to measure on.")
-@click.option("--test", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Scenes kept for a last measurement.")
-@click.option("--pool", type=click.IntRange(min=0), default=200, show_default=True, metavar="N", help="Scenes without labels, to mine.")
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="The same seed gives the same scenes.")
+@click.option("--train", type=click.IntRange(min=0), default=300, show_default=True, metavar="N", help="Pictures to learn from.")
+@click.option("--val", type=click.IntRange(min=0), default=60, show_default=True, metavar="N", help="Pictures to measure on.")
+@click.option("--test", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Pictures kept for a last measurement.")
+@click.option("--pool", type=click.IntRange(min=0), default=200, show_default=True, metavar="N", help="Pictures without labels, to mine.")
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="The same seed gives the same pictures.")
 @pass_session
 def sample(session: Session, /, kind: str, name: str | None, **request: int) -> None:
-    """Make a dataset to try things with: detection scenes of handwritten digits."""
+    """Make a dataset to try things with: scenes of handwritten digits with boxes, or single digits with a label each."""
     from runner.cli.following import ImportDisplay
 
     with session.open_runner() as runner, ImportDisplay() as display:

@@ -31,6 +31,9 @@ MASKS = (
     Annotation("cat", 2, 2, 3, 3),
 )
 
+#: Of a picture of 64 x 80 pixels.
+LABELS = tuple(Annotation(name, 0, 0, 64, 80, shape="image") for name in ("dog & <café>", "cat", "not asked for"))
+
 
 def make_sample(folder: Path, content: str, annotations: tuple[Annotation, ...] = (), size: tuple[int, int] = (64, 80)) -> Sample:
     """A picture of these bytes in a store below the folder."""
@@ -101,12 +104,18 @@ def golden_cases(folder: Path) -> dict[str, JobInputs]:
         "val": [make_sample(folder, "third", MASKS[2:], (8, 8))],
         "object_type": ObjectType.INSTANCE_SEGMENTATION,
     }
+    label_samples = {
+        "train": [make_sample(folder, "first", LABELS), make_sample(folder, "second")],
+        "val": [make_sample(folder, "third", LABELS[:1])],
+        "object_type": ObjectType.CLASSIFICATION,
+    }
     return {
         "training-ark": training_inputs(folder, plain | {"export_format": "ark:raw"}),
         "training-voc": training_inputs(folder, plain | {"export_format": "voc:raw"}, gpu_count=0),
         "training-coco": training_inputs(folder, plain | {"export_format": "coco:raw"}, gpu_count=1),
         "training-none": training_inputs(folder, plain | {"export_format": "none:raw"}),
         "training-masks": training_inputs(folder, plain | {"export_format": "seg-coco:raw"}, **mask_samples),
+        "training-labels": training_inputs(folder, plain | {"export_format": "cls:raw"}, **label_samples),
         "training-pretrained": training_inputs(folder, plain | {"export_format": "det-ark:raw"}, model=make_model(folder)),
         "mining": candidate_inputs(folder, Kind.MINING, {"mining_algorithm": "aldd"}),
         "inference": candidate_inputs(folder, Kind.INFERENCE, {"conf_thres": 0.25}, gpu_count=1),

@@ -5,23 +5,21 @@ Inside this image boxes are (n, 4) float x1 y1 x2 y2 in pixels, x2 and y2 just o
 
 from __future__ import annotations
 
-import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from contract import DATASET_ERROR, IMAGE_FORMAT_ERROR, ImageError
+from job_files.contract import DATASET_ERROR, IMAGE_FORMAT_ERROR, ImageError
+from job_files.pictures import GREY, UNREADABLE, ByteArray, log
 from numpy.typing import NDArray
 from PIL import Image
 
 FloatArray = NDArray[np.floating]
-ByteArray = NDArray[np.uint8]
 IntArray = NDArray[np.integer]
 
 GRID = 32  # the sides of what the network sees are multiples of this
-GREY = 114
 SMALLEST_AUTO_SIZE, LARGEST_AUTO_SIZE = 128, 640
 AUTO_OBJECT_PIXELS = 24  # the auto size shows the smallest class's usual object with about this side
 CACHE_BYTES = 512 * 1024**2
@@ -83,7 +81,7 @@ def read_picture(path: Path, longest_side: int) -> tuple[ByteArray, float]:
             size = scaled_size(picture.size, longest_side)
             picture.draft("RGB", size)
             return np.asarray(picture.convert("RGB").resize(size, Image.Resampling.BILINEAR)), factor
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise ImageError(IMAGE_FORMAT_ERROR, f"{path} is not a readable picture: {error}") from error
 
 
@@ -213,23 +211,12 @@ def pad_together(pictures: Sequence[ByteArray]) -> ByteArray:
     return batch
 
 
-def chunks(count: int, size: int) -> Iterator[range]:
-    """0..count-1 in runs of at most ``size``."""
-    for start in range(0, count, size):
-        yield range(start, min(start + size, count))
-
-
-def log(message: str) -> None:
-    """A line for the container's log."""
-    print(message, flush=True, file=sys.stdout)
-
-
 def _read_sample(row: list[str], class_names: Sequence[str]) -> Sample | None:
     path = Path(row[0])
     try:
         with Image.open(path) as picture:
             size = picture.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         log(f"left out {path}: not a readable picture ({error})")
         return None
     sample = Sample(path, size, np.zeros((0, 4)), np.zeros(0, int))

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from checkpoint import load, reported_classes
-from contract import Env, ImageError, Monitor, read_class_names, read_index, read_parameters, require_positive, write_detections
-from data import ByteArray, chunks, log, pad_together, read_picture
-from device import as_input, choose_device, precision
+from checkpoint import load
+from data import pad_together, read_picture
 from evaluate import Boxes, FloatArray, IntArray, iou_matrix
+from job_files.contract import Env, ImageError, Monitor, read_class_names, read_index, read_parameters, require_positive, write_detections
+from job_files.device import as_input, choose_device, precision
+from job_files.pictures import ByteArray, chunks, log
+from job_files.weights import reported_classes
 from model import Detector, decode
 from parameters import InferParameters
 
@@ -22,7 +24,7 @@ def infer(env: Env, config: dict[str, Any], monitor: Monitor) -> None:
     parameters = read_parameters(config, InferParameters)
     require_positive(parameters, "batch_size", "max_boxes")
     model, facts = load(list(config.get("model_params_path") or []), choose_device(config))
-    wanted = reported_classes(facts, read_class_names(config))
+    wanted = reported_classes(facts.class_names, read_class_names(config))
     paths = [Path(row[0]) for row in read_index(env.input("candidate_index_file"))]
     found: dict[str, list[dict[str, Any]]] = {}
     detections = detect(model, paths, parameters.image_size or facts.image_size, parameters, monitor.progress)
@@ -62,15 +64,23 @@ def detect_batch(model: Detector, pictures: Sequence[ByteArray], parameters: Inf
     device = next(model.parameters()).device
     with precision(device):
         logits, distances = model(as_input(pad_together(pictures), device))
-    boxes, scores, labels = (part.cpu().numpy() for part in decode(logits, distances, 3 * parameters.max_boxes))
+    peaks = decode(logits, distances, 3 * parameters.max_boxes)
+    boxes, scores, labels = (part.cpu().numpy() for part in (peaks.boxes, peaks.scores, peaks.labels))
     results = []
     for picture, xyxy, score, label in zip(pictures, boxes, scores, labels, strict=True):
-        height, width = picture.shape[:2]
-        clipped = np.clip(xyxy, 0, [width, height, width, height])
-        kept = np.flatnonzero((score >= parameters.conf_thres) & ((clipped[:, 2:] - clipped[:, :2]).min(1) >= 1))
-        kept = kept[suppress(clipped[kept], label[kept], parameters.nms_thres)][: parameters.max_boxes]
+        clipped, kept = choose(picture, xyxy, score, label, parameters)
         results.append(Boxes(clipped[kept].astype(float), label[kept], score[kept].astype(float)))
     return results
+
+
+def choose(
+    picture: ByteArray, xyxy: FloatArray, score: FloatArray, label: IntArray, parameters: InferParameters
+) -> tuple[FloatArray, IntArray]:
+    """The boxes cut to the picture, and the rows of those that are reported, best first."""
+    height, width = picture.shape[:2]
+    clipped = np.clip(xyxy, 0, [width, height, width, height])
+    kept = np.flatnonzero((score >= parameters.conf_thres) & ((clipped[:, 2:] - clipped[:, :2]).min(1) >= 1))
+    return clipped, kept[suppress(clipped[kept], label[kept], parameters.nms_thres)][: parameters.max_boxes]
 
 
 def suppress(boxes: FloatArray, labels: IntArray, iou_thr: float) -> IntArray:

@@ -1,138 +1,135 @@
-"""Mining: which of the candidates are most worth labelling."""
+"""Mining: which of the candidates are most worth labelling. The mining core chooses; here is what the detector says of each candidate."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from checkpoint import load, reported_classes
-from contract import (
-    CONFIG_ERROR,
-    IMAGE_FORMAT_ERROR,
-    Env,
-    ImageError,
-    Monitor,
-    read_class_names,
-    read_index,
-    read_parameters,
-    require_positive,
-    write_ranking,
-)
-from coreset import farthest_first
-from data import chunks, log, pad_together
-from device import as_input, choose_device, precision
-from evaluate import FloatArray
-from infer import detect, read_batch
-from model import Detector
+from answers import PictureAnswer, answer_batch
+from checkpoint import load
+from data import FloatArray, pad_together
+from infer import read_batch
+from job_files.contract import Env, Monitor, read_class_names, read_index, read_parameters, require_positive
+from job_files.device import as_input, choose_device, precision
+from job_files.pictures import ByteArray, chunks, difference_hash
+from job_files.selecting import choose_strategy, rank, write_selection
+from job_files.weights import reported_classes
+from mining import Boxes, Pool, Strategy
+from model import STRIDE, Detector
 from parameters import InferParameters, MiningParameters
+from views import VIEWS, View
 
 LEAST_SCORE = 0.05  # boxes below this are noise, not doubt
-Scores = list[tuple[str, float]]
-
-
-@dataclass(frozen=True)
-class Pool:
-    """The candidates and what looks at them; ``image_size`` is the longest side in pixels that the network sees."""
-
-    model: Detector
-    paths: list[Path]
-    image_size: int
-    parameters: MiningParameters
-    monitor: Monitor
+SHOWN_SCORE = 0.3  # boxes from this on are shown to people
+DETECTION = "detection"
+GIVES = frozenset({"predictions", "probabilities", "features", "embeddings", "views", "class_maps", "hashes"})
 
 
 def mine(env: Env, config: dict[str, Any], monitor: Monitor) -> None:
-    """Writes result.tsv: every readable candidate with its score, highest first."""
+    """Writes result.tsv: every readable candidate with its score, highest first; and why the first of them are worth a label."""
     parameters = read_parameters(config, MiningParameters)
     require_positive(parameters, "batch_size", "max_boxes")
-    algorithm = parameters.mining_algorithm
-    if algorithm not in ALGORITHMS:
-        raise ImageError(CONFIG_ERROR, f"mining_algorithm {algorithm!r}: choose one of {', '.join(ALGORITHMS)}")
+    strategy = choose_strategy(parameters.mining_algorithm, DETECTION, GIVES)
     model, facts = load(list(config.get("model_params_path") or []), choose_device(config))
-    reported_classes(facts, read_class_names(config))
+    reported_classes(facts.class_names, read_class_names(config))
     paths = [Path(row[0]) for row in read_index(env.input("candidate_index_file"))]
-    ranking = ALGORITHMS[algorithm](Pool(model, paths, parameters.image_size or facts.image_size, parameters, monitor))
-    if not ranking:
-        raise ImageError(IMAGE_FORMAT_ERROR, f"none of the {len(paths)} candidates can be read, the first is {paths[0]}")
-    write_ranking(env.output("mining_result_file"), ranking)
+    looker = Looker(model, parameters, parameters.image_size or facts.image_size)
+    seen = looker.look(paths, views="views" in strategy.needs_of(DETECTION), progress=lambda fraction: monitor.progress(0.9 * fraction))
+    selection = rank(as_pool(seen, facts.class_names, looker, strategy), strategy.name, budget=parameters.budget, seed=parameters.seed)
+    boxes = dict(zip((path.name for path in seen.paths), seen.boxes, strict=True))
+    write_selection(env, selection, {path.name: path for path in paths}, lambda name: shown_boxes(boxes[name], facts.class_names))
     monitor.progress(1.0)
-    log(f"mining: ranked {len(ranking)} of {len(paths)} pictures by {algorithm}")
 
 
-def random_scores(pool: Pool) -> Scores:
-    """A number in [0, 1) per readable picture that depends on the seed and its name only: more candidates do not shuffle the rest."""
-    scores: Scores = []
-    for rows in chunks(len(pool.paths), pool.parameters.batch_size):
-        batch = read_batch([pool.paths[row] for row in rows], pool.image_size)
-        scores += [(str(path), _hash_fraction(f"{pool.parameters.seed}/{path.name}")) for path, *_ in batch]
-        pool.monitor.progress(rows.stop / len(pool.paths))
-    return scores
+@dataclass
+class Seen:
+    """What the model says of the readable candidates, one entry of each list for each."""
+
+    paths: list[Path] = field(default_factory=list)
+    boxes: list[Boxes] = field(default_factory=list)
+    embeddings: list[FloatArray] = field(default_factory=list)
+    hashes: list[int] = field(default_factory=list)
+    views: dict[str, list[Boxes]] = field(default_factory=dict)
 
 
-def entropy_scores(pool: Pool) -> Scores:
-    """The mean binary entropy of a picture's boxes, in bits."""
-    return doubt_scores(pool, binary_entropy)
+class Looker:
+    """A model that looks at pictures; ``image_size`` is the longest side in pixels that it sees."""
+
+    def __init__(self, model: Detector, parameters: MiningParameters, image_size: int) -> None:
+        self.model, self.image_size, self.batch_size = model, image_size, parameters.batch_size
+        self.settings = InferParameters(parameters.batch_size, image_size, LEAST_SCORE, parameters.nms_thres, parameters.max_boxes)
+
+    def look(self, paths: Sequence[Path], *, views: bool, progress: Callable[[float], None]) -> Seen:
+        """One pass of the network over each candidate, and one more for each view when they are asked for."""
+        seen = Seen()
+        for rows in chunks(len(paths), self.batch_size):
+            batch = read_batch([paths[row] for row in rows], self.image_size)
+            if batch:
+                pictures, factors = [picture for _, picture, _ in batch], [factor for *_, factor in batch]
+                answers = answer_batch(self.model, pictures, self.settings)
+                seen.paths += [path for path, *_ in batch]
+                seen.boxes += [in_file(answer, factor) for answer, factor in zip(answers, factors, strict=True)]
+                seen.embeddings += [answer.embedding for answer in answers]
+                seen.hashes += [difference_hash(picture) for picture in pictures]
+                for name, view in VIEWS.items() if views else ():
+                    seen.views.setdefault(name, []).extend(self._look_changed(pictures, factors, view))
+            progress(rows.stop / len(paths))
+        return seen
+
+    def _look_changed(self, pictures: list[ByteArray], factors: list[float], view: View) -> list[Boxes]:
+        """What is found in the changed pictures, in pixels of the files as stored."""
+        answers = answer_batch(self.model, [view.change(picture) for picture in pictures], self.settings)
+        back = [view.back(answer.boxes.corners, picture) for answer, picture in zip(answers, pictures, strict=True)]
+        kept = [replace(answer, boxes=replace(answer.boxes, corners=corners)) for answer, corners in zip(answers, back, strict=True)]
+        return [in_file(answer, factor) for answer, factor in zip(kept, factors, strict=True)]
+
+    @torch.inference_mode()
+    def class_maps(self, path: Path) -> FloatArray:
+        """(C, h, w) the probability of each class at each cell of one picture, read and looked at anew."""
+        picture = read_batch([path], self.image_size)[0][1]
+        device = next(self.model.parameters()).device
+        with precision(device):
+            logits, _ = self.model(as_input(pad_together([picture]), device))
+        height, width = (-(-side // STRIDE) for side in picture.shape[:2])
+        maps: FloatArray = logits[0, :, :height, :width].float().sigmoid().cpu().numpy()
+        return maps
 
 
-def least_confidence_scores(pool: Pool) -> Scores:
-    """1 - the mean score of a picture's boxes."""
-    return doubt_scores(pool, lambda scores: 1 - scores)
+def as_pool(seen: Seen, class_names: list[str], looker: Looker, strategy: Strategy) -> Pool:
+    """The candidates as the mining core takes them."""
+    if not seen.paths:
+        return Pool(())
+    return Pool(
+        [path.name for path in seen.paths],
+        class_names,
+        predictions=seen.boxes,
+        embeddings=np.stack(seen.embeddings).astype(np.float32),
+        views=seen.views or None,
+        hashes=np.array(seen.hashes, np.uint64),
+        class_maps=(lambda row: looker.class_maps(seen.paths[row])) if "class_maps" in strategy.needs_of(DETECTION) else None,
+    )
 
 
-def doubt_scores(pool: Pool, doubt: Callable[[FloatArray], FloatArray]) -> Scores:
-    """The mean doubt over a picture's boxes; a picture without boxes gets the median of the others: nothing is known about it."""
-    p = pool.parameters
-    settings = InferParameters(p.batch_size, pool.image_size, LEAST_SCORE, p.nms_thres, p.max_boxes)
-    detections = detect(pool.model, pool.paths, pool.image_size, settings, pool.monitor.progress)
-    found = [(str(path), float(doubt(boxes.scores).mean()) if len(boxes) else None) for path, boxes, _ in detections]
-    neutral = float(np.median([mean for _, mean in found if mean is not None] or [0.0]))
-    return [(path, neutral if mean is None else mean) for path, mean in found]
+def in_file(answer: PictureAnswer, factor: float) -> Boxes:
+    """The boxes in pixels of the file, which was made ``factor`` times as large."""
+    return replace(answer.boxes, corners=answer.boxes.corners / factor)
 
 
-def binary_entropy(p: FloatArray) -> FloatArray:
-    """(n,) in [0, 1]: bits of doubt whether a box with score p is right."""
-    p = np.clip(p, 1e-6, 1 - 1e-6)
-    return -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
-
-
-def core_set_scores(pool: Pool) -> Scores:
-    """Greedy k-centre (arXiv 1708.00489): each pick is the picture farthest from the earlier ones; its score is that distance.
-
-    The mean of all pictures counts as picked: the first pick is the most unusual one.
-    """
-    names, features = describe_pictures(pool)
-    if not names:
-        return []
-    return [(names[index], distance) for index, distance in farthest_first(features, features.mean(0))]
-
-
-def describe_pictures(pool: Pool) -> tuple[list[str], FloatArray]:
-    """Readable pictures and their feature vectors (n, d)."""
-    names, parts = [], []
-    device = next(pool.model.parameters()).device
-    for rows in chunks(len(pool.paths), pool.parameters.batch_size):
-        batch = read_batch([pool.paths[row] for row in rows], pool.image_size)
-        if batch:
-            with torch.inference_mode(), precision(device):
-                features = pool.model.features(as_input(pad_together([picture for _, picture, _ in batch]), device))
-            parts.append(features.float().cpu().numpy())
-            names += [str(path) for path, *_ in batch]
-        pool.monitor.progress(0.9 * rows.stop / len(pool.paths))
-    return names, np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
-
-
-ALGORITHMS: dict[str, Callable[[Pool], Scores]] = {
-    "random": random_scores,
-    "entropy": entropy_scores,
-    "least_confidence": least_confidence_scores,
-    "core_set": core_set_scores,
-}
-
-
-def _hash_fraction(text: str) -> float:
-    return int(hashlib.sha256(text.encode()).hexdigest()[:13], 16) / 16**13
+def shown_boxes(boxes: Boxes, class_names: Sequence[str]) -> list[dict[str, Any]]:
+    """The boxes that people are shown beside the reasons; ``hardness`` is the doubt whether a box is right, in bits."""
+    sure = boxes.at_least(SHOWN_SCORE)
+    p = np.clip(sure.scores, 1e-6, 1 - 1e-6)
+    doubt = -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
+    return [
+        {
+            "box": [round(float(v), 1) for v in (corners[0], corners[1], corners[2] - corners[0], corners[3] - corners[1])],
+            "class_name": class_names[label],
+            "score": round(float(score), 4),
+            "hardness": round(float(hard), 4),
+        }
+        for corners, label, score, hard in zip(sure.corners, sure.classes, sure.scores, doubt, strict=True)
+    ]

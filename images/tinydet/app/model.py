@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -50,13 +52,22 @@ class Detector(nn.Module):
         nn.init.constant_(self.box_head.bias, 1.0)  # type: ignore[arg-type]
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        grid = self.smooth(self._pyramid(self._trunk(pictures)))
+        return self._heads(self._grid(self._trunk(pictures)))
+
+    def describe(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Logits and distances, and what they were made of in the same pass: (n, w, H/4, W/4) features of cells and (n, d) of whole pictures."""
+        levels = self._trunk(pictures)
+        grid = self._grid(levels)
+        return *self._heads(grid), grid, self._embedding(levels)
+
+    def _heads(self, grid: Tensor) -> tuple[Tensor, Tensor]:
         distances = functional.softplus(self.box_head(self.box_tower(grid))) * (2 * STRIDE)
         return self.class_head(self.class_tower(grid)), distances
 
-    def features(self, pictures: Tensor) -> Tensor:
+    @staticmethod
+    def _embedding(levels: list[Tensor]) -> Tensor:
         """(n, d) unit vectors that describe whole pictures: mean and maximum of the two deepest maps."""
-        deep = self._trunk(pictures)[2:]
+        deep = levels[2:]
         pooled = [level.mean((2, 3)) for level in deep] + [level.amax((2, 3)) for level in deep]
         return functional.normalize(torch.cat([functional.normalize(part) for part in pooled], 1))
 
@@ -66,12 +77,13 @@ class Detector(nn.Module):
         at16 = self.stage16(at8)
         return [at4, at8, at16, self.stage32(at16)]
 
-    def _pyramid(self, levels: list[Tensor]) -> Tensor:
-        """The levels added up on the finest grid."""
+    def _grid(self, levels: list[Tensor]) -> Tensor:
+        """The levels added up on the finest grid, and smoothed."""
         merged = self.lateral[-1](levels[-1])
         for lateral, level in zip(reversed(self.lateral[:-1]), reversed(levels[:-1]), strict=True):
             merged = functional.interpolate(merged, scale_factor=2.0, mode="nearest") + lateral(level)
-        return torch.relu(merged)
+        grid: Tensor = self.smooth(torch.relu(merged))
+        return grid
 
 
 def cell_middles(height: int, width: int, device: torch.device) -> Tensor:
@@ -86,11 +98,26 @@ def boxes_of(distances: Tensor) -> Tensor:
     return torch.cat([middles - distances[:, :2], middles + distances[:, 2:]], 1)
 
 
-def decode(logits: Tensor, distances: Tensor, limit: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The strongest local peaks: boxes (n, k, 4) x1 y1 x2 y2 in pixels, scores (n, k) descending, labels (n, k)."""
+@dataclass(frozen=True)
+class Peaks:
+    """The k strongest peaks of n pictures: ``boxes`` (n, k, 4) x1 y1 x2 y2 in pixels, ``scores`` (n, k) descending, ``labels`` (n, k), and
+    ``cells`` (n, k), the number of the cell of each peak."""
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    cells: Tensor
+
+
+def decode(logits: Tensor, distances: Tensor, limit: int) -> Peaks:
+    """The strongest local peaks of the class heatmaps."""
     heat = logits.float().sigmoid()
     peaks = heat * (functional.max_pool2d(heat, 3, 1, 1) == heat)
     cells = heat.shape[2] * heat.shape[3]
     scores, places = peaks.flatten(1).topk(min(limit, peaks[0].numel()))
-    boxes = boxes_of(distances.float()).flatten(2).gather(2, (places % cells)[:, None].expand(-1, 4, -1))
-    return boxes.transpose(1, 2), scores, places // cells
+    return Peaks(at_cells(boxes_of(distances.float()), places % cells), scores, places // cells, places % cells)
+
+
+def at_cells(maps: Tensor, cells: Tensor) -> Tensor:
+    """(n, k, d) what maps (n, d, h, w) say at the numbered cells (n, k)."""
+    return maps.flatten(2).gather(2, cells[:, None].expand(-1, maps.shape[1], -1)).transpose(1, 2)

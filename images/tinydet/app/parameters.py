@@ -33,9 +33,10 @@ class TrainingParameters:
 class MiningParameters:
     """mining-template.yaml."""
 
-    mining_algorithm: str = "core_set"
-    batch_size: int = 16
+    mining_algorithm: str = "default"
+    budget: int = 0
     image_size: int = 0
+    batch_size: int = 16
     nms_thres: float = 0.5
     max_boxes: int = 100
     seed: int = 0

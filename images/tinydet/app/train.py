@@ -13,7 +13,11 @@ from typing import Any
 import checkpoint
 import numpy as np
 import torch
-from contract import (
+from data import Augmentation, PictureStore, Sample, choose_image_size, read_samples
+from evaluate import Boxes, Metrics, evaluate
+from infer import detect_batch
+from job_files.augment import vary_colour
+from job_files.contract import (
     CONFIG_ERROR,
     DATASET_ERROR,
     NOT_A_NUMBER_ERROR,
@@ -25,15 +29,14 @@ from contract import (
     read_parameters,
     require_positive,
 )
-from data import Augmentation, PictureStore, Sample, choose_image_size, chunks, log, read_samples
-from device import as_input, choose_device, precision
-from evaluate import Boxes, Metrics, evaluate
-from events import EventFile
-from infer import detect_batch
+from job_files.device import as_input, choose_device, precision
+from job_files.events import EventFile
+from job_files.pictures import chunks, log
+from job_files.schedule import follow, rate_at
+from job_files.stages import Stages
 from loss import detection_loss
 from model import STRIDE, Detector
 from parameters import InferParameters, TrainingParameters
-from stages import Stages
 from targets import build_targets
 from torch import Tensor
 
@@ -152,17 +155,8 @@ class Trainer:
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 10.0)
         self.optimizer.step()
-        self._follow_average()
+        follow(self.average, self.model, self.iteration)
         return value
-
-    @torch.no_grad()
-    def _follow_average(self) -> None:
-        keep = min(0.998, (1 + self.iteration) / (10 + self.iteration))
-        for slow, fast in zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True):
-            if slow.is_floating_point():
-                slow.lerp_(fast, 1 - keep)
-            else:
-                slow.copy_(fast)
 
     def _finish_epoch(self, epoch: int) -> str:
         """Evaluates and saves when it is time; gives a note for the log."""
@@ -222,19 +216,3 @@ class Trainer:
 
     def _ask_to_stop(self, *_: object) -> None:
         self.stop = True
-
-
-def rate_at(fraction: float) -> float:
-    """The share of the learning rate at a fraction of the training: a short rise, then half a cosine down to 1 %."""
-    warm = 0.05
-    if fraction < warm:
-        return 0.05 + 0.95 * fraction / warm
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (fraction - warm) / (1 - warm)))
-
-
-def vary_colour(pictures: Tensor, strength: float, random: np.random.Generator) -> Tensor:
-    """(n, 3, H, W): contrast per picture and brightness per channel changed by at most ``strength``."""
-    count = len(pictures)
-    contrast = torch.from_numpy(1 + strength * random.uniform(-1, 1, (count, 1, 1, 1))).float()
-    whole, channel = random.uniform(-1, 1, (count, 1, 1, 1)), random.uniform(-1, 1, (count, 3, 1, 1))
-    return pictures * contrast + torch.from_numpy(strength * (whole + 0.3 * channel)).float()

@@ -142,7 +142,7 @@ def test_an_object_type_without_its_folder_uses_the_templates_of_the_root_and_sa
     assert any("multi-modal/" in warning for warning in metadata.warnings)
 
 
-@pytest.mark.parametrize("manifest", ["object_type: [2, 77]", "object_type: [2, 1]", "object_type: [2, null]"])
+@pytest.mark.parametrize("manifest", ["object_type: [2, 77]", "object_type: [2, 5]", "object_type: [2, null]"])
 def test_an_unknown_object_type_in_a_list_is_reported_and_skipped(manifest: str) -> None:
     metadata = read_metadata({"manifest.yaml": manifest.encode(), "det/training-template.yaml": TEMPLATE})
     assert metadata.object_types == (ObjectType.DETECTION,)
@@ -158,7 +158,7 @@ def test_a_manifest_that_can_be_made_sense_of_means_detection_with_a_warning(man
     assert metadata.warnings
 
 
-@pytest.mark.parametrize("declared", ["detection", "true", "{2: 3}", "7", "1", "-2", "[]", "[77]", "[[2]]", "2.5"])
+@pytest.mark.parametrize("declared", ["detection", "true", "{2: 3}", "7", "5", "-2", "[]", "[77]", "[[2]]", "2.5"])
 def test_any_other_object_type_is_refused_with_the_known_ones(declared: str) -> None:
     with pytest.raises(ImageError) as raised:
         read_metadata({"manifest.yaml": f"object_type: {declared}\n".encode(), "training-template.yaml": TEMPLATE})

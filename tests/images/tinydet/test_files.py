@@ -54,7 +54,7 @@ def test_voc_names_are_compared_in_lower_case(app: App, tmp_path: Path) -> None:
 def test_an_unreadable_annotation_is_named(app: App, tmp_path: Path, name: str, text: str | None) -> None:
     if text is not None:
         (tmp_path / name).write_text(text)
-    with pytest.raises(app("contract").ImageError, match=name) as caught:
+    with pytest.raises(app("job_files.contract").ImageError, match=name) as caught:
         app("data").read_boxes(tmp_path / name, NAMES)
     assert caught.value.code == 300002
 
@@ -65,7 +65,7 @@ def test_a_broken_picture_is_left_out_and_all_broken_is_an_error(app: App, tmp_p
     rows = [[str(tmp_path / "bad.png"), ""], [str(tmp_path / "good.png"), ""]]
     assert [sample.path.name for sample in app("data").read_samples(rows, NAMES)] == ["good.png"]
     assert "left out" in capsys.readouterr().out
-    with pytest.raises(app("contract").ImageError, match="none of the 1 pictures"):
+    with pytest.raises(app("job_files.contract").ImageError, match="none of the 1 pictures"):
         app("data").read_samples(rows[:1], NAMES)
 
 
@@ -116,18 +116,8 @@ def test_a_box_over_the_edge_keeps_its_peak_inside(app: App) -> None:
     assert (targets.heat == 1).sum() == 1
 
 
-def test_the_farthest_pictures_come_first_and_distances_never_grow(app: App) -> None:
-    features = np.array([[0.0, 0], [0.1, 0], [5, 0], [5, 0], [0, 3]])
-    order = app("coreset").farthest_first(features, features[0])
-    assert [index for index, _ in order][:3] == [2, 4, 1]
-    assert sorted(index for index, _ in order) == [0, 1, 2, 3, 4]
-    distances = [distance for _, distance in app("coreset").farthest_first(np.random.default_rng(0).random((50, 4)), np.zeros(4), 20)]
-    assert distances == sorted(distances, reverse=True)
-    assert len(distances) == 50
-
-
 def test_the_monitor_is_read_without_a_tolerance(app: App, tmp_path: Path) -> None:
-    monitor = app("contract").Monitor(tmp_path / "monitor.txt", "t1234567", interval_s=0)
+    monitor = app("job_files.contract").Monitor(tmp_path / "monitor.txt", "t1234567", interval_s=0)
     monitor.span(0.5, 1.0)
     monitor.progress(0.5)
     progress = read_progress(tmp_path)
@@ -136,7 +126,7 @@ def test_the_monitor_is_read_without_a_tolerance(app: App, tmp_path: Path) -> No
 
 
 def test_a_failure_keeps_its_code_message_and_trace(app: App, tmp_path: Path) -> None:
-    contract = app("contract")
+    contract = app("job_files.contract")
     contract.Monitor(tmp_path / "monitor.txt", "t1234567").error(300201, "the loss\tbecame\nnan", "Traceback\n  line")
     progress = read_progress(tmp_path)
     assert progress is not None
@@ -145,7 +135,7 @@ def test_a_failure_keeps_its_code_message_and_trace(app: App, tmp_path: Path) ->
 
 
 def test_stages_are_collected_without_a_warning_after_each_addition(app: App, tmp_path: Path) -> None:
-    stages = app("stages").Stages(tmp_path / "models", tmp_path / "models" / "result.yaml", {"iou_thr": 0.5})
+    stages = app("job_files.stages").Stages(tmp_path / "models", tmp_path / "models" / "result.yaml", {"iou_thr": 0.5})
     for number in range(1, 14):
         (stages.folder(f"epoch_{number}") / "model.pt").write_bytes(b"x")
         stages.add(f"epoch_{number}", ["model.pt"], {"mAP": number / 20, "tp": 3, "mAR": float("nan")})
@@ -162,14 +152,14 @@ def test_strings_from_web_forms_become_the_type_of_the_default(app: App) -> None
         rate: float = 0.5
         mirror: bool = True
 
-    contract = app("contract")
+    contract = app("job_files.contract")
     assert contract.read_parameters({"epochs": "7", "rate": 1, "mirror": "False", "other": 3}, Form) == Form(7, 1.0, False)
     with pytest.raises(contract.ImageError, match=r"epochs: 'many' is not of type int"):
         contract.read_parameters({"epochs": "many"}, Form)
 
 
 def test_an_event_file_holds_whole_checksummed_records(app: App, tmp_path: Path) -> None:
-    events = app("events")
+    events = app("job_files.events")
     assert events.crc32c(b"123456789") == 0xE3069283  # the check value of CRC-32C
     file = events.EventFile(tmp_path)
     file.add(300, {"val/mAP": 0.5})

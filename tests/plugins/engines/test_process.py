@@ -82,6 +82,27 @@ class TestProcessEngine(EngineConformance):
         assert "stolen.yaml" not in files
         assert engine.read_image_files(str(folder), "/app/../../..", 1_000_000) == {}
 
+    def test_a_linked_package_is_part_of_the_image_and_its_digest(self, engine: Engine, tmp_path: Path) -> None:
+        folder, package = tmp_path / "images" / "one", tmp_path / "images" / "shared"
+        shutil.copytree(PROBE, folder)
+        (package / "deeper").mkdir(parents=True)
+        (package / "__init__.py").write_text("")
+        (package / "deeper" / "part.py").write_text("x = 1\n")
+        (package / "secret.key").write_text("not source")
+        (package / "loop").symlink_to(package)
+        (folder / "app" / "shared").symlink_to("../../shared")
+        (folder / "app" / "no-package").symlink_to(tmp_path)
+        before = engine.find_image(str(folder))
+        files = engine.read_image_files(str(folder), "/app", 1_000_000)
+        assert {"shared/__init__.py", "shared/deeper/part.py"} == {name for name in files if name.startswith(("shared/", "no-package/"))}
+        (package / "secret.key").write_text("changed")
+        assert engine.find_image(str(folder)) == before
+        (package / "deeper" / "part.py").write_text("x = 2\n")
+        after = engine.find_image(str(folder))
+        assert before is not None
+        assert after is not None
+        assert after.digest != before.digest
+
     def test_a_killed_supervisor_takes_the_program_with_it_and_is_named(self, engine: Engine, job: Job) -> None:
         container_id = job.ask("hang").start()
         pid = int(job.wait_for("ready").read_text())

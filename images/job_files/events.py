@@ -15,7 +15,7 @@ class EventFile:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._file = (folder / f"events.out.tfevents.{int(time.time())}.tinydet").open("ab")
+        self._file = (folder / f"events.out.tfevents.{int(time.time())}.sluice").open("ab")
         self._write(_field(3, b"brain.Event:2"))
 
     def add(self, step: int, values: dict[str, float]) -> None:

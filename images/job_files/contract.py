@@ -1,6 +1,6 @@
 """The files between this image and whoever runs it: env.yaml and config.yaml in, monitor.txt and results out.
 
-Nothing here knows about detection or torch. Every file is written aside and renamed, so a reader never sees half of one.
+Nothing here knows about a network or torch. Every file is written aside and renamed, so a reader never sees half of one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CONTAINER_ERROR = 160004
 
 RUNNING_STATE = 2
 ERROR_STATE = 4
-DETECTION = 2
+OBJECT_TYPES = {1: "classification", 2: "detection", 3: "semantic segmentation", 4: "instance segmentation"}
 TRACE_LINES = 90
 
 Parameters = TypeVar("Parameters")
@@ -109,10 +109,10 @@ def read_class_names(config: dict[str, Any]) -> list[str]:
     return [str(name) for name in names]
 
 
-def check_object_type(config: dict[str, Any]) -> None:
-    """Raises ImageError (300005) when the job is not about detection."""
-    if int(config.get("object_type") or DETECTION) != DETECTION:
-        raise ImageError(OBJECT_TYPE_ERROR, f"object_type {config['object_type']}: this image does detection (2) only")
+def check_object_type(config: dict[str, Any], own: int) -> None:
+    """Raises ImageError (300005) when the job is about anything but ``own``, a number of OBJECT_TYPES."""
+    if int(config.get("object_type") or own) != own:
+        raise ImageError(OBJECT_TYPE_ERROR, f"object_type {config['object_type']}: this image does {OBJECT_TYPES[own]} ({own}) only")
 
 
 def read_index(path: Path) -> list[list[str]]:
@@ -139,6 +139,11 @@ def write_ranking(path: Path, ranking: list[tuple[str, float]]) -> None:
     """result.tsv: picture and score, highest score first."""
     ordered = sorted(ranking, key=lambda row: -row[1])
     write_aside(path, "".join(f"{picture}\t{score:.8g}\n" for picture, score in ordered))
+
+
+def write_labels(path: Path, labels: dict[str, list[dict[str, Any]]]) -> None:
+    """infer-result.json of a classification: labels by base name of the picture, the surest first."""
+    write_aside(path, json.dumps({"classification": {name: {"labels": found} for name, found in labels.items()}}))
 
 
 def write_detections(path: Path, detections: dict[str, list[dict[str, Any]]]) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from contract import NO_GPU_ERROR, ImageError
 from torch import Tensor
+
+from job_files.contract import NO_GPU_ERROR, ImageError
 
 
 def choose_device(config: dict[str, Any]) -> torch.device:

@@ -1,0 +1,66 @@
+"""From a pool of candidates to the files of a mining job, through the mining core."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mining import STRATEGIES, MiningError, Pool, Selection, Strategy, select
+
+from job_files.contract import CONFIG_ERROR, IMAGE_FORMAT_ERROR, Env, ImageError, write_aside, write_ranking
+from job_files.pictures import log
+
+REASONS_FILE = "mining-reasons.jsonl"
+#: The share of the candidates that counts as chosen where a job does not say how many will be labelled.
+USUAL_SHARE = 0.1
+
+#: Boxes of a picture, for people, by its id.
+BoxesOf = Callable[[str], list[dict[str, Any]]]
+
+
+def offered(kind: str, gives: frozenset[str]) -> dict[str, Strategy]:
+    """The strategies for a kind of model ("detection", "classification") that can give ``gives``, by name."""
+    return {name: each for name, each in STRATEGIES.items() if each.for_use and kind in each.kinds and each.needs_of(kind) <= gives}
+
+
+def choose_strategy(name: str, kind: str, gives: frozenset[str]) -> Strategy:
+    """Raises ImageError 300001 that lists what there is."""
+    known = offered(kind, gives)
+    if name not in known:
+        raise ImageError(CONFIG_ERROR, f"mining_algorithm {name!r}: choose one of {', '.join(known)}")
+    return known[name]
+
+
+def rank(pool: Pool, strategy: str, *, budget: int, seed: int) -> Selection:
+    """The ranking of the readable candidates. ``budget`` 0 is a tenth of them. Raises ImageError for a pool or request that cannot be ranked."""
+    if not len(pool):
+        raise ImageError(IMAGE_FORMAT_ERROR, "none of the candidates can be read")
+    count = budget or max(1, round(USUAL_SHARE * len(pool)))
+    try:
+        selection = select(pool, strategy, budget=count, seed=seed)
+    except MiningError as error:
+        raise ImageError(CONFIG_ERROR, f"mining_algorithm {strategy}: {error}") from error
+    for sentence in selection.skipped:
+        log(f"mining: {sentence}")
+    return selection
+
+
+def write_selection(env: Env, selection: Selection, paths: Mapping[str, Path], boxes_of: BoxesOf | None = None) -> None:
+    """result.tsv with every candidate, and beside it mining-reasons.jsonl with why each of the chosen ones is.
+
+    The coefficient of a chosen picture, in (0, 1], is the share of the candidates that come after it: scores of strategies have no common scale.
+    """
+    result, count = env.output("mining_result_file"), len(selection.picks)
+    rows = [
+        _reasons(paths[pick.id], 1 - place / count, pick.reasons, boxes_of(pick.id) if boxes_of else [])
+        for place, pick in enumerate(selection.selected)
+    ]
+    write_aside(result.with_name(REASONS_FILE), "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_ranking(result, [(str(paths[pick.id]), pick.score) for pick in selection.picks])
+    log(f"mining: ranked {len(selection.picks)} pictures by {selection.strategy}, chose {len(rows)}")
+
+
+def _reasons(path: Path, coefficient: float, texts: Sequence[str], boxes: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"image": str(path), "score": round(coefficient, 6), "hard": True, "texts": list(texts), **({"boxes": boxes} if boxes else {})}
