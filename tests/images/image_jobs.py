@@ -59,9 +59,7 @@ def _make_sample(folder: Path, random: np.random.Generator, label: int, class_na
     return Sample(Asset(digest, "png", 96, 64, path.stat().st_size), path, (box,))
 
 
-def model_input(
-    stage_result: StageResult, class_names: Sequence[str], object_type: ObjectType = ObjectType.DETECTION
-) -> ModelInput:
+def model_input(stage_result: StageResult, class_names: Sequence[str], object_type: ObjectType = ObjectType.DETECTION) -> ModelInput:
     """A trained stage as the input of the next job."""
     return ModelInput("model", stage_result.name, stage_result.files, tuple(class_names), object_type)
 

@@ -233,9 +233,13 @@ def test_scores_come_back_as_they_were_written_in_both_forms(found: dict[str, fl
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.sampled_from(["cat", "classification", "", "0.5", "\ud800"]),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(["classification", "labels", "class_name", "score", "scores", "predicted_label", A.file_name]), inner, max_size=3
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["classification", "labels", "class_name", "score", "scores", "predicted_label", A.file_name]),
+            inner,
+            max_size=3,
+        )
     ),
     max_leaves=12,
 )
