@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -34,8 +34,6 @@ class Badge(Strategy):
         return self.needs if kind in (CLASSIFICATION, "") else frozenset({"predictions", "features"})
 
     def rank(self, request: Request) -> Ranking:
-        if not len(request.pool):
-            return picks_then_rest(np.zeros(0, np.int64), np.zeros(0), np.zeros(0), lambda _: ())
         gradients: Factored | Plain = (
             Factored.of(request.pool) if request.pool.predictions is None else Plain(sketched(request.pool, request.parameters["sketch"]))
         )
@@ -68,8 +66,7 @@ class Factored:
     def distances(self, row: int) -> Floats:
         """(n,) squared distances to the gradient of a row."""
         dots = (self.a @ self.a[row]).astype(float) * (self.z @ self.z[row])
-        result: Floats = self.norms + self.norms[row] - 2.0 * dots
-        return result
+        return _rounded(self.norms + self.norms[row], dots)
 
 
 class Plain:
@@ -81,8 +78,14 @@ class Plain:
 
     def distances(self, row: int) -> Floats:
         """(n,) squared distances to a row."""
-        result: Floats = self.norms + self.norms[row] - 2.0 * (self.vectors @ self.vectors[row])
-        return result
+        return _rounded(self.norms + self.norms[row], self.vectors @ self.vectors[row])
+
+
+def _rounded(norms: Floats, dots: Any) -> Floats:
+    """Sums of two squared lengths less twice the dot products; 0 where that is rounding, so that equal gradients are equal."""
+    squared: Floats = norms - 2.0 * dots
+    squared[squared < 2 * kcenter.NOTHING * norms] = 0.0
+    return squared
 
 
 def sketched(pool: Pool, size: int) -> Embeddings:

@@ -109,6 +109,8 @@ def mix(ranking: Ranking, drawn: Ints, place: int, own: Mapping[int, int]) -> Ra
 
 
 def _with_quotas(strategy: Strategy, pool: Pool, budget: int, request: Request) -> Ranking:
+    if not len(pool):
+        return Ranking.of_nothing()
     inner = Request(pool, budget, request.seed, request.parameters, request.skipped, request.report)
     ranking = strategy.rank(inner)
     if not request.parameters["class_quotas"]:

@@ -22,7 +22,7 @@ from mining.two_stage import Default, too_early
 #: How many times what the second stage keeps is held, so that near-duplicates and random picks can be replaced.
 _SPARE = 2
 #: Candidates that are held for typicality (a sample) and for core-set (representatives), at least.
-_HELD = 20_000
+HELD = 20_000
 
 
 class Holder:
@@ -79,7 +79,7 @@ class Scores(Holder):
 
     def rank(self, scores: Floats, _order: Ints, request: Request) -> Ranking:
         assert isinstance(self.strategy, Staged)
-        pool = self.sample or self.request.pool
+        pool = self.request.pool if self.sample is None else self.sample
         return self.strategy.finish(scores, pool, np.zeros(0, np.int64), replace(request, pool=pool))
 
 
@@ -130,15 +130,16 @@ class Sample(Holder):
 
     def add(self, batch: Pool, scores: Floats, numbers: Ints) -> None:
         self._hold(batch, scores, numbers)
-        most = max(_HELD, 20 * self.request.budget)
+        most = max(HELD, 20 * self.request.budget)
         if len(self.numbers) > 2 * most:
             self._cut(self._wanted(most))
 
     def rank(self, scores: Floats, order: Ints, request: Request) -> Ranking:
-        most = max(_HELD, 20 * self.request.budget)
+        most = max(HELD, 20 * self.request.budget)
         if len(self.numbers) > most:
             self._cut(self._wanted(most))
-            request.skipped.append(f"typicality: looked at a random sample of {most} of {len(order)} candidates")
+        if len(self.numbers) < len(order):
+            request.skipped.append(f"typicality: looked at a random sample of {len(self.numbers)} of {len(order)} candidates")
         return super().rank(scores, order, request)
 
     def _wanted(self, most: int) -> Ints:
@@ -151,7 +152,7 @@ class Centres(Holder):
 
     def __init__(self, strategy: Strategy, request: Request) -> None:
         super().__init__(strategy, request)
-        self.most = max(_HELD, 20 * request.budget)
+        self.most = max(HELD, 20 * request.budget)
         self.left: dict[int, float] = {}
 
     def add(self, batch: Pool, scores: Floats, numbers: Ints) -> None:
@@ -174,7 +175,7 @@ class Centres(Holder):
         pool, rows, _ = self._at_hand(order)
         if self.left:
             request.skipped.append(f"core_set: looked at {len(pool)} candidates that stand for all {len(order)}")
-        ranking = _far_apart(pool, request.parameters, request.budget) if len(pool) else Ranking(rows, np.zeros(0), lambda _: ())
+        ranking = _far_apart(pool, request.parameters, request.budget)
         distance = np.array([self.left.get(int(number), -1.0) for number in order])
         rest = np.setdiff1d(np.arange(len(order)), rows)
         rest = rest[falling(distance[rest])]

@@ -12,6 +12,8 @@ from mining.pool import Embeddings
 
 #: Rows of points per matrix product when distances to many centres are asked.
 BLOCK = 4096
+#: Share of the squared lengths of two points below which their squared distance, in float32, is rounding.
+NOTHING = np.float32(2e-6)
 
 
 def squared_norms(points: Embeddings) -> Floats:
@@ -102,4 +104,6 @@ def squared_to(points: Embeddings, norms: Any, row: int) -> Any:
     distances *= -2.0
     distances += norms
     distances += norms[row]
-    return np.maximum(distances, 0.0, out=distances)
+    # What rounding leaves of the distance of equal points is no distance: equal points stay equal, and ties go by row.
+    distances[distances < NOTHING * (norms + norms[row])] = 0.0
+    return distances

@@ -83,4 +83,4 @@ class Strategy(ABC):
 
     @abstractmethod
     def rank(self, request: Request) -> Ranking:
-        """Every row of the request's pool once, best first, at least the first ``budget`` with reasons."""
+        """Every row of the request's pool once, best first, at least the first ``budget`` with reasons. The pool holds at least one."""

@@ -26,7 +26,7 @@ class Stream:
     """``select`` for candidates that come in batches.
 
     Per candidate it holds the id, a score and two small numbers; pictures (boxes, embeddings) only of those that may still be picked: at most
-    about 4 x ``keep`` of them, or 20,000. What you can rely on, for the same candidates, budget, seed and parameters:
+    about 8 x ``keep`` of them, or 40,000. What you can rely on, for the same candidates, budget, seed and parameters:
 
     1. The order and the size of the batches do not matter for strategies that score a picture by itself.
     2. random, least_confidence, margin, entropy, csf, aldd (without frame_gap), anti: the same as ``select``, score by score.
@@ -116,7 +116,7 @@ class Stream:
         drawn = random_rows([self._ids[row] for row in order.tolist()], request.seed, count)
         others = np.setdiff1d(np.arange(len(order)), drawn)
         inner = replace(request, budget=budget - count)
-        ranking = self._holder.rank(scores[others], order[others], inner)
+        ranking = self._holder.rank(scores[others], order[others], inner) if len(others) else Ranking.of_nothing()
         if not count:
             return ranking
         request.report["random"] = [self._ids[int(order[row])] for row in drawn]

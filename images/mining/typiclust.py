@@ -53,8 +53,6 @@ class Typical:
 def typical(points: Embeddings, labelled: Embeddings | None, request: Request) -> Typical:
     """The budget's most typical of points (n, d), covering first what has no label. Parameters that the request does not have are TypiClust's own."""
     settings = {name: request.parameters.get(name, known.default) for name, known in TypiClust.parameters.items()}
-    if not len(points):
-        return Typical(np.zeros(0, np.int64), np.zeros(0), lambda _: ())
     known = points[:0] if labelled is None else labelled
     count = min(len(known) + request.budget, settings["max_clusters"])
     generator = np.random.default_rng(request.seed)
