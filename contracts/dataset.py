@@ -246,6 +246,8 @@ class JobInputs:
     """Everything staging needs; already checked, so that staging only writes. Samples of a job that may be large are a ``SampleTable``.
 
     ``parameters`` are complete: template defaults overlaid by the user's values, keeping their types. ``class_names`` in order of class id.
+    In a mining job ``train`` is what the model was trained on, which may share pictures with ``candidates``; ``predictions`` are pairs of a
+    candidate's file name and what a model found in it, in any order, iterated once. None: the job is given none.
     """
 
     task_id: str
@@ -259,3 +261,4 @@ class JobInputs:
     candidates: Sequence[Sample] = ()
     model: ModelInput | None = None
     paths: ContainerPaths = ContainerPaths()
+    predictions: Iterable[tuple[str, Sequence[Annotation]]] | None = None

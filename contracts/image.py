@@ -54,6 +54,25 @@ class ParameterType(str, Enum):
         return self.value
 
 
+class Wish(str, Enum):
+    """Whether an image wants something for its work: not, if it is there, or else it cannot run."""
+
+    NONE = "none"
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What an image wants beside its candidates: what a model predicted for them, and what that model was trained on."""
+
+    predictions: Wish = Wish.NONE
+    training_data: Wish = Wish.NONE
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One line of a template.

@@ -39,7 +39,8 @@ class JobSpec(BaseModel):
     Datasets are references ``name[@V001][:split]``; a model is ``name[@V0001][@stage]``. ``class_names`` is ordered: the position is the
     class id. Empty means every class of the training data. ``silence_timeout_s`` ends a job whose image neither prints nor reports
     progress for so long. ``new_classes``: a training that starts from a model may have other classes than it. ``retries`` None: as many as
-    the settings say, for the causes that they name.
+    the settings say, for the causes that they name. ``predictions`` is a job (or an import) whose predictions a mining image is given, and
+    ``training_data`` what its model learnt from, where the image asks for them; a mining whose image reads predictions needs no model.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -66,6 +67,8 @@ class JobSpec(BaseModel):
     priority: int = Field(0, ge=-100, le=100)
     retries: int | None = Field(None, ge=0, le=20)
     gpu: GpuWish = GpuWish()
+    predictions: str | None = Field(None, min_length=1, max_length=200)
+    training_data: str | None = Field(None, min_length=1, max_length=200)
 
     @model_validator(mode="after")
     def _has_its_inputs(self) -> JobSpec:
@@ -74,8 +77,10 @@ class JobSpec(BaseModel):
                 raise ValueError("a training job needs train_data")
             if self.data or self.top_k:
                 raise ValueError("data and top_k are for mining and inference; a training job takes train_data and val_data")
-        elif not (self.data and self.model):
+        elif not (self.data and (self.model or (self.kind is Kind.MINING and self.image))):
             raise ValueError(f"a {self.kind} job needs data and a model")
+        if (self.predictions or self.training_data) and Kind.MINING not in self.kind.parts:
+            raise ValueError("predictions and training_data are for mining")
         if self.new_classes and not (self.kind is Kind.TRAINING and self.model):
             raise ValueError("new_classes is for a training that starts from a model")
         if self.kind is not Kind.TRAINING and (self.train_data or self.val_data):

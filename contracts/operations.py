@@ -143,7 +143,7 @@ class Thin(_Operation):
 
 
 class TakeTop(_Operation):
-    """Keep the first images of a mining job's ranking."""
+    """Keep the first images of a mining job's ranking, marked as hard with coefficient and reasons where the job says them."""
 
     op: Literal["top"] = "top"
     job: str = _said("A mining job.", place="JOB")

@@ -48,11 +48,40 @@ class TrainingResult:
 
 
 @dataclass(frozen=True)
+class MinedBox:
+    """One predicted box as the mining saw it: ``x, y, width, height`` in pixels, ``hardness`` in [0, 1] where the image gave one."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    class_name: str = ""
+    score: float | None = None
+    hardness: float | None = None
+    reasons: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class MinedPicture:
+    """Why a picture has its rank. ``reasons`` are the numbers of ``contracts.reasons``, ``texts`` the image's own words; either may be empty.
+
+    ``coefficient`` in [0, 1], larger is harder; ``hard`` None: the image draws no line.
+    """
+
+    coefficient: float | None = None
+    hard: bool | None = None
+    reasons: tuple[int, ...] = ()
+    texts: tuple[str, ...] = ()
+    boxes: tuple[MinedBox, ...] = ()
+
+
+@dataclass(frozen=True)
 class MiningResult:
-    """Assets in the image's order, most worth labelling first: ``(asset id, score or None)``."""
+    """Assets in the image's order, most worth labelling first: ``(asset id, score or None)``; by asset id why, as far as the image said it."""
 
     ranking: tuple[tuple[str, float | None], ...]
     warnings: tuple[JobWarning, ...] = ()
+    pictures: Mapping[str, MinedPicture] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

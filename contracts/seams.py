@@ -20,7 +20,7 @@ from contracts.connection import Connection
 from contracts.dataset import Annotation, Asset, ContainerPaths, JobInputs, Marks, Sample
 from contracts.errors import DatasetError, EngineError, ImageError, RequestError
 from contracts.gpu import GpuEvent, Snapshot
-from contracts.image import ImageFacts, ImageMetadata, Kind, ObjectType, Parameter, Permissions
+from contracts.image import ImageFacts, ImageMetadata, Kind, ObjectType, Parameter, Permissions, Wishes
 from contracts.job import JobWarning
 from contracts.results import InferenceResult, MiningResult, Progress, TrainingResult
 
@@ -656,6 +656,10 @@ class Dialect(ABC):
 
         Raises ``DatasetError`` when the data cannot be given to the image.
         """
+
+    def wishes(self, kind: Kind, parameters: Mapping[str, Any]) -> Wishes:  # noqa: ARG002 - for dialects in which an image can ask
+        """What the image wants beside its candidates, by the complete parameters of a job."""
+        return Wishes()
 
     @abstractmethod
     def read_progress(self, out_dir: Path) -> Progress | None:

@@ -232,8 +232,13 @@ def _dataset_row(session: Session, name: str) -> DatasetRow:
 
 
 def _unfinished_jobs_on(session: Session, name: str) -> list[str]:
-    jobs = session.execute(select(JobRow.id, JobRow.spec).where(JobRow.end_reason.is_(None)).order_by(JobRow.id))
-    return [job_id for job_id, spec in jobs if name in {_dataset_of(spec.get(key)) for key in ("train_data", "val_data", "data")}]
+    """What a request names, and what the training of the model that a mining reads was given."""
+    jobs = session.execute(select(JobRow.id, JobRow.spec, JobRow.plan).where(JobRow.end_reason.is_(None)).order_by(JobRow.id))
+    return [job_id for job_id, spec, plan in jobs if name in {_dataset_of(text) for text in _named_data(spec, plan)}]
+
+
+def _named_data(spec: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str | None]:
+    return [*(spec.get(key) for key in ("train_data", "val_data", "data", "training_data")), plan.get("train")]
 
 
 def _dataset_of(reference: str | None) -> str:

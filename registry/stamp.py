@@ -8,12 +8,12 @@ from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from registry.prepared import Prepared
-from registry.tables import DatasetRow, ImageRow, LinkRow, ModelRow, VersionRow
+from registry.tables import DatasetRow, ImageRow, LinkRow, ModelRow, PredictionRow, VersionRow
 from registry.versions import split_version
 
 
 def catalogue_stamp(session: Session, model: str | None = None) -> tuple[Any, ...]:
-    """Equal for two moments between which no image, link, dataset version or model was added, changed or removed.
+    """Equal for two moments between which no image, link, dataset version, model or prediction was added, changed or removed.
 
     Of models only the one that is named can change.
     """
@@ -43,5 +43,7 @@ _STAMP = Prepared(
         _of(func.sum(DatasetRow.current_number * DatasetRow.id), DatasetRow),
         _of(func.count(), ModelRow),
         _of(func.max(ModelRow.id), ModelRow),
+        _of(func.count(), PredictionRow),
+        _of(func.max(PredictionRow.id), PredictionRow),
     )
 )

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from contracts.dataset import Annotation, Asset, Marks, Sample
 from contracts.errors import DatasetError
@@ -115,6 +116,48 @@ def read_predictions(path: Path) -> dict[str, tuple[Annotation, ...]]:
     for asset_id, annotation in zip(table["asset_id"].to_pylist(), _annotations(table), strict=True):
         found[asset_id].append(annotation)
     return {asset_id: tuple(found.get(asset_id, ())) for asset_id in looked_at}
+
+
+def read_looked_at(path: Path) -> pa.Array:
+    """The ids of the assets that a file of predictions is about. Raises ``DatasetError``."""
+    return pc.unique(read_table(path, ["asset_id"])["asset_id"])
+
+
+def read_words(path: Path, column: str) -> list[str]:
+    """The different words that a text column of a file of predictions has; none for one that is not there. Raises ``DatasetError``."""
+    table = read_table(path)
+    return [word for word in pc.unique(table[column]).to_pylist() if word] if column in table.column_names else []
+
+
+_PICTURES_AT_ONCE = 4096
+
+
+def read_predictions_of(path: Path, ids: pa.Array, file_names: Sequence[str]) -> Iterator[tuple[str, tuple[Annotation, ...]]]:
+    """File name and predictions of each of the assets that the file is about, in the order of the ids; a few thousand at a time are objects.
+
+    Raises ``DatasetError`` when the file is missing or broken.
+    """
+    table = read_table(path)
+    places = np.asarray(pc.fill_null(pc.index_in(table["asset_id"], value_set=ids), -1))
+    order = np.argsort(places, kind="stable")
+    order = order[places[order] >= 0]
+    places, table = places[order], table.take(pa.array(order))
+    about, starts = np.unique(places, return_index=True)
+    ends = [*starts[1:].tolist(), len(places)]
+    for begin in range(0, len(about), _PICTURES_AT_ONCE):
+        last = min(begin + _PICTURES_AT_ONCE, len(about))
+        part = slice(int(starts[begin]), int(ends[last - 1]))
+        yield from _predictions_by_place(table.slice(part.start, part.stop - part.start), places[part], about[begin:last], file_names)
+
+
+def _predictions_by_place(
+    table: pa.Table, places: NDArray[Any], about: NDArray[Any], file_names: Sequence[str]
+) -> Iterator[tuple[str, tuple[Annotation, ...]]]:
+    drawn = np.asarray(pc.is_valid(table["class_name"]))
+    found: dict[int, list[Annotation]] = defaultdict(list)
+    for place, annotation in zip(places[drawn].tolist(), _annotations(table.filter(pa.array(drawn))), strict=True):
+        found[place].append(annotation)
+    yield from ((file_names[place], tuple(found.get(place, ()))) for place in about.tolist())
 
 
 # ------------------------------------------------------------------------------------------------------------------ rows

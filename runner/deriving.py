@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pyarrow.compute as pc
 from contracts.dataset import Asset
 from contracts.errors import DatasetError, RequestError
 from contracts.operations import Operation
+from contracts.results import MinedPicture
 from contracts.seams import ClassNames
 from registry import datasets, jobs
 from registry.dataset_classes import DatasetClass, list_classes, names_by_alias
@@ -22,6 +24,7 @@ from runner.asset_lock import adding_assets
 from runner.datasets import with_new_classes
 from runner.export_predictions import prediction_of
 from runner.installation import Installation
+from runner.mined import read_mined
 from runner.operations import apply
 from runner.operations.base import Given, Other, Outcome, Sources, with_class_names
 from runner.publishing import Draft, changes_since, class_names_of, publish
@@ -72,6 +75,7 @@ def _given(installation: Installation, version: VersionRecord, tables: Tables, n
     sources = Sources(
         version=lambda reference: _other(installation, reference),
         ranking=lambda job: _ranking(installation, job),
+        mined=lambda job: _mined(installation, job),
         predictions=lambda job: _predictions(installation, job),
         hashes=lambda wanted: _measured(installation).hashes(_assets(wanted))[0],
         looks=lambda wanted: _measured(installation).looks(_assets(wanted)),
@@ -112,11 +116,20 @@ def _other(installation: Installation, reference: str) -> Other:
     return Other(version.reference, tables)
 
 
-def _ranking(installation: Installation, reference: str) -> list[str]:
+def _mining_result(installation: Installation, reference: str) -> dict[str, Any]:
     with installation.database.reading() as session:
-        job = jobs.get_job(session, reference)
-    result = job.result or {}
-    result = result.get("mining", result)
+        result: dict[str, Any] = jobs.get_job(session, reference).result or {}
+    return dict(result.get("mining", result))
+
+
+def _mined(installation: Installation, reference: str) -> dict[str, MinedPicture]:
+    """What a mining job said of its pictures; nothing for one whose image says no reasons."""
+    file = _mining_result(installation, reference).get("reasons_file")
+    return read_mined(Path(file)) if file else {}
+
+
+def _ranking(installation: Installation, reference: str) -> list[str]:
+    result = _mining_result(installation, reference)
     if "ranking_file" not in result:
         raise RequestError(f"the job {reference} has no ranking", hint="Only a mining job that succeeded has one.")
     ranking: list[str] = pa.parquet.read_table(result["ranking_file"])["asset"].to_pylist()

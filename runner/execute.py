@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from contracts.dataset import ContainerPaths, JobInputs, ModelInput, Sample
+from contracts.dataset import Annotation, ContainerPaths, JobInputs, ModelInput, Sample
 from contracts.errors import EngineError, EngineGoneError, ImageMissingError, ResultError, UnavailableError
 from contracts.image import Kind, ObjectType, Permissions
 from contracts.job import EndReason, Evidence, JobSpec, JobWarning, Step, container_name
@@ -28,6 +28,7 @@ from runner.follow import Follower
 from runner.installation import Installation
 from runner.journal import Cancelled, Journal, LetGo, Orders
 from runner.logs import begin_anew
+from runner.mining_inputs import given_predictions, given_training
 from runner.models import model_input
 from runner.results import Collected, collect, prepare, store
 from runner.scheduler import Scheduler
@@ -291,6 +292,7 @@ class Attempt:
             candidates=candidates,
             model=self._model(),
             paths=self._container_paths(),
+            predictions=self._predictions(),
         )
 
     def _container_paths(self) -> ContainerPaths:
@@ -309,11 +311,15 @@ class Attempt:
     def _samples(self) -> tuple[Sequence[Sample], Sequence[Sample], Sequence[Sample]]:
         plan = self._job.plan
         if self._spec.kind is not Kind.TRAINING:
-            return (), (), self._candidates() or ()
+            return given_training(self._installation, plan, self._spec.kind), (), self._candidates() or ()
         with self._installation.database.reading() as session:
             train = job_data.pin(session, plan["train"])
             val = job_data.pin(session, plan["val"]) if plan["val"] else None
         return (*job_data.read_training(self._installation, train, val, plan["val_fraction"], self._spec.seed), ())
+
+    def _predictions(self) -> Iterator[tuple[str, Sequence[Annotation]]] | None:
+        candidates = self._candidates()
+        return None if candidates is None else given_predictions(self._installation, self._job.plan, candidates)
 
     def _candidates(self) -> StoredSamples | None:
         if self._spec.kind is Kind.TRAINING:

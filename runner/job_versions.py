@@ -81,6 +81,7 @@ def _inputs(job: JobRecord) -> dict[str, Any]:
         "train data": plan.get("train"),
         "val data": plan.get("val"),
         "data": plan.get("data"),
+        "predictions": plan.get("predictions"),
         "model": f"{plan['model']}@{plan['stage']}" if plan.get("model") else None,
         "classes": ", ".join(plan.get("class_names") or ()) or None,
         "seed": spec.get("seed"),

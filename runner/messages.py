@@ -61,5 +61,5 @@ def _small(value: Any, depth: int = 0) -> Any:
         return value.encode("utf-8", "replace").decode().replace("\0", "")[:_LONGEST_TEXT]
     if isinstance(value, Mapping) and depth < _DEEPEST:
         kept = [(str(key), item) for key, item in value.items() if isinstance(item, (bool, int, float, str, Mapping))]
-        return {str(_small(key)): _small(item, depth + 1) for key, item in kept[:_MOST_ENTRIES] if not key.endswith("_file")}
+        return {str(_small(key)): _small(item, depth + 1) for key, item in kept[:_MOST_ENTRIES] if not key.endswith(("_file", "files"))}
     return None

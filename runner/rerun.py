@@ -22,6 +22,7 @@ from registry.models import ModelRecord
 from registry.tables import DatasetRow, VersionRow
 from runner.images import short
 from runner.installation import Installation
+from runner.mining_inputs import pinned_prediction
 from runner.model_files import refuse_changed
 from runner.references import parse_dataset_reference
 from runner.submission import columns_of_request, new_job_id, refuse_impossible, template_of
@@ -41,6 +42,8 @@ def rerun(installation: Installation, job: JobRecord, *, user: str, current_imag
         registered = images.find_image(session, job.image_name)
         plan = {**job.plan, **_pinned_data(session, job, warnings)}
         model = _pinned_model(session, job)
+        if plan.get("predictions"):
+            pinned_prediction(session, plan["predictions"])
     if model:
         refuse_changed(installation.folder(model.folder), model, [plan["stage"]])
         plan["model"] = model.reference

@@ -10,6 +10,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from contracts.image import Kind, ObjectType
 from contracts.job import JobWarning
 from contracts.results import InferenceResult, MiningResult, StageResult, TrainingResult
 from contracts.seams import Dialect
+from contracts.ymir.layout import CONTRACT_FILES
+from contracts.ymir.tolerances import printable
 from registry import models, predictions
 from registry.jobs import JobRecord
 from registry.models import StageRecord
@@ -29,11 +32,13 @@ from registry.versions import versioned
 from runner.dataset_files import write_predictions
 from runner.installation import Installation
 from runner.labels import surest_label
+from runner.mined import explained, write_mined
 from runner.model_files import checksums_of, model_folder, show_folder
 from runner.run_dir import sync_to_disk
 from runner.stored_samples import StoredSamples
 
 _TOP_SHOWN = 10
+_FILES_SHOWN, _MOST_ENTRIES, _LONGEST_NAME = 20, 1000, 100
 _RANKING = pa.schema([("rank", pa.int64()), ("asset", pa.string()), ("name", pa.string()), ("score", pa.float64())])
 
 
@@ -77,6 +82,9 @@ def prepare(installation: Installation, job: JobRecord, collected: Collected, sa
         aside = _aside(_ranking_file(installation, job))
         pq.write_table(_ranking_table(job, collected.mining, samples), aside)
         sync_to_disk(aside)
+        if collected.mining.pictures:
+            write_mined(_aside(_reasons_file(installation, job)), collected.mining.pictures)
+            sync_to_disk(_aside(_reasons_file(installation, job)))
     if collected.inference:
         write_predictions(_aside(_predictions_file(installation, job)), collected.inference.predictions)
     return Prepared(checksums)
@@ -212,8 +220,38 @@ def _ranking_table(job: JobRecord, result: MiningResult, samples: StoredSamples 
 def _store_ranking(installation: Installation, job: JobRecord, result: MiningResult, samples: StoredSamples | None) -> dict[str, Any]:
     file = _ranking_file(installation, job)
     _show_file(file)
-    top = _ranking_table(job, result, samples, _TOP_SHOWN).to_pylist()
-    return {"ranked": len(result.ranking), "top_k": job.spec.get("top_k"), "top": top, "ranking_file": str(file)}
+    top = [explained(row, result.pictures.get(row["asset"])) for row in _ranking_table(job, result, samples, _TOP_SHOWN).to_pylist()]
+    shown = {"ranked": len(result.ranking), "top_k": job.spec.get("top_k"), "top": top, "ranking_file": str(file)}
+    if files := _left_beside(installation.run_dir(job.id).out_dir):
+        shown |= {"files": files}
+    return {**shown, **_store_reasons(installation, job, result)} if result.pictures else shown
+
+
+def _left_beside(out_dir: Path) -> list[str]:
+    """What a mining image left in ``out`` beside what the contract speaks of, for whoever looks there: the first names, folders with a ``/``."""
+    found = []
+    with suppress(OSError), os.scandir(out_dir) as entries:
+        for entry in entries:
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if entry.name not in CONTRACT_FILES and not entry.name.startswith(".") and (is_folder or entry.is_file(follow_symlinks=False)):
+                found.append(printable(entry.name)[:_LONGEST_NAME] + ("/" if is_folder else ""))
+                if len(found) == _MOST_ENTRIES:
+                    break
+    return sorted(found)[:_FILES_SHOWN]
+
+
+def _reasons_file(installation: Installation, job: JobRecord) -> Path:
+    return installation.home / "predictions" / f"{job.id}.reasons.parquet"
+
+
+def _store_reasons(installation: Installation, job: JobRecord, result: MiningResult) -> dict[str, Any]:
+    """How many pictures are hard, and for which reasons: of all that were ranked, not only of those that are kept."""
+    file = _reasons_file(installation, job)
+    _show_file(file)
+    reasons = Counter(reason for picture in result.pictures.values() for reason in picture.reasons)
+    hard = sum(picture.hard is True for picture in result.pictures.values())
+    counted = {str(reason): reasons[reason] for reason in sorted(reasons)}
+    return {"explained": len(result.pictures), "hard": hard, "reasons": counted, "reasons_file": str(file)}
 
 
 def _predictions_file(installation: Installation, job: JobRecord) -> Path:

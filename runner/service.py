@@ -237,15 +237,22 @@ class Runner(
         return contact_sheet.write(self._installation, self._find_job(reference), file, limit=limit, columns=columns)
 
     def mining_ranking(self, reference: str, limit: int | None = None) -> list[dict[str, Any]]:
-        """``rank, asset, name, score`` of the selected pictures, most worth labelling first."""
+        """``rank, asset, name, score`` of the selected pictures, most worth labelling first; ``coefficient``, ``hard``, ``reasons`` (numbers
+        of ``contracts.reasons``) and ``texts`` say why, null and empty where the image said nothing.
+        """
         import pyarrow.parquet as pq
+
+        from contracts.results import MinedPicture
+        from runner.mined import explained, read_mined
 
         result = self._find_job(reference).result or {}
         result = result.get("mining", result)
         if "ranking_file" not in result:
             raise RequestError(f"the job {reference} has no ranking", hint="Only a mining job that succeeded has one.")
-        rows: list[dict[str, Any]] = pq.read_table(result["ranking_file"]).to_pylist()
-        return rows[:limit]
+        rows: list[dict[str, Any]] = pq.read_table(result["ranking_file"]).slice(0, limit).to_pylist()
+        file = result.get("reasons_file")
+        known = read_mined(Path(file), [row["asset"] for row in rows]) if file else {}
+        return [explained(row, known.get(row["asset"], MinedPicture())) for row in rows]
 
     # ------------------------------------------------------------------------------------------------------- the machine
 

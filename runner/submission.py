@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from contracts.errors import ConflictError, DatasetError, ImageError, LinkError, ParameterError, RequestError
-from contracts.image import Kind, ObjectType, Permissions, Template
+from contracts.image import Kind, ObjectType, Permissions, Template, Wishes
 from contracts.job import JobSpec, JobWarning
 from contracts.parameters import complete_parameters, find_parameter, merge_templates, parse_parameter
 from registry import images, jobs, links
@@ -24,10 +24,11 @@ from registry.images import ImageRecord
 from registry.jobs import JobRecord
 from registry.models import ModelRecord, StageRecord
 from registry.stamp import catalogue_stamp
-from runner import job_data
+from runner import job_data, mining_inputs
 from runner.images import moved_warning
 from runner.installation import Installation
 from runner.job_data import INDEX, ISOLATED, PinnedData
+from runner.mining_inputs import MiningInputs
 from runner.model_classes import refuse_other_classes
 from runner.models import get_stage
 from runner.references import parse_model_reference
@@ -94,7 +95,7 @@ def _prepared(installation: Installation, spec: JobSpec, user: str) -> Prepared:
 
 def _prepare(installation: Installation, spec: JobSpec, user: str) -> Prepared:
     with installation.database.reading() as session:
-        choice = choose(session, spec)
+        choice = choose(installation, session, spec)
         data = _pin_data(session, spec, choice)
     warnings = _warnings(installation, choice, data)
     plan = _plan(installation, spec, choice, data, warnings)
@@ -121,7 +122,7 @@ def _same(session: Session, key: str, spec: JobSpec) -> JobRecord | None:
 def parse_parameters(installation: Installation, spec: JobSpec, texts: Sequence[str]) -> dict[str, Any]:
     """``key=text`` pairs as typed values, by the template of the image that the request means. Raises ``ParameterError``."""
     with installation.database.reading() as session:
-        choice = choose(session, spec)
+        choice = choose(installation, session, spec)
     dialect = installation.dialect(choice.image.dialect)
     reserved, also = dialect.reserved_parameters(spec.kind), dialect.extra_parameters(choice.image.metadata)
     values = {}
@@ -137,11 +138,11 @@ def parse_parameters(installation: Installation, spec: JobSpec, texts: Sequence[
 # ---------------------------------------------------------------------------------------------- which image, model, template
 
 
-def choose(session: Session, spec: JobSpec) -> Choice:
+def choose(installation: Installation, session: Session, spec: JobSpec) -> Choice:
     """Image, model, stage and template of a request. An image that is not linked is only taken when ``unlinked`` says so."""
     model, stage = get_stage(session, spec.model) if spec.model else (None, None)
     image = images.get_image(session, spec.image) if spec.image else _linked_image(session, spec, model)
-    object_type = _object_type(session, spec, image, model)
+    object_type = _object_type(installation, session, spec, image, model)
     template = template_of(image, spec, object_type)
     if model and spec.kind is not Kind.TRAINING and not spec.unlinked:
         _refuse_unlinked(session, spec.kind, image, model)
@@ -201,10 +202,12 @@ _SHOWS = {
 }
 
 
-def _object_type(session: Session, spec: JobSpec, image: ImageRecord, model: ModelRecord | None) -> ObjectType:
+def _object_type(installation: Installation, session: Session, spec: JobSpec, image: ImageRecord, model: ModelRecord | None) -> ObjectType:
     """Of a model its own; else what the image is to learn: the first of its object types that the data can teach."""
     if model and spec.kind is not Kind.TRAINING:
         return ObjectType(model.object_type)
+    if spec.kind is not Kind.TRAINING:
+        return mining_inputs.object_type_of(installation, session, spec, image)
     data = job_data.pin(session, spec.train_data or "")
     labelled = ObjectType(data.version.object_type)
     taught = _TEACHES.get(labelled, tuple(ObjectType)) if data.version.annotation_count else tuple(ObjectType)
@@ -244,16 +247,19 @@ def template_of(image: ImageRecord, spec: JobSpec, object_type: ObjectType) -> T
 
 @dataclass(frozen=True)
 class JobData:
-    """The pinned data of a request. ``val`` None in a training: a share of ``train`` is set aside."""
+    """The pinned data of a request. ``val`` None in a training: a share of ``train`` is set aside. ``mining``: what a mining gets beside ``data``."""
 
     train: PinnedData | None = None
     val: PinnedData | None = None
     data: PinnedData | None = None
     class_names: tuple[str, ...] = ()
 
+    mining: MiningInputs = MiningInputs()
+
     def pinned(self) -> dict[str, PinnedData]:
         """What there is, by its role."""
-        return {role: pinned for role in ("train", "val", "data") if (pinned := getattr(self, role))}
+        found = {role: getattr(self, role) for role in ("train", "val", "data")} | ({"train": t} if (t := self.mining.training) else {})
+        return {role: pinned for role, pinned in found.items() if pinned}
 
 
 def _pin_data(session: Session, spec: JobSpec, choice: Choice) -> JobData:
@@ -318,6 +324,8 @@ def _plan(installation: Installation, spec: JobSpec, choice: Choice, data: JobDa
     dialect = installation.dialect(choice.image.dialect)
     reserved, also = dialect.reserved_parameters(spec.kind), dialect.extra_parameters(choice.image.metadata)
     parameters = complete_parameters(choice.template, spec.parameters, reserved, also)
+    data = _with_mining_inputs(installation, spec, choice, data, dialect.wishes(spec.kind, parameters))
+    warnings += data.mining.warnings
     shm_bytes, shm_warnings = dialect.shm_bytes(parameters, spec.gpu_count, installation.host_memory_bytes)
     warnings += shm_warnings
     count = _refuse_unusable(installation, spec, data)
@@ -340,7 +348,15 @@ def _plan(installation: Installation, spec: JobSpec, choice: Choice, data: JobDa
         "shm_bytes": shm_bytes,
         "stop_grace_s": _stop_grace_s(installation, choice.image, warnings),
         "memory_bytes": spec.memory_bytes or int(installation.host_memory_bytes * installation.settings.memory_fraction),
+        **data.mining.plan,
     }
+
+
+def _with_mining_inputs(installation: Installation, spec: JobSpec, choice: Choice, data: JobData, wishes: Wishes) -> JobData:
+    if Kind.MINING not in spec.kind.parts or data.data is None:
+        return data
+    chosen = mining_inputs.choose_inputs(installation, spec, choice, data.data, wishes)
+    return replace(data, mining=chosen, class_names=data.class_names or chosen.class_names)
 
 
 def _unlabelled_warnings(data: JobData, count: int) -> list[JobWarning]:

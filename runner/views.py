@@ -90,7 +90,7 @@ def queue_view(place: tuple[int, str] | None) -> dict[str, Any] | None:
 
 
 def _data_view(job: JobRecord) -> dict[str, str]:
-    return {name: job.plan[name] for name in ("train", "val", "data") if job.plan.get(name)}
+    return {name: job.plan[name] for name in ("train", "val", "data", "predictions") if job.plan.get(name)}
 
 
 def _duration_s(job: JobRecord) -> float | None:

@@ -54,7 +54,7 @@ class Description(_message.Message):
     def __init__(self, version: _Optional[str] = ..., messages: _Optional[str] = ..., home: _Optional[str] = ..., engine: _Optional[str] = ...) -> None: ...
 
 class JobSpec(_message.Message):
-    __slots__ = ("kind", "image", "name", "train_data", "val_data", "data", "model", "class_names", "parameters", "gpu_count", "top_k", "unlinked", "new_classes", "seed", "memory_bytes", "cpu_count", "timeout_s", "silence_timeout_s", "project", "priority", "retries", "gpu")
+    __slots__ = ("kind", "image", "name", "train_data", "val_data", "data", "model", "class_names", "parameters", "gpu_count", "top_k", "unlinked", "new_classes", "seed", "memory_bytes", "cpu_count", "timeout_s", "silence_timeout_s", "project", "priority", "retries", "gpu", "predictions", "training_data")
     KIND_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -77,6 +77,8 @@ class JobSpec(_message.Message):
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     RETRIES_FIELD_NUMBER: _ClassVar[int]
     GPU_FIELD_NUMBER: _ClassVar[int]
+    PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_DATA_FIELD_NUMBER: _ClassVar[int]
     kind: str
     image: str
     name: str
@@ -99,7 +101,9 @@ class JobSpec(_message.Message):
     priority: int
     retries: int
     gpu: GpuWish
-    def __init__(self, kind: _Optional[str] = ..., image: _Optional[str] = ..., name: _Optional[str] = ..., train_data: _Optional[str] = ..., val_data: _Optional[str] = ..., data: _Optional[str] = ..., model: _Optional[str] = ..., class_names: _Optional[_Iterable[str]] = ..., parameters: _Optional[_Union[Json, _Mapping]] = ..., gpu_count: _Optional[int] = ..., top_k: _Optional[int] = ..., unlinked: _Optional[bool] = ..., new_classes: _Optional[bool] = ..., seed: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., cpu_count: _Optional[float] = ..., timeout_s: _Optional[float] = ..., silence_timeout_s: _Optional[float] = ..., project: _Optional[str] = ..., priority: _Optional[int] = ..., retries: _Optional[int] = ..., gpu: _Optional[_Union[GpuWish, _Mapping]] = ...) -> None: ...
+    predictions: str
+    training_data: str
+    def __init__(self, kind: _Optional[str] = ..., image: _Optional[str] = ..., name: _Optional[str] = ..., train_data: _Optional[str] = ..., val_data: _Optional[str] = ..., data: _Optional[str] = ..., model: _Optional[str] = ..., class_names: _Optional[_Iterable[str]] = ..., parameters: _Optional[_Union[Json, _Mapping]] = ..., gpu_count: _Optional[int] = ..., top_k: _Optional[int] = ..., unlinked: _Optional[bool] = ..., new_classes: _Optional[bool] = ..., seed: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., cpu_count: _Optional[float] = ..., timeout_s: _Optional[float] = ..., silence_timeout_s: _Optional[float] = ..., project: _Optional[str] = ..., priority: _Optional[int] = ..., retries: _Optional[int] = ..., gpu: _Optional[_Union[GpuWish, _Mapping]] = ..., predictions: _Optional[str] = ..., training_data: _Optional[str] = ...) -> None: ...
 
 class GpuWish(_message.Message):
     __slots__ = ("pool", "model", "memory_bytes", "mig_profile", "shared_bytes")
@@ -455,16 +459,24 @@ class Ranking(_message.Message):
     def __init__(self, assets: _Optional[_Iterable[_Union[RankedAsset, _Mapping]]] = ...) -> None: ...
 
 class RankedAsset(_message.Message):
-    __slots__ = ("rank", "asset", "name", "score")
+    __slots__ = ("rank", "asset", "name", "score", "coefficient", "hard", "reasons", "texts")
     RANK_FIELD_NUMBER: _ClassVar[int]
     ASSET_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
+    COEFFICIENT_FIELD_NUMBER: _ClassVar[int]
+    HARD_FIELD_NUMBER: _ClassVar[int]
+    REASONS_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
     rank: int
     asset: str
     name: str
     score: float
-    def __init__(self, rank: _Optional[int] = ..., asset: _Optional[str] = ..., name: _Optional[str] = ..., score: _Optional[float] = ...) -> None: ...
+    coefficient: float
+    hard: bool
+    reasons: _containers.RepeatedScalarFieldContainer[int]
+    texts: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, rank: _Optional[int] = ..., asset: _Optional[str] = ..., name: _Optional[str] = ..., score: _Optional[float] = ..., coefficient: _Optional[float] = ..., hard: _Optional[bool] = ..., reasons: _Optional[_Iterable[int]] = ..., texts: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class BuildImageRequest(_message.Message):
     __slots__ = ("folder", "name", "profile", "allow", "base")

@@ -14,6 +14,7 @@ from contracts.ymir.package import ModelPackage, write_package
 from contracts.ymir.progress import read_progress
 from contracts.ymir.shared_memory import shm_bytes
 from contracts.ymir.stage import stage
+from contracts.ymir.wishes import wishes
 
 __all__ = [
     "LIVE_CODE_PARAMETERS",
@@ -28,5 +29,6 @@ __all__ = [
     "reserved_parameters",
     "shm_bytes",
     "stage",
+    "wishes",
     "write_package",
 ]

@@ -1,4 +1,7 @@
-"""The ranking that a mining left: ``/out/result.tsv`` (contract reference 5.3). The image's order counts, not the scores: some are ranks."""
+"""The ranking that a mining left: ``/out/result.tsv`` (contract reference 5.3). The image's order counts, not the scores: some are ranks.
+
+An image may say why, too (``collect_reasons``).
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from contracts.dataset import Asset
 from contracts.errors import ResultMalformedError
 from contracts.results import MiningResult
 from contracts.ymir.candidates import Candidates
+from contracts.ymir.collect_reasons import collect_reasons
 from contracts.ymir.layout import MINING_RESULT
 from contracts.ymir.out_dir import OutDir
 from contracts.ymir.tolerances import Tolerances
@@ -25,7 +29,8 @@ def collect_mining(out_dir: Path, candidates: Sequence[Asset]) -> MiningResult:
     """
     tolerances = Tolerances()
     known = Candidates(candidates)
-    ranking = _ranking(OutDir(out_dir).read(MINING_RESULT, _MAX_BYTES), known, tolerances)
+    out = OutDir(out_dir)
+    ranking = _ranking(out.read(MINING_RESULT, _MAX_BYTES), known, tolerances)
     if not ranking:
         raise ResultMalformedError(
             f"/out/{MINING_RESULT} ranks none of the {len(known)} candidates",
@@ -33,7 +38,8 @@ def collect_mining(out_dir: Path, candidates: Sequence[Asset]) -> MiningResult:
             place=MINING_RESULT,
         )
     _compare(ranking, len(known), tolerances)
-    return MiningResult(tuple(ranking.items()), tolerances.warnings())
+    pictures = collect_reasons(out, known, tolerances)
+    return MiningResult(tuple(ranking.items()), tolerances.warnings(), pictures)
 
 
 def _ranking(content: bytes, candidates: Candidates, tolerances: Tolerances) -> dict[str, float | None]:

@@ -51,7 +51,7 @@ def environment(inputs: JobInputs) -> dict[str, Any]:
         "run_mining": Kind.MINING in inputs.kind.parts,
         "run_infer": Kind.INFERENCE in inputs.kind.parts,
         "manifest_file": MANIFEST_FILE,
-        "input": _input_paths(inputs.kind, view),
+        "input": _input_paths(inputs, view),
         "output": _output_paths(view),
     }
 
@@ -80,17 +80,20 @@ def _weights(inputs: JobInputs, model_files: Sequence[str]) -> list[str]:
     return [view.model_file(inputs.model.stage_name, name) for name in model_files] if inputs.model else []
 
 
-def _input_paths(kind: Kind, view: ContainerView) -> dict[str, str]:
-    training = kind is Kind.TRAINING
+def _input_paths(inputs: JobInputs, view: ContainerView) -> dict[str, str]:
+    """Images that ask for no predictions see no word of them."""
+    training = inputs.kind is Kind.TRAINING
+    predictions = {"predictions_dir": view.in_(layout.PREDICTIONS), "candidate_names_file": view.in_(layout.CANDIDATE_NAMES)}
     return {
         "root_dir": view.in_(),
         "assets_dir": view.assets,
         "annotations_dir": view.in_("annotations"),
         "models_dir": view.in_("models"),
-        "training_index_file": view.in_(layout.TRAIN_INDEX) if training else "",
+        "training_index_file": view.in_(layout.TRAIN_INDEX) if inputs.train else "",
         "val_index_file": view.in_(layout.VAL_INDEX) if training else "",
         "candidate_index_file": "" if training else view.in_(layout.CANDIDATE_INDEX),
         "config_file": view.in_(layout.CONFIG),
+        **(predictions if inputs.predictions is not None else {}),
     }
 
 

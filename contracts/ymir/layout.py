@@ -11,8 +11,12 @@ ENVIRONMENT = "env.yaml"
 TRAIN_INDEX = "train-index.tsv"
 VAL_INDEX = "val-index.tsv"
 CANDIDATE_INDEX = "candidate-index.tsv"
+CANDIDATE_NAMES = "candidate-names.tsv"
 COCO_ANNOTATIONS = "coco-annotations.json"
 MODEL_INFO = "ymir-info.yaml"
+PREDICTIONS = "predictions"
+#: What a prediction's file is called, behind the name of its picture (ModelArts).
+PREDICTION_ENDING = "_result.txt"
 IN_FOLDERS = ("annotations", "assets", "models", "predictions")
 
 MODELS = "models"
@@ -22,10 +26,13 @@ EXECUTOR_LOG = "ymir-executor-out.log"
 TRAINING_RESULT = "models/result.yaml"
 ATTACHMENTS = "models/attachments"
 MINING_RESULT = "result.tsv"
+MINING_REASONS = "mining-reasons.jsonl"
 INFERENCE_RESULT = "infer-result.json"
 #: Where custom models of ModelArts leave one file for each picture: ``<file name>_result.txt``.
 RESULT_FILES = "inference_results"
 RESULT_SUFFIX = "_result.txt"
+#: Directly in ``/out``, what the contract itself speaks of.
+CONTRACT_FILES = frozenset({MODELS, TENSORBOARD, MONITOR, EXECUTOR_LOG, MINING_RESULT, MINING_REASONS, INFERENCE_RESULT, RESULT_FILES})
 #: The name that development versions of early 2023 expected for the COCO form.
 OLD_COCO_RESULT = "coco-infer-result.json"
 

@@ -9,6 +9,7 @@ from contracts.errors import ImageError
 from contracts.image import ImageMetadata, Kind, ObjectType, Template
 from contracts.ymir.documents import decode, parse_yaml
 from contracts.ymir.template import read_template
+from contracts.ymir.wishes import unknown_wishes
 
 FOLDER = "/img-man"
 TEMPLATE_FILES = {
@@ -131,7 +132,7 @@ def _template(files: Mapping[str, bytes], path: str, kind: Kind, object_type: Ob
     except ValueError as error:
         warnings.append(f"{path} cannot be read, so {kind} is not offered: {error}")
         return None
-    warnings.extend(f"{path}: {tolerance}" for tolerance in tolerated)
+    warnings.extend(f"{path}: {tolerance}" for tolerance in [*tolerated, *unknown_wishes(template)])
     return template
 
 

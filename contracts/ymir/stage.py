@@ -27,7 +27,8 @@ from contracts.ymir.environment import config, environment
 from contracts.ymir.export_format import AnnotationForm, choose_form
 from contracts.ymir.layout import ContainerView
 from contracts.ymir.model_info import model_input_info
-from contracts.ymir.tolerances import Tolerances, shorten
+from contracts.ymir.predictions import write_predictions
+from contracts.ymir.tolerances import Tolerances, printable, shorten
 
 _ASSET_ID = re.compile(r"[0-9a-f]{40}")
 _EXTENSION = re.compile(r"[a-z0-9]{1,10}")
@@ -50,6 +51,9 @@ def stage(inputs: JobInputs, in_dir: Path, out_dir: Path) -> list[JobWarning]:
         _place_assets(tables, in_dir / "assets", tolerances)
     _write_annotations(form, inputs, tables, in_dir / "annotations", tolerances)
     _write_indexes(form, inputs, tables, in_dir)
+    if inputs.predictions is not None:
+        write_predictions(inputs.predictions, in_dir / layout.PREDICTIONS, tolerances)
+        _write_names(tables[0], in_dir / layout.CANDIDATE_NAMES, ContainerView.of(inputs.paths))
     model_files = _place_model(inputs.model, in_dir / "models", tolerances)
     _write(in_dir / layout.CONFIG, dump_yaml(config(inputs, model_files)))
     _write(in_dir / layout.ENVIRONMENT, dump_yaml(environment(inputs)))
@@ -92,9 +96,10 @@ def _check_class_names(inputs: JobInputs) -> None:
 
 
 def _splits(inputs: JobInputs) -> list[tuple[str, Sequence[Sample]]]:
+    """A mining may be given what its model was trained on, beside the candidates."""
     if inputs.kind is Kind.TRAINING:
         return [("train", inputs.train), ("val", inputs.val)]
-    return [("candidates", inputs.candidates)]
+    return [("candidates", inputs.candidates), *([("train", inputs.train)] if inputs.train else [])]
 
 
 def _table(samples: Sequence[Sample]) -> SampleTable:
@@ -162,8 +167,8 @@ def _shown(sample: Sample) -> str:
 
 
 def _needs_form(inputs: JobInputs) -> bool:
-    """Mining and inference get no annotations; a wish for other than raw pictures must still be refused."""
-    return inputs.kind is Kind.TRAINING or bool(inputs.parameters.get("export_format"))
+    """Candidates have no annotations; a wish for other than raw pictures must still be refused."""
+    return bool(inputs.train) or inputs.kind is Kind.TRAINING or bool(inputs.parameters.get("export_format"))
 
 
 def _prepare_in(in_dir: Path, keep_assets: bool) -> None:
@@ -243,10 +248,10 @@ class _InOrder:
 def _write_annotations(
     form: AnnotationForm, inputs: JobInputs, tables: Sequence[SampleTable], annotations_dir: Path, tolerances: Tolerances
 ) -> None:
-    if inputs.kind is not Kind.TRAINING:
+    if not inputs.train:
         return
     class_ids = {name: i for i, name in enumerate(inputs.class_names)}
-    samples = _InOrder(tables)
+    samples = _InOrder(tables if inputs.kind is Kind.TRAINING else tables[1:])
     if form is AnnotationForm.ARK:
         write_ark(samples, class_ids, annotations_dir, tolerances)
     elif form is AnnotationForm.VOC:
@@ -259,13 +264,20 @@ def _write_annotations(
 
 def _write_indexes(form: AnnotationForm, inputs: JobInputs, tables: Sequence[SampleTable], in_dir: Path) -> None:
     view = ContainerView.of(inputs.paths)
-    training = inputs.kind is Kind.TRAINING
-    names = (layout.TRAIN_INDEX, layout.VAL_INDEX) if training else (layout.CANDIDATE_INDEX,)
-    for name, table in zip(names, tables, strict=True):
-        with (in_dir / name).open("w", encoding="utf-8", newline="\n") as file:
+    names = {"train": layout.TRAIN_INDEX, "val": layout.VAL_INDEX, "candidates": layout.CANDIDATE_INDEX}
+    for (split, _), table in zip(_splits(inputs), tables, strict=True):
+        with (in_dir / names[split]).open("w", encoding="utf-8", newline="\n") as file:
             write_readable(file, "")
             for paths in table.relative_paths():
-                file.write(_index(paths, form if training else AnnotationForm.NONE, view))
+                file.write(_index(paths, AnnotationForm.NONE if split == "candidates" else form, view))
+
+
+def _write_names(candidates: SampleTable, file: Path, view: ContainerView) -> None:
+    """Each candidate and the file name it was imported under, which may say where it stands in a sequence."""
+    with file.open("w", encoding="utf-8", newline="\n") as opened:
+        write_readable(opened, "")
+        for sample in candidates:
+            opened.write(f"{view.asset(sample.asset)}\t{' '.join(printable(sample.name).split())}\n")
 
 
 def _index(paths: Sequence[str], form: AnnotationForm, view: ContainerView) -> str:

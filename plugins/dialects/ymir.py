@@ -8,7 +8,7 @@ from typing import Any
 
 from contracts import ymir
 from contracts.dataset import Asset, JobInputs
-from contracts.image import ImageMetadata, Kind, ObjectType, Parameter
+from contracts.image import ImageMetadata, Kind, ObjectType, Parameter, Wishes
 from contracts.job import JobWarning
 from contracts.results import InferenceResult, MiningResult, Progress, TrainingResult
 from contracts.seams import Dialect
@@ -26,6 +26,9 @@ class YmirDialect(Dialect):
 
     def stage(self, inputs: JobInputs, in_dir: Path, out_dir: Path) -> list[JobWarning]:
         return ymir.stage(inputs, in_dir, out_dir)
+
+    def wishes(self, kind: Kind, parameters: Mapping[str, Any]) -> Wishes:
+        return ymir.wishes(kind, parameters)
 
     def read_progress(self, out_dir: Path) -> Progress | None:
         return ymir.read_progress(out_dir)

@@ -155,7 +155,7 @@ def _request_facts(job: Job) -> list[tuple[str, Any]]:
         ("image", f"{image['name']}  {image['reference']}"),
         ("digest", image["digest"]),
         ("engine", job["engine"]),
-        *((("data" if role == "data" else f"{role} data"), reference) for role, reference in (job["data"] or {}).items()),
+        *((role if role in ("data", "predictions") else f"{role} data", reference) for role, reference in (job["data"] or {}).items()),
         ("model", job["model"]),
         ("classes", ", ".join(spec.get("class_names") or ())),
         ("parameters", "\n".join(f"{key}={value}" for key, value in (spec.get("parameters") or {}).items())),
@@ -260,10 +260,10 @@ def _result_blocks(job: Job, head: Sequence[tuple[str, Any]] = ()) -> list[Block
     if job["kind"] == "training":
         return _training_blocks(result, head)
     if job["kind"] == "mining":
-        return _mining_blocks(result, head)
+        return _mining_blocks(result, head, job)
     if job["kind"] == "inference":
         return _inference_blocks(result, head)
-    return [*_mining_blocks(result["mining"], head), Line(), *_inference_blocks(result["inference"], ())]
+    return [*_mining_blocks(result["mining"], head, job), Line(), *_inference_blocks(result["inference"], ())]
 
 
 def _training_blocks(result: Mapping[str, Any], head: Sequence[tuple[str, Any]]) -> list[Block]:
@@ -283,12 +283,31 @@ def stage_table(stages: list[Mapping[str, Any]], best: str) -> Table:
     return Table(("stage", *names), rows, numbers(*names))
 
 
-def _mining_blocks(result: Mapping[str, Any], head: Sequence[tuple[str, Any]]) -> list[Block]:
+def _mining_blocks(result: Mapping[str, Any], head: Sequence[tuple[str, Any]], job: Job) -> list[Block]:
     facts = Facts(
-        [*head, ("ranked", count_text(result["ranked"], "image")), ("kept", result["top_k"]), ("ranking file", result["ranking_file"])]
+        [
+            *head,
+            ("ranked", count_text(result["ranked"], "image")),
+            ("hard", f"{result['hard']} of {count_text(result['explained'], 'image')}" if "hard" in result else ""),
+            ("kept", result["top_k"]),
+            ("ranking file", result["ranking_file"]),
+            ("reasons file", result.get("reasons_file")),
+            ("the image's files", f"{job['run_dir']}/out: {', '.join(result['files'])}" if result.get("files") else ""),
+        ]
     )
+    if "reasons_file" in result:
+        return [facts, Line(), _reasons_table(result["top"])]
     rows = [(rank, row["name"], score_text(row["score"]), row["asset"]) for rank, row in enumerate(result["top"], start=1)]
     return [facts, Line(), Table(("rank", "name", "score", "asset"), rows, numbers("rank", "score"))]
+
+
+def _reasons_table(top: Sequence[Mapping[str, Any]]) -> Table:
+    """The first pictures and why, in words."""
+    rows = [
+        (rank, row["name"], score_text(row.get("coefficient")), "yes" if row.get("hard") else "", "; ".join(row.get("texts") or ()))
+        for rank, row in enumerate(top, start=1)
+    ]
+    return Table(("rank", "name", "coefficient", "hard", "because"), rows, numbers("rank", "coefficient"))
 
 
 def score_text(score: float | None) -> str:

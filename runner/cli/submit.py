@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from runner.cli.commands import Command
-from runner.cli.options import job_options, names, stack
+from runner.cli.options import NEW_FILE, job_options, names, stack
 from runner.cli.session import Session, pass_session
+from runner.cli.units import count_text
 
 if TYPE_CHECKING:
     from contracts.job import JobSpec
@@ -21,6 +23,7 @@ _OPTION_OF = {
     "memory_bytes": "--memory",
     "top_k": "--top",
     "new_classes": "--new-classes",
+    "training_data": "--training-data",
     "gpu.pool": "--gpu-pool",
     "gpu.model": "--gpu-model",
     "gpu.memory_bytes": "--gpu-memory",
@@ -65,17 +68,29 @@ def train(session: Session, /, **request: Any) -> None:
 @_model_job_options
 @click.option("--top", "top_k", type=click.IntRange(min=1), metavar="K", help="How many of the best to keep.")
 @click.option("--infer", "with_inference", is_flag=True, help="Predict in the same container: a mining+inference job.")
+@click.option(
+    "--predictions",
+    metavar="JOB",
+    help="For an image that mines by predictions: those of this job (default: the model's newest over --data, or those imported with it).",
+)
+@click.option(
+    "--training-data", metavar="REF", help="For an image that compares with it: what the model learnt from (default: as its record says)."
+)
+@click.option("--show", type=NEW_FILE, metavar="FILE", help="Draw the first pictures, with boxes and reasons, into this PNG file.")
 @job_options
 @pass_session
-def mine(session: Session, /, with_inference: bool, **request: Any) -> None:
+def mine(session: Session, /, with_inference: bool, show: Path | None, **request: Any) -> None:
     """Rank the assets of a dataset by how much labelling them is worth.
 
-    IMAGE may be left out: the image linked to the model's training image is taken.
+    IMAGE may be left out: the image linked to the model's training image is taken. An image that mines by predictions needs no model.
 
     \b
       sluice mine --model first --data pool --top 50
+      sluice mine hard-examples --model first --data pool --show hard.png
     """
-    _run(session, "mining+inference" if with_inference else "mining", request)
+    if show and request["detach"]:
+        raise click.UsageError("--show draws what the job left: do not --detach, or draw it later with `sluice job sheet JOB FILE`.")
+    _run(session, "mining+inference" if with_inference else "mining", request, show)
 
 
 @click.command(cls=Command)
@@ -93,7 +108,7 @@ def infer(session: Session, /, **request: Any) -> None:
     _run(session, "inference", request)
 
 
-def _run(session: Session, kind: str, request: dict[str, Any]) -> None:
+def _run(session: Session, kind: str, request: dict[str, Any], show: Path | None = None) -> None:
     detach, texts, preset = request.pop("detach"), request.pop("parameters"), request.pop("preset")
     if preset is None:
         _check_given(kind, request)
@@ -105,13 +120,25 @@ def _run(session: Session, kind: str, request: dict[str, Any]) -> None:
         spec = _spec(**{**saved, **request, "gpu": saved.get("gpu", {}) | request["gpu"]})
         parameters = {**spec.parameters, **runner.parse_parameters(spec, texts)}
         job = runner.submit(spec.model_copy(update={"parameters": parameters}))
-        start(session, runner, job, detach=detach)
+        if show is None:
+            start(session, runner, job, detach=detach)
+        else:
+            _start_and_draw(session, runner, job, show)
+
+
+def _start_and_draw(session: Session, runner: Any, job: dict[str, Any], file: Path) -> None:
+    session.say_place(file, "written")
+    start(session, runner, job, detach=False)
+    drawn = runner.contact_sheet(job["id"], file)
+    session.say(f"{drawn['file']}: {count_text(drawn['images'], 'picture')}")
 
 
 def _check_given(kind: str, request: dict[str, Any]) -> None:
     needed = {"image": "argument 'IMAGE'", "train_data": "option '--data'"}
     if kind != "training":
         needed = {"model": "option '--model'", "data": "option '--data'"}
+        if kind == "mining" and request["image"]:  # which may mine by predictions alone; the service knows
+            del needed["model"]
     for name, what in needed.items():
         if request[name] is None:
             raise click.UsageError(f"Missing {what}.", click.get_current_context())

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from contracts.errors import RequestError
+from contracts.results import MinedPicture
 from contracts.seams import Skip
 from registry.dataset_classes import DatasetClass, names_by_alias
 from runner.operations.expression import choose
@@ -31,10 +32,14 @@ class Other:
 
 @dataclass(frozen=True)
 class Sources:
-    """Where an operation finds what it names: other versions, what jobs left, perceptual hashes of pictures and how they look."""
+    """Where an operation finds what it names: other versions, what jobs left, perceptual hashes of pictures and how they look.
+
+    ``mined``: by asset id, what a mining job said of its pictures.
+    """
 
     version: Callable[[str], Other]
     ranking: Callable[[str], list[str]]
+    mined: Callable[[str], Mapping[str, MinedPicture]]
     predictions: Callable[[str], tuple[pa.Table, str]]
     hashes: Callable[[Tables], NDArray[np.uint64]]
     looks: Callable[[Tables], Looks]

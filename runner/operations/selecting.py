@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -14,9 +14,11 @@ import pyarrow.compute as pc
 
 from contracts.errors import RequestError
 from contracts.operations import Deduplicate, Draw, Exclude, Filter, TakeTop
+from contracts.results import MinedPicture
+from runner.dataset_files import reasons_text
 from runner.operations.base import Given, Outcome, by_chance, members, strata
 from runner.operations.expression import choose, class_counts, class_named, tag_values
-from runner.tables import Mask, Tables, codes_of
+from runner.tables import IMAGES, Mask, Tables, codes_of
 
 
 def filtered(given: Given, operation: Filter) -> Outcome:
@@ -143,7 +145,25 @@ def top(given: Given, operation: TakeTop) -> Outcome:
             f"none of the pictures that job {operation.job} ranked is in this version", hint="Name the version that it mined."
         )
     mask = np.asarray(pc.is_in(given.tables.asset_ids, value_set=known[: operation.count]))
-    return Outcome(given.tables.keep(mask), facts={"ranked": len(ranking), "ranked_here": len(known)})
+    kept, facts = given.tables.keep(mask), {"ranked": len(ranking), "ranked_here": len(known)}
+    mined = given.sources.mined(operation.job)
+    return _with_marks(kept, mined, facts) if mined else Outcome(kept, facts=facts)
+
+
+def _with_marks(tables: Tables, mined: Mapping[str, MinedPicture], facts: Mapping[str, Any]) -> Outcome:
+    """What the mining said of a picture becomes its marks; of whom it said nothing, those stay."""
+    columns = {name: tables.images[name].to_pylist() for name in ("hard", "hard_coefficient", "hard_reasons")}
+    touched = np.zeros(len(tables), bool)
+    for row, asset in enumerate(tables.asset_ids.to_pylist()):
+        picture = mined.get(asset)
+        if picture is not None:
+            marks = (bool(picture.hard), picture.coefficient, reasons_text(picture.reasons))
+            touched[row] = marks != tuple(column[row] for column in columns.values())
+            for column, mark in zip(columns.values(), marks, strict=True):
+                column[row] = mark
+    for name, column in columns.items():
+        tables = tables.with_image_column(name, pa.array(column, IMAGES.field(name).type))
+    return Outcome(tables, touched, exact=True, facts={**facts, "hard": sum(columns["hard"])})
 
 
 def deduplicated(given: Given, operation: Deduplicate) -> Outcome:

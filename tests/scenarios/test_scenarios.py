@@ -3,7 +3,8 @@
 A scenario is a folder with
 
 - ``script.txt``: one command per line, ``#`` begins a comment. ``# given: NAME`` starts where another scenario ended. ``$PROBE`` is the
-  probe image's folder, ``$S3`` the endpoint of an S3 server with the bucket ``scenario``. Commands run in a folder of their own.
+  probe image's folder, ``$IMAGES`` that of the images we ship, ``$S3`` the endpoint of an S3 server with the bucket ``scenario``. Commands run in a
+  folder of their own.
 - ``input/``: files that lie in that folder at the start (optional).
 - ``expected-stdout.txt``, ``expected-stderr.txt``: each command with its answer and its talk; ``[exit 3]`` when it did not end with 0.
 - ``expected-tree.txt``: the files in the folder at the end (optional; what was put there from ``input/`` is left out).
@@ -38,6 +39,7 @@ from runner.settings import load_settings
 
 FOLDER = Path(__file__).resolve().parent
 PROBE = FOLDER.parent / "images" / "probe"
+IMAGES = FOLDER.parents[1] / "images"
 SCENARIOS = sorted(script.parent.name for script in FOLDER.glob("*/script.txt"))
 
 
@@ -58,7 +60,8 @@ class World:
         return self.path / "work"
 
     def run(self, line: str) -> None:
-        program, *arguments = (word.replace("$PROBE", str(PROBE)).replace("$S3", os.environ.get("S3", "")) for word in shlex.split(line))
+        places = {"$PROBE": str(PROBE), "$IMAGES": str(IMAGES), "$S3": os.environ.get("S3", "")}
+        program, *arguments = (re.sub(r"\$[A-Z0-9]+", lambda name: places.get(name[0], name[0]), word) for word in shlex.split(line))
         assert program == "sluice", line
         out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
         with redirect_stdout(out), redirect_stderr(err):
@@ -150,7 +153,7 @@ PROGRESS = rf"(?m)^<job \d+>  (waiting, .*|({'|'.join(STEP_WORDS.values())})(  .
 
 def steady(text: str, world: World, cache: Path) -> str:
     """The text with what differs from run to run replaced by its kind in <>."""
-    text = text.replace(str(PROBE), "<probe>").replace(os.environ.get("S3") or "<s3>", "<s3>")
+    text = text.replace(str(PROBE), "<probe>").replace(str(IMAGES), "<images>").replace(os.environ.get("S3") or "<s3>", "<s3>")
     for folder in (world.path, *(path for path in cache.iterdir())):
         text = text.replace(str(folder / "home"), "<home>").replace(str(folder / "work"), "<work>")
     for number, job in enumerate(job_ids(world), start=1):

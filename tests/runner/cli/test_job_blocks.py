@@ -84,6 +84,29 @@ def test_a_long_list_of_stages_is_cut_to_the_last_ten_and_the_best() -> None:
     assert [row[0] for row in table.rows] == ["e2 *", *(f"e{n}" for n in range(5, 15))]
 
 
+def test_a_mining_that_says_why_shows_it_in_words() -> None:
+    top = [
+        {
+            "asset": "a" * 40,
+            "name": "one.jpg",
+            "score": 1.0,
+            "coefficient": 1.0,
+            "hard": True,
+            "reasons": [0],
+            "texts": ["nothing was found"],
+        },
+        {"asset": "b" * 40, "name": "two.jpg", "score": 0.5},
+    ]
+    result = {**MINED, "top": top, "explained": 1, "hard": 1, "reasons": {"0": 1}, "reasons_file": "/why.parquet", "files": ["report.json"]}
+    text = printed(result_blocks(a_job(kind="mining", run_dir="/runs/m1", result=result)))
+    assert "1 of 1 image" in text
+    assert "/runs/m1/out: report.json" in text
+    assert [line.split() for line in text.splitlines() if ".jpg" in line] == [
+        ["1", "one.jpg", "1", "yes", "nothing", "was", "found"],
+        ["2", "two.jpg"],
+    ]
+
+
 def test_a_mining_shows_its_first_rows_and_an_inference_its_counts() -> None:
     text = printed(result_blocks(a_job(kind="mining+inference", result={"mining": MINED, "inference": INFERRED})))
     assert f"1  one.jpg   0.25  {'a' * 40}" in text

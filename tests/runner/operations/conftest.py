@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from analysis.features import CLASSIFICATION_KEYS
 from contracts.dataset import Annotation, Asset, Marks
 from contracts.operations import parse_operation
+from contracts.results import MinedPicture
 from registry.dataset_classes import DatasetClass
 from runner.analysis_files import Looks
 from runner.dataset_files import Entry, tables_of
@@ -43,6 +44,7 @@ def given(
     *,
     others: dict[str, Tables] | None = None,
     ranking: Sequence[str] = (),
+    mined: Mapping[str, MinedPicture] | None = None,
     predictions: Any = None,
     hashes: Callable[[Tables], NDArray[np.uint64]] | None = None,
     looks: Callable[[Tables], Looks] | None = None,
@@ -53,6 +55,7 @@ def given(
     sources = Sources(
         version=lambda reference: Other(reference, (others or {})[reference]),
         ranking=lambda _: list(ranking),
+        mined=lambda _: dict(mined or {}),
         predictions=lambda _: (predictions, "model@best"),
         hashes=hashes or (lambda wanted: np.arange(len(wanted), dtype=np.uint64) << np.uint64(40)),
         looks=looks or (lambda wanted: looking(dict.fromkeys(range(len(wanted)), 0), wanted)),

@@ -12,6 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from contracts.errors import RequestError
+from contracts.results import MinedPicture
 from runner.tables import Tables, content_hash
 from tests.runner.operations.conftest import asset_id, contents, entry, given, names, run, tables
 
@@ -153,6 +154,19 @@ def test_top_keeps_the_first_that_are_here(zoo: Tables) -> None:
     assert names(run(given(zoo, ranking=ranking), "top", job="m", count=3).tables) == [2, 5, 7]
     with pytest.raises(RequestError, match="none of the pictures"):
         run(given(zoo, ranking=["f" * 40]), "top", job="m", count=3)
+
+
+def test_top_marks_what_the_mining_said_of_the_pictures(zoo: Tables) -> None:
+    ranking = [asset_id(number) for number in (1, 2, 0)]
+    mined = {asset_id(0): MinedPicture(0.75, True, (1, 20, 3)), asset_id(2): MinedPicture(0.05, False)}
+    result = run(given(zoo, ranking=ranking, mined=mined), "top", job="m", count=3)
+    marks = {row["name"]: (row["hard"], row["hard_coefficient"], row["hard_reasons"]) for row in result.tables.images.to_pylist()}
+    before = {row["name"]: (row["hard"], row["hard_coefficient"], row["hard_reasons"]) for row in zoo.images.to_pylist()}
+    assert marks == {"0.jpg": (True, 0.75, "1-20-3"), "1.jpg": before["1.jpg"], "2.jpg": (False, 0.05, "")}
+    assert result.facts["hard"] == 2
+    assert result.touched is not None
+    listed = result.tables.images["name"].to_pylist()
+    assert sorted(name for name, touched in zip(listed, result.touched, strict=True) if touched) == ["0.jpg", "2.jpg"]
 
 
 def test_of_near_duplicates_a_labelled_one_stays_then_the_larger() -> None:

@@ -71,7 +71,9 @@ def test_an_inlined_message_stands_beside_the_other_keys() -> None:
 
 
 def test_a_list_is_a_document_of_its_own() -> None:
-    rows = [{"rank": 1, "asset": "ab", "name": "x", "score": None}, {"rank": 2, "asset": "cd", "name": "y", "score": 0.5}]
+    silent = {"coefficient": None, "hard": None, "reasons": [], "texts": []}
+    said = {"coefficient": 0.5, "hard": True, "reasons": [1, 20], "texts": ["the confidence is low"]}
+    rows = [{"rank": 1, "asset": "ab", "name": "x", "score": None, **silent}, {"rank": 2, "asset": "cd", "name": "y", "score": 0.5, **said}]
     assert _round_trip(rows, pb.Ranking) == rows
     assert _round_trip([], pb.Ranking) == []
 
