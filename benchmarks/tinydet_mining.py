@@ -1,7 +1,7 @@
 """What mining costs tinydet beside the plain forward pass of its network, on one thread: reading pictures is in both, choosing only in ours.
 
-Needs torch, as the image has it. The network is untrained, its classes made so likely that the usual picture has half a dozen boxes, as after a training: what the weights
-are changes nothing else.
+Needs torch, as the image has it. The network is untrained, its classes made so likely that the usual picture has half a dozen boxes, as after a
+training: what the weights are changes nothing else.
 """
 
 from __future__ import annotations
