@@ -61,7 +61,7 @@ def _mine(looker: Any, paths: list[Path]) -> None:
     from mine import DETECTION, GIVES, as_pool
 
     strategy = choose_strategy("default", DETECTION, GIVES)
-    seen = looker.look(paths, views=False, progress=lambda _: None)
+    seen = looker.look(paths, (), lambda _: None)
     rank(as_pool(seen, list(DIGIT_NAMES), looker, strategy), strategy.name, budget=0, seed=0)
 
 

@@ -119,7 +119,7 @@ def test_one_container_mines_infers_and_leaves_out_a_broken_picture(
     assert f"left out: /in/assets/{broken.asset.relative_path}" in ended.log
 
 
-@pytest.mark.parametrize("algorithm", ["margin", "cald"])
+@pytest.mark.parametrize("algorithm", ["cald", "hard_examples"])
 def test_every_candidate_is_ranked_and_the_chosen_ones_have_reasons(
     run: Run, samples: list[Sample], model: ModelInput, algorithm: str
 ) -> None:
@@ -128,7 +128,8 @@ def test_every_candidate_is_ranked_and_the_chosen_ones_have_reasons(
     result = collect_mining(ended.out_dir, [sample.asset for sample in samples[60:80]])
     assert ({asset for asset, _ in result.ranking}, result.warnings) == ({sample.asset.id for sample in samples[60:80]}, ())
     reasons = [json.loads(line) for line in (ended.out_dir / "mining-reasons.jsonl").read_text().splitlines()]
-    assert [Path(row["image"]).stem for row in reasons] == [asset for asset, _ in result.ranking[:4]]
+    chosen = len(reasons) if algorithm == "hard_examples" else 4
+    assert [Path(row["image"]).stem for row in reasons] == [asset for asset, _ in result.ranking[:chosen]]
     assert all(row["texts"] and row["hard"] and 0 < row["score"] <= 1 for row in reasons)
 
 
