@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mining import STRATEGIES, MiningError, Pool, Selection, Strategy, select
+import numpy as np
+from mining import STRATEGIES, Labelled, MiningError, Pool, Selection, Strategy, select
 from mining.hard_examples import Answer, Question, Row, find_hard_examples
 
-from job_files.contract import CONFIG_ERROR, IMAGE_FORMAT_ERROR, Env, ImageError, write_aside, write_ranking
+from job_files.contract import CONFIG_ERROR, IMAGE_FORMAT_ERROR, Env, ImageError, read_index, write_aside, write_ranking
 from job_files.pictures import log
 
 REASONS_FILE = "mining-reasons.jsonl"
@@ -23,6 +24,8 @@ USUAL_SHARE = 0.1
 
 #: Boxes of a picture, for people, by its id.
 BoxesOf = Callable[[str], list[dict[str, Any]]]
+#: Class ids that an annotation file holds, one for each object or label.
+LabelsOf = Callable[[Path], Sequence[int]]
 
 
 def offered(kind: str, gives: frozenset[str]) -> dict[str, Strategy]:
@@ -67,6 +70,22 @@ def write_selection(env: Env, selection: Selection, paths: Mapping[str, Path], b
     write_aside(result.with_name(REASONS_FILE), "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     write_ranking(result, [(str(paths[pick.id]), pick.score) for pick in selection.picks])
     log(f"mining: ranked {len(selection.picks)} pictures by {selection.strategy}, chose {len(rows)}")
+
+
+def labelled_counts(env: Env, labels_of: LabelsOf, given: Sequence[str], known: Sequence[str]) -> Labelled:
+    """How often each class is labelled in the training data that the job was given, in the order of the model's classes; nothing without any.
+
+    ``labels_of`` reads an annotation file: positions in ``given``, the job's classes. ``known`` are the model's.
+    """
+    if not env.inputs.get("training_index_file"):
+        return Labelled()
+    rows = [row for row in read_index(env.input("training_index_file")) if len(row) > 1 and row[1]]
+    counts = np.zeros(len(known))
+    for row in rows:
+        for label in labels_of(Path(row[1])):
+            if given[label] in known:
+                counts[known.index(given[label])] += 1
+    return Labelled(class_counts=counts, image_count=len(rows))
 
 
 def find_hard(question: Question) -> Answer:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from checkpoint import ModelFacts, load
-from data import FloatArray, read_batches
+from data import FloatArray, read_batches, read_labels
 from infer import logits_of
 from job_files.contract import Env, Monitor, read_class_names, read_index, read_parameters, require_positive
 from job_files.device import choose_device
 from job_files.pictures import difference_hash
-from job_files.selecting import OPERATOR_VIEWS, STRATEGY_VIEWS, choose_strategy, find_hard, rank, write_hard, write_selection
+from job_files.selecting import (
+    OPERATOR_VIEWS,
+    STRATEGY_VIEWS,
+    choose_strategy,
+    find_hard,
+    labelled_counts,
+    rank,
+    write_hard,
+    write_selection,
+)
 from job_files.weights import reported_classes
 from metrics import softmax
 from mining import Pool, Strategy
@@ -51,7 +60,11 @@ def mine(env: Env, config: dict[str, Any], monitor: Monitor) -> None:
     if strategy is None:
         write_hard(env, find_hard(as_question(seen, facts.class_names)), by_name, facts.class_names)
     else:
-        selection = rank(as_pool(seen, facts.class_names), strategy.name, budget=parameters.budget, seed=parameters.seed)
+        given = read_class_names(config)
+        labelled = labelled_counts(env, lambda path: read_labels(path, len(given)), given, facts.class_names)
+        selection = rank(
+            replace(as_pool(seen, facts.class_names), labelled=labelled), strategy.name, budget=parameters.budget, seed=parameters.seed
+        )
         write_selection(env, selection, by_name)
     monitor.progress(1.0)
 

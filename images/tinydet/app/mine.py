@@ -11,12 +11,21 @@ import numpy as np
 import torch
 from answers import answer_batch
 from checkpoint import load
-from data import FloatArray, pad_together
+from data import FloatArray, pad_together, read_boxes
 from infer import read_batch
 from job_files.contract import Env, Monitor, read_class_names, read_index, read_parameters, require_positive
 from job_files.device import as_input, choose_device, precision
 from job_files.pictures import ByteArray, chunks, difference_hash
-from job_files.selecting import OPERATOR_VIEWS, STRATEGY_VIEWS, choose_strategy, find_hard, rank, write_hard, write_selection
+from job_files.selecting import (
+    OPERATOR_VIEWS,
+    STRATEGY_VIEWS,
+    choose_strategy,
+    find_hard,
+    labelled_counts,
+    rank,
+    write_hard,
+    write_selection,
+)
 from job_files.weights import reported_classes
 from mining import Boxes, Pool, Strategy
 from mining.hard_examples import Question
@@ -45,7 +54,10 @@ def mine(env: Env, config: dict[str, Any], monitor: Monitor) -> None:
     if strategy is None:
         write_hard(env, find_hard(as_question(seen, facts.class_names)), by_name, facts.class_names)
     else:
-        selection = rank(as_pool(seen, facts.class_names, looker, strategy), strategy.name, budget=parameters.budget, seed=parameters.seed)
+        given = read_class_names(config)
+        labelled = labelled_counts(env, lambda path: read_boxes(path, given)[1].tolist(), given, facts.class_names)
+        pool = replace(as_pool(seen, facts.class_names, looker, strategy), labelled=labelled)
+        selection = rank(pool, strategy.name, budget=parameters.budget, seed=parameters.seed)
         boxes = dict(zip((path.name for path in seen.paths), seen.boxes, strict=True))
         write_selection(env, selection, by_name, lambda name: shown_boxes(boxes[name], facts.class_names))
     monitor.progress(1.0)

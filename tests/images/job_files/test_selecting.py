@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from job_files.contract import Env, ImageError
-from job_files.selecting import HARD_EXAMPLES, choose_strategy, find_hard, offered, rank, write_hard, write_selection
+from job_files.selecting import HARD_EXAMPLES, choose_strategy, find_hard, labelled_counts, offered, rank, write_hard, write_selection
 from mining import Boxes, Pool
 from mining.hard_examples import Question
 
@@ -73,6 +73,17 @@ def test_what_is_offered_goes_by_what_a_model_can_give() -> None:
     assert choose_strategy(HARD_EXAMPLES, "detection", frozenset()) is None
 
 
+def test_labelled_classes_are_counted_in_the_order_of_the_models_classes(tmp_path: Path) -> None:
+    for name, text in (("a", "0\n1\n"), ("b", "1\n"), ("c", "")):
+        (tmp_path / f"{name}.txt").write_text(text)
+    (tmp_path / "train-index.tsv").write_text("".join(f"/in/assets/{name}.jpg\t{tmp_path}/{name}.txt\n" for name in "abc"))
+    given = Env("t1", False, True, False, {"training_index_file": str(tmp_path / "train-index.tsv")}, {})
+    labelled = labelled_counts(given, lambda path: [int(line) for line in path.read_text().split()], ["dog", "cat"], ["cat", "hen", "dog"])
+    assert labelled.class_counts is not None
+    assert (labelled.class_counts.tolist(), labelled.image_count) == ([2, 0, 1], 3)
+    assert labelled_counts(env(tmp_path), lambda _: [], ["dog"], ["dog"]).class_counts is None
+
+
 @pytest.mark.parametrize("old", ["random", "entropy", "least_confidence", "core_set"])
 def test_the_names_that_tinydet_had_are_kept(old: str) -> None:
     strategy = choose_strategy(old, "detection", frozenset({"predictions", "probabilities", "embeddings"}))
@@ -81,7 +92,7 @@ def test_the_names_that_tinydet_had_are_kept(old: str) -> None:
 
 
 def test_what_cannot_be_ranked_is_refused_with_the_contracts_code() -> None:
-    with pytest.raises(ImageError, match="mining_algorithm 'magic': choose one of default, random.*, hard_examples") as unknown:
+    with pytest.raises(ImageError, match=r"mining_algorithm 'magic': choose one of default, random.*, hard_examples") as unknown:
         choose_strategy("magic", "detection", frozenset({"predictions", "embeddings"}))
     with pytest.raises(ImageError, match="none of the candidates can be read") as empty:
         rank(Pool(()), "random", budget=1, seed=0)
