@@ -15,10 +15,19 @@ import numpy as np
 from PIL import Image
 
 from contracts.dataset import Annotation, Asset, ContainerPaths, JobInputs, ModelInput, Sample
-from contracts.image import Kind, ObjectType
+from contracts.image import ImageMetadata, Kind, ObjectType
 from contracts.results import StageResult
 from contracts.ymir import read_metadata, stage
 
+CONFINED = [
+    "--network=none",
+    "--read-only",
+    "--tmpfs=/tmp",
+    "--cap-drop=ALL",
+    "--security-opt=no-new-privileges",
+    "--memory=2g",
+    "--pids-limit=256",
+]
 IMAGES = Path(__file__).resolve().parents[2] / "images"
 
 
@@ -50,9 +59,9 @@ def _make_sample(folder: Path, random: np.random.Generator, label: int, class_na
     return Sample(Asset(digest, "png", 96, 64, path.stat().st_size), path, (box,))
 
 
-def model_input(stage_result: StageResult, class_names: Sequence[str]) -> ModelInput:
+def model_input(stage_result: StageResult, class_names: Sequence[str], object_type: ObjectType = ObjectType.DETECTION) -> ModelInput:
     """A trained stage as the input of the next job."""
-    return ModelInput("model", stage_result.name, stage_result.files, tuple(class_names), ObjectType.DETECTION)
+    return ModelInput("model", stage_result.name, stage_result.files, tuple(class_names), object_type)
 
 
 def stage_job(
@@ -60,18 +69,32 @@ def stage_job(
 ) -> JobInputs:
     """Stages ``images/<name>`` in ``job_dir``: the parameters of its template overlaid by the given ones."""
     values = {**template_defaults(name, kind), **parameters}
-    inputs = JobInputs("t1234567", kind, ObjectType.DETECTION, tuple(given.pop("class_names")), values, paths=paths, **given)
+    inputs = JobInputs("t1234567", kind, metadata_of(name).object_types[0], tuple(given.pop("class_names")), values, paths=paths, **given)
     stage(inputs, job_dir / "in", job_dir / "out")
     return inputs
 
 
 def template_defaults(name: str, kind: Kind) -> dict[str, Any]:
     """The defaults of an image folder's templates; mining overlays inference where one job does both."""
-    folder = IMAGES / name / "img-man"
-    metadata = read_metadata({path.name: path.read_bytes() for path in folder.iterdir()})
-    assert metadata.warnings == ()
-    templates = [metadata.find_template(part, ObjectType.DETECTION) for part in reversed(kind.parts)]
+    metadata = metadata_of(name)
+    templates = [metadata.find_template(part, metadata.object_types[0]) for part in reversed(kind.parts)]
     return {key: value for template in templates if template for key, value in template.defaults().items()}
+
+
+def metadata_of(name: str) -> ImageMetadata:
+    """What an image folder of ours declares, which needs no tolerance."""
+    metadata = read_metadata({path.name: path.read_bytes() for path in (IMAGES / name / "img-man").iterdir()})
+    assert metadata.warnings == ()
+    return metadata
+
+
+def confined_command(image: str, job_dir: Path, container: str) -> list[str]:
+    """The command that runs an image as Sluice confines it: no network, read-only root, an ordinary user, no capabilities."""
+    for path in [job_dir / "out", *(job_dir / "out").rglob("*")]:
+        path.chmod(0o777 if path.is_dir() else 0o666)
+    user = f"{os.getuid() or 1000}:{os.getgid() or 1000}"
+    mounts = ["-v", f"{job_dir}/in:/in:ro", "-v", f"{job_dir}/out:/out"]
+    return ["docker", "run", "--rm", "--name", container, "--user", user, "--env", "HOME=/tmp", *CONFINED, *mounts, image]
 
 
 def start(app_dir: Path, job_dir: Path) -> subprocess.CompletedProcess[str]:

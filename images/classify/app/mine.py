@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from augment import place
 from checkpoint import ModelFacts, load
-from data import FloatArray, read_batches
+from data import FloatArray, read_batches, read_labels
 from infer import logits_of
 from job_files.contract import Env, Monitor, read_class_names, read_index, read_parameters, require_positive
-from job_files.device import as_input, choose_device
-from job_files.pictures import ByteArray, difference_hash
-from job_files.selecting import choose_strategy, rank, write_selection
+from job_files.device import choose_device
+from job_files.pictures import difference_hash
+from job_files.selecting import (
+    OPERATOR_VIEWS,
+    STRATEGY_VIEWS,
+    choose_strategy,
+    find_hard,
+    labelled_counts,
+    rank,
+    write_hard,
+    write_selection,
+)
 from job_files.weights import reported_classes
 from metrics import softmax
-from mining import Pool
+from mining import Pool, Strategy
+from mining.hard_examples import Question
+from mining.hard_examples.views import make_view
 from model import Classifier
 from parameters import MiningParameters
+from PIL import Image
 
 CLASSIFICATION = "classification"
 GIVES = frozenset({"predictions", "probabilities", "embeddings", "views", "hashes"})
-#: Changes that keep what a picture shows: angle in degrees, factor, shift as a share of the side.
-VIEWS = {"rotate": (8.0, 1.0, 0.0), "scale": (0.0, 0.8, 0.0), "translate": (0.0, 1.0, 0.08)}
 
 
 @dataclass
@@ -48,46 +55,57 @@ def mine(env: Env, config: dict[str, Any], monitor: Monitor) -> None:
     model, facts = load(list(config.get("model_params_path") or []), choose_device(config))
     reported_classes(facts.class_names, read_class_names(config))
     paths = [Path(row[0]) for row in read_index(env.input("candidate_index_file"))]
-    pool = as_pool(look(model, facts, paths, parameters, "views" in strategy.needs_of(CLASSIFICATION), monitor), facts.class_names)
-    selection = rank(pool, strategy.name, budget=parameters.budget, seed=parameters.seed)
-    write_selection(env, selection, {path.name: path for path in paths})
+    seen = look(model, facts, paths, parameters, views_for(strategy), monitor)
+    by_name = {path.name: path for path in paths}
+    if strategy is None:
+        write_hard(env, find_hard(as_question(seen, facts.class_names)), by_name, facts.class_names)
+    else:
+        given = read_class_names(config)
+        labelled = labelled_counts(env, lambda path: read_labels(path, len(given)), given, facts.class_names)
+        selection = rank(
+            replace(as_pool(seen, facts.class_names), labelled=labelled), strategy.name, budget=parameters.budget, seed=parameters.seed
+        )
+        write_selection(env, selection, by_name)
     monitor.progress(1.0)
 
 
+def views_for(strategy: Strategy | None) -> tuple[str, ...]:
+    """Which changed pictures are looked at, too, none of them mirrored, which may be another class; None is the hard-example operator."""
+    wanted = OPERATOR_VIEWS if strategy is None else STRATEGY_VIEWS if "views" in strategy.needs_of(CLASSIFICATION) else ()
+    return tuple(name for name in wanted if not name.startswith("flip"))
+
+
 def look(
-    model: Classifier, facts: ModelFacts, paths: list[Path], parameters: MiningParameters, with_views: bool, monitor: Monitor
+    model: Classifier, facts: ModelFacts, paths: list[Path], parameters: MiningParameters, views: tuple[str, ...], monitor: Monitor
 ) -> Looked:
-    """One pass of the model over each candidate, and one more for each view that is asked for."""
-    seen = Looked()
+    """One pass of the model over each candidate, and one more for each view: a name of ``mining.hard_examples.views``."""
+    seen = Looked(views={name: [] for name in views})
     for batch, pictures, done in read_batches(paths, parameters.image_size or facts.image_size, parameters.batch_size):
         logits, features = logits_of(model, pictures)
         seen.paths += batch
         seen.probabilities.append(softmax(logits, facts.temperature))
         seen.embeddings.append(features)
         seen.hashes += [difference_hash(picture) for picture in pictures]
-        for name, changed in views_of(pictures) if with_views else ():
-            seen.views.setdefault(name, []).append(softmax(changed_logits(model, changed), facts.temperature))
+        for name, found in seen.views.items():
+            changed = np.stack([np.asarray(make_view(Image.fromarray(picture), name).picture) for picture in pictures])
+            found.append(softmax(logits_of(model, changed)[0], facts.temperature))
         monitor.progress(0.9 * done)
     return seen
 
 
-def views_of(pictures: ByteArray) -> Iterator[tuple[str, torch.Tensor]]:
-    """Each change of VIEWS with the pictures (n, 3, S, S) changed so."""
-    original, count = as_input(pictures, torch.device("cpu")), len(pictures)
-    for name, (degrees, factor, shift) in VIEWS.items():
-        yield (
-            name,
-            place(
-                original, np.full(count, np.deg2rad(degrees)), np.full(count, factor), np.ones((2, count)), np.full((2, count), 2 * shift)
-            ),
-        )
-
-
-@torch.inference_mode()
-def changed_logits(model: Classifier, pictures: torch.Tensor) -> FloatArray:
-    """(n, C) of pictures that are tensors already."""
-    logits: FloatArray = model(pictures.to(next(model.parameters()).device)).float().cpu().numpy()
-    return logits
+def as_question(seen: Looked, class_names: list[str]) -> Question:
+    """The candidates as the hard-example operator takes them; what it needs of training data is not there."""
+    if not seen.paths:
+        return Question(())
+    return Question(
+        [path.name for path in seen.paths],
+        class_names,
+        probabilities=np.concatenate(seen.probabilities).astype(float),
+        embeddings=np.concatenate(seen.embeddings).astype(float),
+        embedder="classify",
+        hashes=np.array(seen.hashes, np.uint64),
+        views={name: np.concatenate(parts) for name, parts in seen.views.items()},
+    )
 
 
 def as_pool(seen: Looked, class_names: list[str]) -> Pool:

@@ -31,7 +31,7 @@ def answer_batch(model: Detector, pictures: Sequence[ByteArray], parameters: Inf
     with precision(device):
         logits, distances, grid, embeddings = model.describe(as_input(pad_together(pictures), device))
     peaks = decode(logits, distances, 3 * parameters.max_boxes)
-    classes, features = at_cells(logits.float().sigmoid(), peaks.cells), at_cells(grid.float(), peaks.cells)
+    classes, features = at_cells(logits, peaks.cells).float().sigmoid(), at_cells(grid, peaks.cells).float()
     parts = (peaks.boxes, peaks.scores, peaks.labels, classes, features, embeddings.float())
     answers = []
     for picture, xyxy, score, label, shares, feature, embedding in zip(pictures, *(part.cpu().numpy() for part in parts), strict=True):

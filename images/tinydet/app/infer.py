@@ -87,9 +87,11 @@ def suppress(boxes: FloatArray, labels: IntArray, iou_thr: float) -> IntArray:
     """Indices of the boxes (best first) that overlap no better one of their class by more than ``iou_thr``."""
     clash = (iou_matrix(boxes, boxes) > iou_thr) & (labels[:, None] == labels[None, :])
     kept: list[int] = []
+    free = np.ones(len(boxes), bool)
     for index in range(len(boxes)):
-        if not clash[index, kept].any():
+        if free[index]:
             kept.append(index)
+            free &= ~clash[index]
     return np.array(kept, dtype=int)
 
 

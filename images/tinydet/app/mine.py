@@ -9,19 +9,30 @@ from typing import Any
 
 import numpy as np
 import torch
-from answers import PictureAnswer, answer_batch
+from answers import answer_batch
 from checkpoint import load
-from data import FloatArray, pad_together
+from data import FloatArray, pad_together, read_boxes
 from infer import read_batch
 from job_files.contract import Env, Monitor, read_class_names, read_index, read_parameters, require_positive
 from job_files.device import as_input, choose_device, precision
 from job_files.pictures import ByteArray, chunks, difference_hash
-from job_files.selecting import choose_strategy, rank, write_selection
+from job_files.selecting import (
+    OPERATOR_VIEWS,
+    STRATEGY_VIEWS,
+    choose_strategy,
+    find_hard,
+    labelled_counts,
+    rank,
+    write_hard,
+    write_selection,
+)
 from job_files.weights import reported_classes
 from mining import Boxes, Pool, Strategy
+from mining.hard_examples import Question
+from mining.hard_examples.views import make_view, predict_views
 from model import STRIDE, Detector
 from parameters import InferParameters, MiningParameters
-from views import VIEWS, View
+from PIL import Image
 
 LEAST_SCORE = 0.05  # boxes below this are noise, not doubt
 SHOWN_SCORE = 0.3  # boxes from this on are shown to people
@@ -38,11 +49,25 @@ def mine(env: Env, config: dict[str, Any], monitor: Monitor) -> None:
     reported_classes(facts.class_names, read_class_names(config))
     paths = [Path(row[0]) for row in read_index(env.input("candidate_index_file"))]
     looker = Looker(model, parameters, parameters.image_size or facts.image_size)
-    seen = looker.look(paths, views="views" in strategy.needs_of(DETECTION), progress=lambda fraction: monitor.progress(0.9 * fraction))
-    selection = rank(as_pool(seen, facts.class_names, looker, strategy), strategy.name, budget=parameters.budget, seed=parameters.seed)
-    boxes = dict(zip((path.name for path in seen.paths), seen.boxes, strict=True))
-    write_selection(env, selection, {path.name: path for path in paths}, lambda name: shown_boxes(boxes[name], facts.class_names))
+    seen = looker.look(paths, views_for(strategy), lambda fraction: monitor.progress(0.9 * fraction))
+    by_name = {path.name: path for path in paths}
+    if strategy is None:
+        write_hard(env, find_hard(as_question(seen, facts.class_names)), by_name, facts.class_names)
+    else:
+        given = read_class_names(config)
+        labelled = labelled_counts(env, lambda path: read_boxes(path, given)[1].tolist(), given, facts.class_names)
+        pool = replace(as_pool(seen, facts.class_names, looker, strategy), labelled=labelled)
+        selection = rank(pool, strategy.name, budget=parameters.budget, seed=parameters.seed)
+        boxes = dict(zip((path.name for path in seen.paths), seen.boxes, strict=True))
+        write_selection(env, selection, by_name, lambda name: shown_boxes(boxes[name], facts.class_names))
     monitor.progress(1.0)
+
+
+def views_for(strategy: Strategy | None) -> tuple[str, ...]:
+    """Which changed pictures are looked at, too; None is the hard-example operator."""
+    if strategy is None:
+        return OPERATOR_VIEWS
+    return STRATEGY_VIEWS if "views" in strategy.needs_of(DETECTION) else ()
 
 
 @dataclass
@@ -63,29 +88,31 @@ class Looker:
         self.model, self.image_size, self.batch_size = model, image_size, parameters.batch_size
         self.settings = InferParameters(parameters.batch_size, image_size, LEAST_SCORE, parameters.nms_thres, parameters.max_boxes)
 
-    def look(self, paths: Sequence[Path], *, views: bool, progress: Callable[[float], None]) -> Seen:
-        """One pass of the network over each candidate, and one more for each view when they are asked for."""
-        seen = Seen()
+    def look(self, paths: Sequence[Path], views: Sequence[str], progress: Callable[[float], None]) -> Seen:
+        """One pass of the network over each candidate, and one more for each view: a name of ``mining.hard_examples.views``."""
+        seen = Seen(views={name: [] for name in views})
         for rows in chunks(len(paths), self.batch_size):
             batch = read_batch([paths[row] for row in rows], self.image_size)
             if batch:
                 pictures, factors = [picture for _, picture, _ in batch], [factor for *_, factor in batch]
                 answers = answer_batch(self.model, pictures, self.settings)
                 seen.paths += [path for path, *_ in batch]
-                seen.boxes += [in_file(answer, factor) for answer, factor in zip(answers, factors, strict=True)]
+                seen.boxes += [in_file(answer.boxes, factor) for answer, factor in zip(answers, factors, strict=True)]
                 seen.embeddings += [answer.embedding for answer in answers]
                 seen.hashes += [difference_hash(picture) for picture in pictures]
-                for name, view in VIEWS.items() if views else ():
-                    seen.views.setdefault(name, []).extend(self._look_changed(pictures, factors, view))
+                for name, found in seen.views.items():
+                    changed = self._look_changed(name, pictures, [answer.boxes for answer in answers])
+                    found += [in_file(boxes, factor) for boxes, factor in zip(changed, factors, strict=True)]
             progress(rows.stop / len(paths))
         return seen
 
-    def _look_changed(self, pictures: list[ByteArray], factors: list[float], view: View) -> list[Boxes]:
-        """What is found in the changed pictures, in pixels of the files as stored."""
-        answers = answer_batch(self.model, [view.change(picture) for picture in pictures], self.settings)
-        back = [view.back(answer.boxes.corners, picture) for answer, picture in zip(answers, pictures, strict=True)]
-        kept = [replace(answer, boxes=replace(answer.boxes, corners=corners)) for answer, corners in zip(answers, back, strict=True)]
-        return [in_file(answer, factor) for answer, factor in zip(kept, factors, strict=True)]
+    def _look_changed(self, view: str, pictures: list[ByteArray], plain: list[Boxes]) -> list[Boxes]:
+        """What is found in the changed pictures, in pixels of the pictures as they were; ``plain`` is what was found there."""
+        originals = [Image.fromarray(picture) for picture in pictures]
+        changed = [np.asarray(make_view(original, view).picture) for original in originals]
+        answers = answer_batch(self.model, changed, self.settings)
+        triples = zip(originals, answers, plain, strict=True)
+        return [predict_views(lambda _, found=answer.boxes: found, original, (view,), boxes)[view] for original, answer, boxes in triples]
 
     @torch.inference_mode()
     def class_maps(self, path: Path) -> FloatArray:
@@ -114,9 +141,22 @@ def as_pool(seen: Seen, class_names: list[str], looker: Looker, strategy: Strate
     )
 
 
-def in_file(answer: PictureAnswer, factor: float) -> Boxes:
+def as_question(seen: Seen, class_names: list[str]) -> Question:
+    """The candidates as the hard-example operator takes them; what it needs of training data is not there."""
+    return Question(
+        [path.name for path in seen.paths],
+        class_names,
+        predictions=seen.boxes,
+        embeddings=np.stack(seen.embeddings).astype(float) if seen.embeddings else None,
+        embedder="tinydet",
+        hashes=np.array(seen.hashes, np.uint64),
+        views=seen.views,
+    )
+
+
+def in_file(boxes: Boxes, factor: float) -> Boxes:
     """The boxes in pixels of the file, which was made ``factor`` times as large."""
-    return replace(answer.boxes, corners=answer.boxes.corners / factor)
+    return replace(boxes, corners=boxes.corners / factor)
 
 
 def shown_boxes(boxes: Boxes, class_names: Sequence[str]) -> list[dict[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import time
 import uuid
@@ -19,20 +18,11 @@ from contracts.results import TrainingResult
 from contracts.ymir import collect_inference, collect_mining, collect_training, read_progress
 from plugins.engines.docker import DockerEngine
 from runner.building import build_image
-from tests.images.image_jobs import IMAGES, Ended, make_samples, model_input, stage_job
+from tests.images.image_jobs import IMAGES, Ended, confined_command, make_samples, model_input, stage_job
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 CLASSES = ("red", "green")
-CONFINED = [
-    "--network=none",
-    "--read-only",
-    "--tmpfs=/tmp",
-    "--cap-drop=ALL",
-    "--security-opt=no-new-privileges",
-    "--memory=2g",
-    "--pids-limit=256",
-]
 QUICK = {"epochs": 40, "batch_size": 4, "eval_period": 0, "flip_horizontal": True}
 Run = Callable[..., Ended]
 
@@ -47,20 +37,12 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     subprocess.run(["docker", "rmi", "-f", reference], check=True, capture_output=True)
 
 
-def _command(image: str, job_dir: Path, name: str) -> list[str]:
-    for path in [job_dir / "out", *(job_dir / "out").rglob("*")]:
-        path.chmod(0o777 if path.is_dir() else 0o666)
-    user = f"{os.getuid() or 1000}:{os.getgid() or 1000}"
-    mounts = ["-v", f"{job_dir}/in:/in:ro", "-v", f"{job_dir}/out:/out"]
-    return ["docker", "run", "--rm", "--name", name, "--user", user, "--env", "HOME=/tmp", *CONFINED, *mounts, image]
-
-
 @pytest.fixture(scope="module")
 def run(image: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
     def run(kind: Kind, parameters: dict[str, Any] | None = None, **given: Any) -> Ended:
         job_dir = tmp_path_factory.mktemp("job")
         inputs = stage_job(job_dir, ContainerPaths(), "tinydet", kind, parameters or {}, {"class_names": CLASSES, **given})
-        command = _command(image, job_dir, f"sluice-test-{job_dir.name}-{uuid.uuid4().hex[:6]}")
+        command = confined_command(image, job_dir, f"sluice-test-{job_dir.name}-{uuid.uuid4().hex[:6]}")
         done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
         return Ended(job_dir / "out", done.returncode, done.stdout + done.stderr, inputs)
 
@@ -110,14 +92,20 @@ def test_inference_finds_what_it_was_taught(run: Run, samples: list[Sample], mod
     assert result.warnings == ()
 
 
-@pytest.mark.parametrize("algorithm", ["random", "entropy", "least_confidence", "core_set"])
-def test_every_algorithm_ranks_every_candidate_highest_score_first(
+@pytest.mark.parametrize("algorithm", ["default", "cald", "aldd", "ppal", "hard_examples"])
+def test_every_candidate_is_ranked_and_the_chosen_ones_have_reasons(
     run: Run, samples: list[Sample], model: ModelInput, algorithm: str
 ) -> None:
-    ended = run(Kind.MINING, {"mining_algorithm": algorithm}, candidates=samples[:20], model=model)
+    """One algorithm for each thing that the detector gives the mining core: boxes and vectors, views, heatmaps, features of boxes, other views."""
+    ended = run(Kind.MINING, {"mining_algorithm": algorithm, "budget": 4}, candidates=samples[:20], model=model)
+    assert ended.exit_code == 0, ended.log
     result = collect_mining(ended.out_dir, [sample.asset for sample in samples[:20]])
     assert {asset for asset, _ in result.ranking} == {sample.asset.id for sample in samples[:20]}
     assert result.warnings == ()
+    reasons = [json.loads(line) for line in (ended.out_dir / "mining-reasons.jsonl").read_text().splitlines()]
+    chosen = len(reasons) if algorithm == "hard_examples" else 4
+    assert [Path(row["image"]).stem for row in reasons] == [asset for asset, _ in result.ranking[:chosen]]
+    assert all(row["texts"] and row["hard"] and 0 < row["score"] <= 1 for row in reasons)
 
 
 def test_one_container_mines_and_infers_and_leaves_out_a_broken_picture(
@@ -143,7 +131,7 @@ def test_training_continues_from_a_model_and_says_which_classes_it_kept(run: Run
     ("kind", "changed", "code", "words"),
     [
         (Kind.INFERENCE, {"class_names": ("red", "cyan")}, 300004, "asks for classes ['cyan'], the model knows ['red', 'green']"),
-        (Kind.MINING, {"parameters": {"mining_algorithm": "magic"}}, 300001, "choose one of random, entropy"),
+        (Kind.MINING, {"parameters": {"mining_algorithm": "magic"}}, 300001, "choose one of default, random"),
         (Kind.INFERENCE, {"gpu_count": 1}, 300102, "gpu_id '0'"),
     ],
 )
@@ -162,7 +150,7 @@ def test_a_stop_request_leaves_a_stage_and_exit_code_143(image: str, samples: li
     given = {"class_names": CLASSES, "train": samples[:36], "val": samples[36:]}
     stage_job(tmp_path, ContainerPaths(), "tinydet", Kind.TRAINING, {"epochs": 1000, "eval_period": 0, "save_period": 0}, given)
     name = f"sluice-test-{uuid.uuid4().hex[:12]}"
-    with subprocess.Popen(_command(image, tmp_path, name), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(confined_command(image, tmp_path, name), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         while "epoch 1:" not in (process.stdout.readline() if process.stdout else "epoch 1:"):
             time.sleep(0.01)
         subprocess.run(["docker", "stop", "-t", "60", name], check=True, capture_output=True)

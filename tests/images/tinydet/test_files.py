@@ -178,6 +178,7 @@ def test_a_template_says_the_defaults_of_the_code_and_explains_each(app: App, te
     path = IMAGES / "tinydet" / "img-man" / f"{template}-template.yaml"
     values = yaml.safe_load(path.read_text())
     assert all(" # " in line for line in path.read_text().splitlines())
-    requests = {key: values.pop(key) for key in ("export_format", "shm_size") if key in values}
+    requests = {key: values.pop(key) for key in ("export_format", "export_training_data", "shm_size") if key in values}
     assert values == dataclasses.asdict(getattr(app("parameters"), form)())
-    assert set(requests) == ({"export_format", "shm_size"} if template == "training" else set())
+    asked = {"training": {"export_format", "shm_size"}, "mining": {"export_format", "export_training_data"}, "infer": set()}
+    assert set(requests) == asked[template]
