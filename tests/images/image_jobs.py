@@ -59,18 +59,20 @@ def stage_job(
     job_dir: Path, paths: ContainerPaths, name: str, kind: Kind, parameters: Mapping[str, Any], given: dict[str, Any]
 ) -> JobInputs:
     """Stages ``images/<name>`` in ``job_dir``: the parameters of its template overlaid by the given ones."""
-    values = {**template_defaults(name, kind), **parameters}
-    inputs = JobInputs("t1234567", kind, ObjectType.DETECTION, tuple(given.pop("class_names")), values, paths=paths, **given)
+    object_type = given.pop("object_type", ObjectType.DETECTION)
+    values = {**template_defaults(name, kind, object_type), **parameters}
+    inputs = JobInputs("t1234567", kind, object_type, tuple(given.pop("class_names")), values, paths=paths, **given)
     stage(inputs, job_dir / "in", job_dir / "out")
     return inputs
 
 
-def template_defaults(name: str, kind: Kind) -> dict[str, Any]:
+def template_defaults(name: str, kind: Kind, object_type: ObjectType = ObjectType.DETECTION) -> dict[str, Any]:
     """The defaults of an image folder's templates; mining overlays inference where one job does both."""
     folder = IMAGES / name / "img-man"
-    metadata = read_metadata({path.name: path.read_bytes() for path in folder.iterdir()})
+    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    metadata = read_metadata(files)
     assert metadata.warnings == ()
-    templates = [metadata.find_template(part, ObjectType.DETECTION) for part in reversed(kind.parts)]
+    templates = [metadata.find_template(part, object_type) for part in reversed(kind.parts)]
     return {key: value for template in templates if template for key, value in template.defaults().items()}
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import math
 import signal
 import time
@@ -172,7 +174,8 @@ class Conductor(Hook):
         raw = copy.deepcopy(network.state_dict())
         if self.average is not None:
             network.load_state_dict(self.average.state_dict())
-        measured = runner.val_loop.run()
+        with contextlib.redirect_stdout(io.StringIO()):  # the tables of pycocotools
+            measured = runner.val_loop.run()
         network.load_state_dict(raw)
         network.train()
         numbers = stage_metrics(measured, runner.val_evaluator.metrics[0].counts)

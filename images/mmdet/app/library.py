@@ -19,6 +19,7 @@ from mmengine.registry import FUNCTIONS, DefaultScope
 from mmdet.registry import MODELS, TRANSFORMS
 from mmdet.utils import register_all_modules
 from models import plain
+from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
@@ -33,12 +34,15 @@ class LoadPicture:
     """Reads ``img_path``, or takes ``pixels`` (h, w, 3) RGB, as (h, w, 3) uint8 BGR, the way its boxes are meant: what a camera noted of its orientation is not applied."""
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        pixels = results.get("pixels")
-        if pixels is None:
-            with Image.open(results["img_path"]) as picture:
-                pixels = np.asarray(picture.convert("RGB"))
-        pixels = pixels[..., ::-1]
+        given = results.get("pixels")
+        pixels = (read_pixels(results["img_path"]) if given is None else given)[..., ::-1]
         return {**results, "img": np.ascontiguousarray(pixels), "img_shape": pixels.shape[:2], "ori_shape": pixels.shape[:2]}
+
+
+def read_pixels(path: Path | str) -> NDArray[np.uint8]:
+    """(h, w, 3) RGB of a picture."""
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))
 
 
 def read_model_section(config: str) -> dict[str, Any]:

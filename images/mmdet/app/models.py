@@ -82,8 +82,8 @@ def check_types(model: dict[str, Any], where: str) -> None:
     """
     for section in sections(model):
         kind = section.get("type", "")
-        scope, _, name = kind.rpartition(".") if isinstance(kind, str) else ("?", "", "")
-        if (scope and scope not in SCOPES) or (kind and not name.isidentifier()):
+        *scope, name = kind.split(".") if isinstance(kind, str) else ["?"]
+        if ".".join(scope) not in ("", *SCOPES) or scope == [""] or not (name.isidentifier() or kind == ""):
             raise ImageError(MODEL_ERROR, f"{where}: type {kind!r} is no part of a network")
 
 

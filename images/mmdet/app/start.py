@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from contract import CONFIG_ERROR, Env, ImageError, Monitor, code_of, read_env, read_mapping, read_object_type, trace_of
+from contract import CONFIG_ERROR, Env, ImageError, Monitor, code_of, read_env, read_mapping, read_object_type, read_parameters, trace_of
+from parameters import TrainingParameters
 
+WORLD_SIZE = "WORLD_SIZE"  # torchrun's word for the number of its processes
 STOPPED_EXIT_CODE = 143  # 128 + SIGTERM
 
 
@@ -35,9 +39,7 @@ def run(env: Env, monitor: Monitor) -> int:
     config: dict[str, Any] = read_mapping(Path(env.input("config_file")))
     read_object_type(config)
     if env.run_training:
-        from train import train
-
-        return 0 if train(env, config, monitor) else STOPPED_EXIT_CODE
+        return train(env, config, monitor)
     if not (env.run_mining or env.run_infer):
         raise ImageError(CONFIG_ERROR, "env.yaml asks for none of run_training, run_mining, run_infer")
     both = env.run_mining and env.run_infer
@@ -52,6 +54,37 @@ def run(env: Env, monitor: Monitor) -> int:
         monitor.span(0.5 if both else 0.0, 1.0)
         infer(env, config, monitor)
     return 0
+
+
+def train(env: Env, config: dict[str, Any], monitor: Monitor) -> int:
+    """Trains in this process, or in one for each GPU. Of several, the first tells the job's failures, and its exit code is the job's."""
+    count = process_count(config)
+    if count > 1 and WORLD_SIZE not in os.environ:
+        return run_processes(count)
+    from train import train as train_here
+
+    return 0 if train_here(env, config, monitor) else STOPPED_EXIT_CODE
+
+
+def process_count(config: dict[str, Any]) -> int:
+    """The parameter ``processes``, or one for each of the job's GPUs."""
+    gpus = [number for number in str(config.get("gpu_id") or "").split(",") if number.strip()]
+    return read_parameters(config, TrainingParameters).processes or max(1, len(gpus))
+
+
+def run_processes(count: int) -> int:
+    """This program once more, ``count`` times, by torchrun on this machine; passes a request to stop on to all of them."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}", __file__]
+    with subprocess.Popen(command) as group:
+        stopping: list[int] = []
+
+        def stop(*_: object) -> None:
+            stopping.append(1)
+            group.terminate()
+
+        signal.signal(signal.SIGTERM, stop)
+        code = group.wait()
+    return STOPPED_EXIT_CODE if stopping else min(code, 1)
 
 
 if __name__ == "__main__":
