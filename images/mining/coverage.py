@@ -8,7 +8,7 @@ from mining import kcenter
 from mining.boxes import Floats
 from mining.pool import Embeddings
 from mining.selection import Ranking
-from mining.strategy import Parameter, Request, Strategy
+from mining.strategy import Request, Strategy
 
 
 def start_distances(points: Embeddings, labelled: Embeddings | None) -> Floats:

@@ -53,7 +53,7 @@ class Pool:
 
     @property
     def kind(self) -> str:
-        """"detection" where there are boxes, "classification" where there are class probabilities of pictures, else "" (either)."""
+        """ "detection" where there are boxes, "classification" where there are class probabilities of pictures, else "" (either)."""
         if self.predictions is not None:
             return "detection"
         return "classification" if self.probabilities is not None else ""

@@ -72,5 +72,11 @@ def _selection(strategy: Strategy, ranking: Ranking, request: Request) -> Select
         Pick(ids[row], score, ranking.reason(row) if place < request.budget else ())
         for place, (row, score) in enumerate(zip(ranking.order.tolist(), ranking.scores.tolist(), strict=True))
     )
-    report = {"budget": request.budget, "seed": request.seed, "candidates": len(picks), "parameters": dict(request.parameters), **request.report}
+    report = {
+        "budget": request.budget,
+        "seed": request.seed,
+        "candidates": len(picks),
+        "parameters": dict(request.parameters),
+        **request.report,
+    }
     return Selection(strategy.name, picks, tuple(request.skipped), report)

@@ -58,7 +58,9 @@ class Default(Strategy):
         else:
             rows, values = _diverse(np.sort(kept), filled, pool, request.budget)
         place = unit(filled)
-        return picks_then_rest(rows, values, place, lambda row: (f"doubt {filled[row]:.2f}, {among(float((filled > filled[row]).mean()))}",))
+        return picks_then_rest(
+            rows, values, place, lambda row: (f"doubt {filled[row]:.2f}, {among(float((filled > filled[row]).mean()))}",)
+        )
 
     def score(self, pool: Pool, parameters: Mapping[str, Any]) -> Floats:
         """(n,) class-balanced doubt, NaN for a picture without boxes."""

@@ -79,7 +79,7 @@ class Uncertainty(Strategy):
 
 
 def among(share: float) -> str:
-    """"among the top 5 %" of a share of rows that are above."""
+    """ "among the top 5 %" of a share of rows that are above."""
     return f"among the top {max(1, int(np.ceil(100 * share + 1e-9)))} %"
 
 

@@ -27,7 +27,7 @@ from stages import Stages
 from torch import nn
 
 SLOWEST_AVERAGE = 0.998
-LAST_PART = 0.75  # from here on mosaics are over, and YOLOX also looks at the plain distance of its boxes
+LAST_PART = 0.85  # from here on mosaics are over, and YOLOX also looks at the plain distance of its boxes
 STEPS_PER_POINT = 10
 
 
@@ -81,6 +81,8 @@ class Conductor(Hook):
         self._began, self._losses = time.monotonic(), []
         # A run that goes on with an epoch draws what the whole run would have drawn.
         seed_all(self.parameters.seed, runner.epoch, runner.rank)
+        if hasattr(bare(runner.model), "set_epoch"):  # some heads change their ways with the epochs
+            bare(runner.model).set_epoch(runner.epoch)
         if self._fraction(runner) >= LAST_PART and not self._last_part:
             self._last_part = True
             self._begin_last_part(runner)
@@ -190,7 +192,9 @@ class Conductor(Hook):
         network = bare(runner.model)
         state = self._state(runner, network, epoch) if stage == "last" else None
         folder = self.outputs[0].folder(stage)
-        files = checkpoint.save(folder, (network if self.average is None else self.average).state_dict(), replace(self.facts, epoch=epoch), state)
+        files = checkpoint.save(
+            folder, (network if self.average is None else self.average).state_dict(), replace(self.facts, epoch=epoch), state
+        )
         self.outputs[0].add(stage, files, numbers)
 
     def _state(self, runner: Runner, network: nn.Module, epoch: int) -> dict[str, Any]:

@@ -13,11 +13,11 @@ import mmdet
 import numpy as np
 import torch
 from contract import CONFIG_ERROR, MODEL_ERROR, ImageError
+from mmdet.registry import MODELS, TRANSFORMS
+from mmdet.utils import register_all_modules
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose
 from mmengine.registry import FUNCTIONS, DefaultScope
-from mmdet.registry import MODELS, TRANSFORMS
-from mmdet.utils import register_all_modules
 from models import plain
 from numpy.typing import NDArray
 from PIL import Image
@@ -91,7 +91,7 @@ def seed_all(*parts: int) -> None:
     """Seeds every generator that the library draws from; the same parts give the same draws."""
     number = int(np.random.SeedSequence(parts).generate_state(1)[0])
     random.seed(number)
-    np.random.seed(number)  # noqa: NPY002 (what the library draws from)
+    np.random.seed(number)
     torch.manual_seed(number)
 
 
@@ -100,4 +100,4 @@ def seed_worker(worker_id: int) -> None:  # noqa: ARG001 (torch has put it into 
     """Gives a process that prepares pictures draws of its own, new ones each epoch."""
     number = torch.initial_seed() % 2**32
     random.seed(number)
-    np.random.seed(number)  # noqa: NPY002
+    np.random.seed(number)

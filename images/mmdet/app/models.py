@@ -35,6 +35,7 @@ RECIPES = {
     "rtmdet_ins_tiny": Recipe("rtmdet/rtmdet-ins_tiny_8xb32-300e_coco.py", 2e-3),
 }
 OTHER_LEARNING_RATE = 3e-4
+FINEST_STRIDE = 8  # pixels between the places of the finest level of a DETR
 
 
 def find_recipe(model: str) -> Recipe:
@@ -73,6 +74,16 @@ def _thaw(backbone: dict[str, Any]) -> None:
         backbone["norm_eval"] = False
     if isinstance(backbone.get("norm_cfg"), dict):
         backbone["norm_cfg"]["requires_grad"] = True
+
+
+def fit_queries(model: dict[str, Any], image_size: int) -> None:
+    """A network of the DETR kind asks for its boxes at the best places of the picture: a small picture has fewer than the library counts on."""
+    if not isinstance(model.get("num_queries"), int):
+        return
+    places = image_size**2 // (2 * FINEST_STRIDE**2)  # of a picture twice as wide as high
+    model["num_queries"] = min(model["num_queries"], max(1, places))
+    if isinstance(model.get("test_cfg"), dict) and "max_per_img" in model["test_cfg"]:
+        model["test_cfg"]["max_per_img"] = min(model["test_cfg"]["max_per_img"], model["num_queries"])
 
 
 def check_types(model: dict[str, Any], where: str) -> None:

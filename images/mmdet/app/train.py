@@ -32,7 +32,7 @@ from events import EventFile
 from library import build_network, parse_value, quiet, read_model_section, seed_all
 from mmengine.config import Config
 from mmengine.runner import Runner
-from models import adapt, find_recipe, overlay, parse_options
+from models import adapt, find_recipe, fit_queries, overlay, parse_options
 from parameters import TrainingParameters
 from stages import Stages
 from training_config import training_config
@@ -110,9 +110,11 @@ def describe(config: dict[str, Any], parameters: TrainingParameters, document: D
     if (object_type == INSTANCE_SEGMENTATION) != has_masks(section):
         wrong = "has no outlines" if object_type == INSTANCE_SEGMENTATION else "needs outlines"
         raise ImageError(CONFIG_ERROR, f"model {name} {wrong}, the job is about object type {object_type}")
+    image_size = image_size or choose_image_size(document)
     model = adapt(section, len(class_names), from_scratch=not parameters.pretrained)
+    fit_queries(model, image_size)
     overlay(model, {key.removeprefix("model."): value for key, value in options.items() if key.startswith("model.")})
-    facts = checkpoint.ModelFacts(class_names, object_type, name, image_size or choose_image_size(document), 0, model, VERSIONS)
+    facts = checkpoint.ModelFacts(class_names, object_type, name, image_size, 0, model, VERSIONS)
     return facts, {key: value for key, value in options.items() if not key.startswith("model.")}
 
 

@@ -58,7 +58,7 @@ def training_config(
         "train_cfg": {"type": "EpochBasedTrainLoop", "max_epochs": parameters.epochs, "val_begin": NEVER, "val_interval": NEVER},
         "val_cfg": {"type": "ValLoop"},
         "optim_wrapper": _optimizer(parameters, learning_rate, half),
-        "default_hooks": {name: None for name in ("timer", "logger", "param_scheduler", "checkpoint")},
+        "default_hooks": dict.fromkeys(("timer", "logger", "param_scheduler", "checkpoint")),
         "custom_hooks": [],
         "randomness": {"seed": parameters.seed},
         "env_cfg": {"cudnn_benchmark": False, "mp_cfg": {"mp_start_method": "fork", "opencv_num_threads": 0}},
@@ -108,9 +108,7 @@ def _load(outlines: bool) -> list[dict[str, Any]]:
     return [{"type": "LoadPicture"}, {"type": "LoadAnnotations", "with_bbox": True, "with_mask": outlines}]
 
 
-def _train_dataset(
-    parameters: TrainingParameters, file: str, meta: dict[str, Any], image_size: int, outlines: bool
-) -> dict[str, Any]:
+def _train_dataset(parameters: TrainingParameters, file: str, meta: dict[str, Any], image_size: int, outlines: bool) -> dict[str, Any]:
     pipeline = train_pipeline(parameters, image_size, outlines)
     if not parameters.mosaic:
         return _dataset(file, meta, pipeline)

@@ -36,7 +36,16 @@ CONFINED = [
     "--shm-size=256m",
     "--pids-limit=256",
 ]
-QUICK = {"model": "yolox_tiny", "image_size": 96, "epochs": 6, "batch_size": 4, "eval_period": 3, "save_period": 3, "scale": 0.0, "colour": False}
+QUICK = {
+    "model": "yolox_tiny",
+    "image_size": 96,
+    "epochs": 6,
+    "batch_size": 4,
+    "eval_period": 3,
+    "save_period": 3,
+    "scale": 0.0,
+    "colour": False,
+}
 Run = Callable[..., Ended]
 
 
@@ -143,9 +152,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_weights_of_one_that_was_not
     assert _start_and(image, tmp_path, samples, QUICK, "epoch 4:", ["kill"]) == 137
     last = next(stage for stage in collect_training(tmp_path / "out").stages if stage.name == "last")
     assert set(last.files) == {"model.pt", "model.json", "training.pt"}
-    again = run(
-        Kind.TRAINING, {**QUICK, "resume": True}, train=samples[:24], val=samples[24:], model=model_input(last, CLASSES)
-    )
+    again = run(Kind.TRAINING, {**QUICK, "resume": True}, train=samples[:24], val=samples[24:], model=model_input(last, CLASSES))
     assert again.exit_code == 0, again.log
     assert "goes on after epoch 3 of 6" in again.log
     whole, resumed = (each.out_dir / "models" / "epoch_6" / "model.pt" for each in (ended, again))

@@ -62,9 +62,7 @@ def _write_coco(folder: Path, annotations: list[dict[str, Any]]) -> list[list[st
 def test_objects_are_cut_at_the_picture_and_those_of_other_classes_or_without_area_are_left_out(app: App, tmp_path: Path) -> None:
     boxes = [[-5, 2, 20, 10], [38, 28, 90, 90], [1, 1, 0, 5], [1, 1, "x", 5], [3, 3, 4, 4]]
     labels = [0, 1, 0, 0, 7]
-    rows = _write_coco(
-        tmp_path, [{"image_id": 9, "category_id": label, "bbox": box} for box, label in zip(boxes, labels, strict=True)]
-    )
+    rows = _write_coco(tmp_path, [{"image_id": 9, "category_id": label, "bbox": box} for box, label in zip(boxes, labels, strict=True)])
     document = app("coco").read_split(rows, NAMES, outlines=False)
     assert [(found["category_id"], found["bbox"]) for found in document["annotations"]] == [(0, [0, 2, 15, 10]), (1, [38, 28, 2, 2])]
     assert [found["id"] for found in document["annotations"]] == [1, 2]
@@ -164,7 +162,7 @@ def test_a_mask_is_written_as_coco_reads_it_and_an_empty_one_as_its_box(app: App
     first, second = json.loads(document.to_json())["annotations"]
     runs = rle.decompress(first["segmentation"]["counts"])
     columns = np.repeat(np.arange(len(runs)) % 2, runs).reshape(40, 30)
-    assert (columns.T == mask[0]).all()
+    assert (mask[0] == columns.T).all()
     assert (first["area"], second["area"]) == (60, 60)
     assert second["segmentation"] == [[4, 3, 14, 3, 14, 9, 4, 9]]
 
