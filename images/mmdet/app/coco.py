@@ -1,4 +1,4 @@
-"""The job's labelled pictures in COCO's form, a document for each split. Only numpy-free Python and Pillow.
+"""The job's labelled pictures in COCO's form, a document for each split. Only Pillow beside plain Python.
 
 Boxes are COCO's: x, y, width, height in pixels; category ids are positions in the class names.
 """
@@ -46,6 +46,18 @@ def read_split(rows: Sequence[Sequence[str]], class_names: Sequence[str], *, out
         raise ImageError(DATASET_ERROR, f"none of the {len(images)} pictures has an object of the classes {list(class_names)}")
     categories = [{"id": number, "name": name} for number, name in enumerate(class_names)]
     return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def count_objects(rows: Sequence[Sequence[str]], class_names: Sequence[str]) -> dict[str, int]:
+    """Objects of each class in the pictures of an index, by name; the files are read as ``read_split`` reads them."""
+    sources = {path: _by_file_name(read_document(Path(path))) for path in sorted({row[1] for row in rows if len(row) > 1 and row[1]})}
+    counts = dict.fromkeys(class_names, 0)
+    for row in rows:
+        for found in sources.get(row[1], {}).get(Path(row[0]).name, []) if len(row) > 1 else []:
+            label = found.get("category_id")
+            if isinstance(label, int) and 0 <= label < len(class_names):
+                counts[class_names[label]] += 1
+    return counts
 
 
 def read_document(path: Path) -> Document:

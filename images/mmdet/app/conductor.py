@@ -31,7 +31,7 @@ LAST_PART = 0.85  # from here on mosaics are over, and YOLOX also looks at the p
 STEPS_PER_POINT = 10
 
 
-class StopTraining(Exception):
+class StopTraining(Exception):  # noqa: N818 (no error: an end)
     """The end of the training before its last step; the message is for the log."""
 
 
@@ -87,12 +87,12 @@ class Conductor(Hook):
             self._last_part = True
             self._begin_last_part(runner)
 
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+    def before_train_iter(self, runner: Runner, *_: Any, **__: Any) -> None:
         rate = rate_at(self._fraction(runner))
         for group in runner.optim_wrapper.param_groups:
             group["lr"] = group["initial_lr"] * rate
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(self, runner: Runner, *_: Any, outputs: Any = None, **__: Any) -> None:
         loss = float(outputs["loss"].detach())
         if not math.isfinite(loss):
             raise ImageError(NOT_A_NUMBER_ERROR, f"the loss became {loss} in iteration {runner.iter}; lower learning_rate")

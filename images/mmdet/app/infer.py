@@ -38,7 +38,8 @@ from training_config import test_pipeline
 class Found:
     """What was found in a picture, best first: ``corners`` (n, 4) float x1 y1 x2 y2 in its own pixels, ``scores`` (n,), ``labels`` (n,).
 
-    ``size`` is (width, height); ``masks`` (n, height, width) bool where the network makes them; ``embedding`` (d,) where it was asked for.
+    ``size`` is (width, height); ``masks`` (n, height, width) bool where the network makes them. Where they were asked for: ``embedding`` (d,) of the
+    picture and ``features`` (n, d) of the boxes.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class Found:
     labels: IntArray
     masks: NDArray[np.bool_] | None = None
     embedding: FloatArray | None = None
+    features: FloatArray | None = None
 
 
 def infer(env: Env, config: dict[str, Any], monitor: Monitor) -> None:
@@ -88,12 +90,16 @@ def open_detector(config: dict[str, Any], parameters: InferParameters) -> Detect
 
 
 class Detector:
-    """A network with its settings. With ``embed`` set, each picture also gets a vector: what the network's necks see, averaged over it."""
+    """A network with its settings.
+
+    With ``embed`` set, each picture also gets a vector: what the network's neck sees, averaged over it; with ``embed_boxes`` each box, too: what
+    the neck sees at its centre.
+    """
 
     def __init__(self, network: nn.Module, facts: ModelFacts, parameters: InferParameters, device: torch.device) -> None:
         self.network, self.facts, self.parameters, self.device = network, facts, parameters, device
-        self.embed = False
-        self._features: Any = None
+        self.embed = self.embed_boxes = False
+        self._levels: list[torch.Tensor] = []
         set_suppression(network, parameters.nms_thres)
         self._prepare = compose(test_pipeline(parameters.image_size or facts.image_size))
         trunk = network.neck if getattr(network, "with_neck", False) else network.backbone
@@ -116,8 +122,7 @@ class Detector:
         """What is in the prepared pictures, in their own pixels."""
         with precision(self.device):
             samples = self.network.test_step(pseudo_collate(list(batch)))
-        vectors = self._embeddings(samples) if self.embed else [None] * len(samples)
-        return [self._found(sample, vector) for sample, vector in zip(samples, vectors, strict=True)]
+        return [self._found(row, sample) for row, sample in enumerate(samples)]
 
     def _read(self, path: Path) -> dict[str, Any] | None:
         try:
@@ -126,30 +131,39 @@ class Detector:
             log(f"left out: {path} is not a readable picture: {error}")
             return None
 
-    def _found(self, sample: Any, vector: FloatArray | None) -> Found:
+    def _found(self, row: int, sample: Any) -> Found:
         instances, (height, width) = sample.pred_instances, sample.ori_shape
         scores = instances.scores.float().cpu().numpy().astype(float)
         order = np.argsort(-scores, kind="stable")
         order = order[scores[order] >= self.parameters.conf_thres][: self.parameters.max_boxes]
         corners = np.clip(instances.bboxes.float().cpu().numpy().astype(float)[order], 0, [width, height, width, height])
         order, corners = _with_area(order, corners)
-        masks = instances.masks.cpu().numpy()[order] if "masks" in instances else None
         return Found(
-            Path(sample.img_path), (width, height), corners, scores[order], instances.labels.cpu().numpy()[order].astype(int), masks, vector
+            Path(sample.img_path),
+            (width, height),
+            corners,
+            scores[order],
+            instances.labels.cpu().numpy()[order].astype(int),
+            instances.masks.cpu().numpy()[order] if "masks" in instances else None,
+            self._embedding(row, sample) if self.embed else None,
+            self._box_features(row, sample, corners) if self.embed_boxes else None,
         )
 
     def _keep_features(self, _module: nn.Module, _inputs: Any, outputs: Any) -> None:
-        self._features = outputs
+        self._levels = [level for level in outputs if isinstance(level, torch.Tensor) and level.dim() == 4]
 
-    def _embeddings(self, samples: Sequence[Any]) -> list[FloatArray]:
-        """A vector of length 1 for each picture: the mean of each level over the picture without its padding, each level of equal weight."""
-        levels = [level for level in self._features if isinstance(level, torch.Tensor) and level.dim() == 4]
-        vectors = []
-        for row, sample in enumerate(samples):
-            seen = np.array(sample.ori_shape) * np.array(sample.scale_factor)[::-1] / np.array(sample.batch_input_shape)
-            parts = [_mean_inside(level[row].float(), seen) for level in levels]
-            vectors.append(_unit(np.concatenate([_unit(part) for part in parts])))
-        return vectors
+    def _embedding(self, row: int, sample: Any) -> FloatArray:
+        """(d,) of length 1: the mean of each level over the picture without its padding, each level of equal weight."""
+        seen = np.array(sample.ori_shape) * np.array(sample.scale_factor)[::-1] / np.array(sample.batch_input_shape)
+        return _unit(np.concatenate([_unit(_mean_inside(level[row].float(), seen)) for level in self._levels]))
+
+    def _box_features(self, row: int, sample: Any, corners: FloatArray) -> FloatArray:
+        """(n, d) rows of length 1: each level at the centres of the boxes (n, 4)."""
+        height, width = sample.batch_input_shape
+        centres = (corners[:, :2] + corners[:, 2:]) / 2 * np.array(sample.scale_factor) / [width, height]
+        grid = torch.from_numpy(2 * centres - 1).float().to(self.device).view(1, 1, -1, 2)
+        read = [torch.nn.functional.grid_sample(level[row : row + 1].float(), grid, align_corners=False)[0, :, 0].T for level in self._levels]
+        return np.asarray(torch.nn.functional.normalize(torch.cat(read, dim=1), dim=1).cpu().numpy().astype(float))
 
 
 def set_suppression(network: nn.Module, iou: float) -> None:

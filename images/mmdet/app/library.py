@@ -31,7 +31,10 @@ register_all_modules(init_default_scope=True)
 
 @TRANSFORMS.register_module()
 class LoadPicture:
-    """Reads ``img_path``, or takes ``pixels`` (h, w, 3) RGB, as (h, w, 3) uint8 BGR, the way its boxes are meant: what a camera noted of its orientation is not applied."""
+    """Reads ``img_path``, or takes ``pixels`` (h, w, 3) RGB, as (h, w, 3) uint8 BGR.
+
+    The pixels are those that the boxes are about: what a camera noted of its orientation is not applied.
+    """
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         given = results.get("pixels")

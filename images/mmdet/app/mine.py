@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from checkpoint import reported_classes
-from coco import log
+from coco import count_objects, log
 from contract import (
     CONFIG_ERROR,
     IMAGE_FORMAT_ERROR,
@@ -30,7 +31,7 @@ from views import VIEWS
 
 DEFAULT_SHARE = 0.1  # of the candidates, where the job gives no budget
 #: What an image with a detector can tell of its candidates; the rest is in the job or nowhere.
-OFFERED = frozenset({"predictions", "embeddings", "views", "labelled"})
+OFFERED = frozenset({"predictions", "embeddings", "views", "features"})
 
 
 def mine(env: Env, config: dict[str, Any], monitor: Monitor) -> None:
@@ -42,16 +43,14 @@ def mine(env: Env, config: dict[str, Any], monitor: Monitor) -> None:
     )
     detector = open_detector(config, settings)
     wanted = reported_classes(detector.facts, read_class_names(config))
-    detector.embed = True
-    rows = read_index(env.input("candidate_index_file"))
-    paths, labelled = [Path(row[0]) for row in rows], labelled_index(env)
-    share = len(paths) / (len(paths) + len(labelled))
-    found = list(detector.detect(paths, lambda done: monitor.progress(0.9 * share * done)))
+    detector.embed, detector.embed_boxes = True, "features" in needs
+    paths = [Path(row[0]) for row in read_index(env.input("candidate_index_file"))]
+    found = look_at(detector, paths, lambda done: monitor.progress(0.6 * done))
     if not found:
         raise ImageError(IMAGE_FORMAT_ERROR, f"none of the {len(paths)} candidates can be read, the first is {paths[0]}")
-    known = list(detector.detect(labelled, lambda done: monitor.progress(0.9 * (share + (1 - share) * done))))
+    labelled = look_at_labelled(env, config, detector, lambda done: monitor.progress(0.6 + 0.2 * done))
     views = see_views(detector, found, wanted) if "views" in needs else None
-    pool = make_pool(found, detector.facts.class_names, wanted, views, known)
+    pool = make_pool(found, detector.facts.class_names, wanted, views, labelled)
     selection = choose(pool, parameters, len(paths))
     write_selection(env, selection)
     monitor.progress(1.0)
@@ -73,11 +72,20 @@ def needs_of(name: str) -> frozenset[str]:
     return STRATEGIES[name].needs
 
 
-def labelled_index(env: Env) -> list[Path]:
-    """The pictures that the model was trained on, where the job knows them."""
+def look_at(detector: Detector, paths: Sequence[Path], progress: Callable[[float], None]) -> list[Found]:
+    """What is found in each readable picture; outlines are not kept: they would fill the memory, and nothing asks for them."""
+    return [replace(one, masks=None) for one in detector.detect(paths, progress)]
+
+
+def look_at_labelled(env: Env, config: dict[str, Any], detector: Detector, progress: Callable[[float], None]) -> Labelled:
+    """What the model was trained on, where the job knows it: how often each class occurs, and a vector for each picture."""
     if not env.inputs.get("training_index_file"):
-        return []
-    return [Path(row[0]) for row in read_index(env.input("training_index_file"))]
+        return Labelled()
+    rows = read_index(env.input("training_index_file"))
+    counts = count_objects(rows, read_class_names(config))
+    of_classes = np.array([counts.get(name, 0) for name in detector.facts.class_names], float)
+    known = look_at(detector, [Path(row[0]) for row in rows], progress)
+    return Labelled(of_classes, _vectors(known) if known else None, image_count=len(rows))
 
 
 def make_pool(
@@ -85,17 +93,16 @@ def make_pool(
     class_names: Sequence[str],
     wanted: set[int],
     views: dict[str, list[Boxes]] | None = None,
-    known: Sequence[Found] = (),
+    labelled: Labelled | None = None,
 ) -> Pool:
-    """What the mining core is told: boxes of the wanted classes, a vector for each picture, and what the labelled ones look like."""
-    labelled = Labelled(embeddings=_vectors(known), image_count=len(known)) if known else Labelled()
+    """What the mining core is told: boxes of the wanted classes, a vector for each picture, and what is labelled already."""
     return Pool(
         ids=[str(one.path) for one in found],
         class_names=list(class_names),
         predictions=[_boxes(one, wanted) for one in found],
         embeddings=_vectors(found),
         views=views,
-        labelled=labelled,
+        labelled=labelled or Labelled(),
     )
 
 
@@ -134,7 +141,7 @@ def _reason_lines(selection: Selection, chosen: int) -> Iterator[str]:
 
 
 def _boxes(one: Found, wanted: set[int]) -> Boxes:
-    boxes = Boxes(one.corners, one.scores, one.labels.astype(np.int64))
+    boxes = Boxes(one.corners, one.scores, one.labels.astype(np.int64), features=one.features)
     return boxes.keep(np.isin(boxes.classes, sorted(wanted)))
 
 

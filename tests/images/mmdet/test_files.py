@@ -96,7 +96,7 @@ def test_an_unreadable_coco_file_is_named(app: App, tmp_path: Path, text: str | 
 
 
 def test_pictures_without_any_object_are_an_error_that_names_the_classes(app: App, tmp_path: Path) -> None:
-    with pytest.raises(app("contract").ImageError, match="has an object of the classes .*cat"):
+    with pytest.raises(app("contract").ImageError, match=r"has an object of the classes .*cat"):
         app("coco").read_split(_write_coco(tmp_path, []), NAMES, outlines=False)
 
 
