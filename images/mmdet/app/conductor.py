@@ -14,7 +14,7 @@ from typing import Any
 import checkpoint
 import torch
 from coco import log
-from contract import MODEL_ERROR, NOT_A_NUMBER_ERROR, ImageError, Monitor
+from contract import INSTANCE_SEGMENTATION, MODEL_ERROR, NOT_A_NUMBER_ERROR, ImageError, Monitor
 from device import agree
 from events import EventFile
 from library import seed_all
@@ -180,7 +180,9 @@ class Conductor(Hook):
             measured = runner.val_loop.run()
         network.load_state_dict(raw)
         network.train()
-        numbers = stage_metrics(measured, runner.val_evaluator.metrics[0].counts)
+        numbers = stage_metrics(
+            measured, runner.val_evaluator.metrics[0].counts, outlines=self.facts.object_type == INSTANCE_SEGMENTATION
+        )
         if self.outputs:
             self.outputs[1].add(runner.iter, {f"val/{name}": float(value) for name, value in numbers.items()})
         return numbers

@@ -13,6 +13,7 @@ import mmdet
 import numpy as np
 import torch
 from contract import CONFIG_ERROR, MODEL_ERROR, ImageError
+from mmdet.datasets.transforms import Pad
 from mmdet.registry import MODELS, TRANSFORMS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config, ConfigDict
@@ -40,6 +41,15 @@ class LoadPicture:
         given = results.get("pixels")
         pixels = (read_pixels(results["img_path"]) if given is None else given)[..., ::-1]
         return {**results, "img": np.ascontiguousarray(pixels), "img_shape": pixels.shape[:2], "ori_shape": pixels.shape[:2]}
+
+
+@TRANSFORMS.register_module()
+class PadPicture(Pad):
+    """Pads like the library, but remembers where the picture ends: boxes are cut there, and none lies wholly in the padding."""
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        size = results["img_shape"]
+        return {**super().transform(results), "img_shape": size}
 
 
 def read_pixels(path: Path | str) -> NDArray[np.uint8]:

@@ -39,18 +39,18 @@ class StageMetric(CocoMetric):
         return Boxes(corners, labels, np.ones(len(labels)))
 
 
-def stage_metrics(measured: dict[str, float], counts: Metrics) -> dict[str, float]:
+def stage_metrics(measured: dict[str, float], counts: Metrics, *, outlines: bool) -> dict[str, float]:
     """The contract's numbers: mAP and mAR (at IoU 0.5), mAP50_95, sizes, tp, fp, fn; maskAP and boxAP with outlines.
 
-    A number that CocoMetric could not tell (-1: no object of the size; missing: nothing was found) is left out, but mAP is 0.
+    A number that CocoMetric could not tell (-1: no object of the size; missing: nothing was found) is left out, but mAP and maskAP are 0.
     """
     numbers = {"mAP": 0.0}
     for name, ours in NAMES.items():
         value = float(measured.get(f"coco/bbox_{name}", math.nan))
         if value >= 0:
             numbers[ours] = value
-    if "coco/segm_mAP_50" in measured:
+    if outlines:
         numbers["boxAP"] = numbers["mAP"]
-        numbers["maskAP"] = max(float(measured["coco/segm_mAP_50"]), 0.0)
-        numbers["maskAP50_95"] = max(float(measured["coco/segm_mAP"]), 0.0)
+        numbers["maskAP"] = max(float(measured.get("coco/segm_mAP_50", 0.0)), 0.0)
+        numbers["maskAP50_95"] = max(float(measured.get("coco/segm_mAP", 0.0)), 0.0)
     return {**numbers, "mAR": counts.mean_ar, "tp": counts.tp, "fp": counts.fp, "fn": counts.fn}

@@ -85,7 +85,7 @@ def test_pipeline(image_size: int) -> list[dict[str, Any]]:
     ]
 
 
-_PAD = {"type": "Pad", "size_divisor": 32, "pad_val": {"img": (GREY, GREY, GREY)}}
+_PAD = {"type": "PadPicture", "size_divisor": 32, "pad_val": {"img": (GREY, GREY, GREY)}}
 
 
 def train_pipeline(parameters: TrainingParameters, image_size: int, outlines: bool) -> list[dict[str, Any]]:

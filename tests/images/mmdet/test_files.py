@@ -126,7 +126,7 @@ def _steps(settings: dict[str, Any]) -> list[str]:
 
 def test_augmentation_is_what_the_parameters_ask_for(app: App) -> None:
     plain = _steps(_settings(app, scale=0.0, colour=False))
-    assert plain == ["LoadPicture", "LoadAnnotations", "Resize", "Pad", "PackDetInputs"]
+    assert plain == ["LoadPicture", "LoadAnnotations", "Resize", "PadPicture", "PackDetInputs"]
     full = _steps(_settings(app, flip_horizontal=True, flip_vertical=True))
     assert full[2:5] == ["RandomResize", "RandomCrop", "YOLOXHSVRandomAug"]
     assert full.count("RandomFlip") == 2
@@ -141,7 +141,7 @@ def test_a_mosaic_reads_its_pictures_inside(app: App) -> None:
 
 def test_measuring_never_sees_augmented_pictures(app: App) -> None:
     steps = [step["type"] for step in _settings(app, mosaic=True)["val_dataloader"]["dataset"]["pipeline"]]
-    assert steps == ["LoadPicture", "Resize", "Pad", "PackDetInputs"]
+    assert steps == ["LoadPicture", "Resize", "PadPicture", "PackDetInputs"]
 
 
 # ---------------------------------------------------------------------------------------------------------------- predictions
