@@ -139,10 +139,10 @@ class Conductor(Hook):
 
     @torch.no_grad()
     def _follow(self, network: nn.Module, iteration: int) -> None:
-        """Moves the running average towards the weights: by a tenth of the steps so far, so that a short run forgets its beginning."""
+        """Moves the running average towards the weights: over a twentieth of the steps so far, so that a short run forgets its beginning."""
         if self.average is None:
             return
-        keep = min(SLOWEST_AVERAGE, (1 + iteration) / (10 + iteration))
+        keep = min(SLOWEST_AVERAGE, (1 + iteration) / (20 + iteration))
         for slow, fast in zip(self.average.state_dict().values(), network.state_dict().values(), strict=True):
             if slow.is_floating_point():
                 slow.lerp_(fast, 1 - keep)
