@@ -180,9 +180,7 @@ class Conductor(Hook):
             measured = runner.val_loop.run()
         network.load_state_dict(raw)
         network.train()
-        numbers = stage_metrics(
-            measured, runner.val_evaluator.metrics[0].counts, outlines=self.facts.object_type == INSTANCE_SEGMENTATION
-        )
+        numbers = stage_metrics(measured, runner.val_evaluator.metrics[0].counts, outlines=self.facts.object_type == INSTANCE_SEGMENTATION)
         if self.outputs:
             self.outputs[1].add(runner.iter, {f"val/{name}": float(value) for name, value in numbers.items()})
         return numbers

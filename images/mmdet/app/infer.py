@@ -162,7 +162,9 @@ class Detector:
         height, width = sample.batch_input_shape
         centres = (corners[:, :2] + corners[:, 2:]) / 2 * np.array(sample.scale_factor) / [width, height]
         grid = torch.from_numpy(2 * centres - 1).float().to(self.device).view(1, 1, -1, 2)
-        read = [torch.nn.functional.grid_sample(level[row : row + 1].float(), grid, align_corners=False)[0, :, 0].T for level in self._levels]
+        read = [
+            torch.nn.functional.grid_sample(level[row : row + 1].float(), grid, align_corners=False)[0, :, 0].T for level in self._levels
+        ]
         return np.asarray(torch.nn.functional.normalize(torch.cat(read, dim=1), dim=1).cpu().numpy().astype(float))
 
 

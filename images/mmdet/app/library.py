@@ -96,8 +96,8 @@ def compose(pipeline: list[dict[str, Any]]) -> Callable[[dict[str, Any]], dict[s
 
 
 def quiet() -> None:
-    """The library's own log is for its developers: only what goes wrong is shown."""
-    logging.getLogger("mmengine").setLevel(logging.ERROR)
+    """The library's own log is for its developers: only warnings and what goes wrong are shown."""
+    logging.disable(logging.INFO)
 
 
 def seed_all(*parts: int) -> None:

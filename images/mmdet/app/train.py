@@ -62,6 +62,7 @@ def train(env: Env, config: dict[str, Any], monitor: Monitor) -> bool:
             distributed=distributed,
             on_gpu=device.type == "cuda",
             work_dir=work_dir,
+            collect_dir=shared_folder(),
         )
         overlay(settings, options)
         seed_all(parameters.seed)
@@ -92,6 +93,11 @@ def write_documents(documents: tuple[Document, Document], folder: Path) -> tuple
     for file, document in zip((learn, measure), documents, strict=True):
         file.write_text(json.dumps(document))
     return str(learn), str(measure)
+
+
+def shared_folder() -> str:
+    """Where the processes of one job put what they found, for the first to measure; the library removes it after each use."""
+    return str(Path(tempfile.gettempdir()) / f"mmdet-collected-{os.environ.get('TORCHELASTIC_RUN_ID', os.getpid())}")
 
 
 def describe(config: dict[str, Any], parameters: TrainingParameters, document: Document) -> tuple[checkpoint.ModelFacts, dict[str, Any]]:
@@ -141,7 +147,8 @@ def make_runner(settings: dict[str, Any], facts: checkpoint.ModelFacts, paramete
         raise ImageError(CONFIG_ERROR, "resume: there is no stage to go on from; name the model and its stage 'last' for the job")
     network._is_init = True  # the runner would begin anew
     network.to(memory_format=torch.channels_last)
-    return Runner(**{**settings, "model": network, "cfg": Config({"model_wrapper_cfg": None, **_kept(settings)})})
+    read_from_there = Config(_kept(settings))
+    return Runner(**{**settings, "model": network, "cfg": read_from_there})
 
 
 def _kept(settings: dict[str, Any]) -> dict[str, Any]:

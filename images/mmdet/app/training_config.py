@@ -26,6 +26,7 @@ def training_config(
     distributed: bool,
     on_gpu: bool,
     work_dir: str,
+    collect_dir: str,
 ) -> dict[str, Any]:
     """The arguments of mmengine's Runner. ``files`` are the COCO documents to learn from and to measure on."""
     outlines = object_type == INSTANCE_SEGMENTATION
@@ -53,7 +54,7 @@ def training_config(
             "ann_file": files[1],
             "metric": ["bbox", "segm"] if outlines else ["bbox"],
             "conf_thres": parameters.conf_thres,
-            "collect_dir": f"{work_dir}/collected",
+            "collect_dir": collect_dir,
         },
         "train_cfg": {"type": "EpochBasedTrainLoop", "max_epochs": parameters.epochs, "val_begin": NEVER, "val_interval": NEVER},
         "val_cfg": {"type": "ValLoop"},

@@ -117,7 +117,11 @@ def test_the_picture_size_follows_the_smallest_class_and_never_exceeds_the_pictu
 def _settings(app: App, **changed: Any) -> dict[str, Any]:
     parameters = app("parameters").TrainingParameters(**changed)
     given = {"object_type": 2, "image_size": 320, "learning_rate": 1e-3, "half": "", "distributed": False, "on_gpu": False}
-    return dict(app("training_config").training_config(parameters, {}, NAMES, ("t.json", "v.json"), work_dir="/tmp/w", **given))
+    return dict(
+        app("training_config").training_config(
+            parameters, {}, NAMES, ("t.json", "v.json"), work_dir="/tmp/w", collect_dir="/tmp/c", **given
+        )
+    )
 
 
 def _steps(settings: dict[str, Any]) -> list[str]:

@@ -87,6 +87,13 @@ def test_options_reach_into_dicts_and_lists_and_name_what_is_not_there(app: App)
         models.parse_options("just words", str)
 
 
+@pytest.mark.parametrize(("image_size", "queries", "kept"), [(96, 72, 72), (640, 900, 300), (8, 1, 1)])
+def test_a_detr_asks_for_no_more_places_than_a_picture_has(app: App, image_size: int, queries: int, kept: int) -> None:
+    model = {"num_queries": 900, "test_cfg": {"max_per_img": 300}}
+    app("models").fit_queries(model, image_size)
+    assert model == {"num_queries": queries, "test_cfg": {"max_per_img": kept}}
+
+
 def test_what_json_cannot_keep_is_refused(app: App) -> None:
     with pytest.raises(app("contract").ImageError, match="more than numbers"):
         app("models").plain({"type": object()})

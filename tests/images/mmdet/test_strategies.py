@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 
 from mining import STRATEGIES
+
 from tests.images.image_jobs import IMAGES
 
 FOLDER = IMAGES / "mmdet"
