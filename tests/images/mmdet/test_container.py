@@ -170,7 +170,7 @@ def test_a_stop_request_leaves_a_stage_and_exit_code_143(image: str, samples: li
     ("kind", "changed", "code", "words"),
     [
         (Kind.INFERENCE, {"class_names": ("red", "cyan")}, 300004, "asks for classes ['cyan'], the model knows ['red', 'green']"),
-        (Kind.MINING, {"parameters": {"mining_algorithm": "magic"}}, 300001, "choose one of core_set, default"),
+        (Kind.MINING, {"parameters": {"mining_algorithm": "magic"}}, 300001, "choose one of cald, core_set"),
     ],
 )
 def test_a_failure_has_the_contracts_code_and_names_the_value(
