@@ -19,10 +19,11 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from contracts.errors import ImageError
 from contracts.image import ImageFacts
@@ -41,14 +42,15 @@ def build_image(
     reference: str,
     *,
     base: str | None = None,
+    build_args: Mapping[str, str] = MappingProxyType({}),
     pip_arguments: Sequence[str] = (),
     home: Path | None = None,
     on_output: Callable[[str], None],
 ) -> ImageFacts:
     """Builds ``folder`` and names it ``reference``; blocks, minutes the first time and seconds after that.
 
-    ``base`` stands in for the Dockerfile's own base. ``home`` is the data home, whose ``cache`` keeps wheels. ``on_output`` gets what goes on,
-    line by line. Raises ``ImageError`` (folder, wheels or build), ``PullError`` (base).
+    ``base`` stands in for the Dockerfile's own base, ``build_args`` for the defaults of its other ``ARG`` lines. ``home`` is the data home, whose
+    ``cache`` keeps wheels. ``on_output`` gets what goes on, line by line. Raises ``ImageError`` (folder, wheels or build), ``PullError`` (base).
     """
     check_folder(folder)
     if "build" not in engine.capabilities:
@@ -58,9 +60,9 @@ def build_image(
     base_facts = _choose_base(engine, dockerfile, base, cache_dir, on_output)
     with _build_context(folder, cache_dir) as context:
         _add_host_part(engine, context, base_facts, pip_arguments, cache_dir, on_output)
-        build_args = {"BASE": base_facts.reference} if base_facts and dockerfile.exchangeable else {}
+        base_args = {"BASE": base_facts.reference} if base_facts and dockerfile.exchangeable else {}
         try:
-            return engine.build_image(context, reference, build_args, on_output)
+            return engine.build_image(context, reference, {**build_args, **base_args}, on_output)
         except ImageError as error:  # the author knows their folder, not our copy of it
             raise ImageError(error.message.replace(str(context), str(folder)), hint=error.hint, **error.fields) from error
 

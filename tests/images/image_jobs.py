@@ -68,22 +68,24 @@ def stage_job(
     job_dir: Path, paths: ContainerPaths, name: str, kind: Kind, parameters: Mapping[str, Any], given: dict[str, Any]
 ) -> JobInputs:
     """Stages ``images/<name>`` in ``job_dir``: the parameters of its template overlaid by the given ones."""
-    values = {**template_defaults(name, kind), **parameters}
-    inputs = JobInputs("t1234567", kind, metadata_of(name).object_types[0], tuple(given.pop("class_names")), values, paths=paths, **given)
+    object_type = given.pop("object_type", metadata_of(name).object_types[0])
+    values = {**template_defaults(name, kind, object_type), **parameters}
+    inputs = JobInputs("t1234567", kind, object_type, tuple(given.pop("class_names")), values, paths=paths, **given)
     stage(inputs, job_dir / "in", job_dir / "out")
     return inputs
 
 
-def template_defaults(name: str, kind: Kind) -> dict[str, Any]:
+def template_defaults(name: str, kind: Kind, object_type: ObjectType | None = None) -> dict[str, Any]:
     """The defaults of an image folder's templates; mining overlays inference where one job does both."""
     metadata = metadata_of(name)
-    templates = [metadata.find_template(part, metadata.object_types[0]) for part in reversed(kind.parts)]
+    templates = [metadata.find_template(part, object_type or metadata.object_types[0]) for part in reversed(kind.parts)]
     return {key: value for template in templates if template for key, value in template.defaults().items()}
 
 
 def metadata_of(name: str) -> ImageMetadata:
     """What an image folder of ours declares, which needs no tolerance."""
-    metadata = read_metadata({path.name: path.read_bytes() for path in (IMAGES / name / "img-man").iterdir()})
+    folder = IMAGES / name / "img-man"
+    metadata = read_metadata({str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()})
     assert metadata.warnings == ()
     return metadata
 

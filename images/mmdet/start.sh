@@ -1,0 +1,2 @@
+#!/bin/bash
+cd /app && exec bash start.sh
