@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from mining.boxes import Boxes, Floats
+from mining.boxes import Boxes, Floats, Ints
 
 Embeddings = npt.NDArray[np.float32]
 
@@ -20,6 +20,8 @@ class Labelled:
     class_counts: Floats | None = None
     embeddings: Embeddings | None = None
     labels: npt.NDArray[np.int64] | None = None
+    #: (m,) perceptual hashes of the labelled pictures: candidates that look the same are not worth a label.
+    hashes: npt.NDArray[np.uint64] | None = None
     #: Pictures with labels, known even where nothing else is.
     image_count: int = 0
 
@@ -48,3 +50,40 @@ class Pool:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def kind(self) -> str:
+        """"detection" where there are boxes, "classification" where there are class probabilities of pictures, else "" (either)."""
+        if self.predictions is not None:
+            return "detection"
+        return "classification" if self.probabilities is not None else ""
+
+    def has(self, need: str) -> bool:
+        """Whether a need of a strategy is met; the words are those of ``Strategy.needs``."""
+        if need == "predictions":
+            return self.predictions is not None or self.probabilities is not None
+        if need == "probabilities" and self.predictions is not None:
+            return all(boxes.probabilities is not None for boxes in self.predictions)
+        if need == "labelled":
+            return self.labelled.class_counts is not None
+        return getattr(self, need) is not None
+
+    def rows(self, rows: Ints) -> Pool:
+        """The candidates at these rows, in this order; ``labelled`` and ``class_names`` stay."""
+        listed = [int(row) for row in rows]
+        maps = self.class_maps
+        return replace(
+            self,
+            ids=[self.ids[row] for row in listed],
+            predictions=None if self.predictions is None else [self.predictions[row] for row in listed],
+            probabilities=None if self.probabilities is None else self.probabilities[rows],
+            embeddings=None if self.embeddings is None else self.embeddings[rows],
+            views=None if self.views is None else {name: _view_rows(view, rows) for name, view in self.views.items()},
+            hashes=None if self.hashes is None else self.hashes[rows],
+            class_maps=None if maps is None else (lambda row: maps(listed[row])),
+            order=None if self.order is None else [self.order[row] for row in listed],
+        )
+
+
+def _view_rows(view: Sequence[Boxes] | Floats, rows: Ints) -> Sequence[Boxes] | Floats:
+    return view[rows] if isinstance(view, np.ndarray) else [view[int(row)] for row in rows]
