@@ -112,7 +112,7 @@ def _flipped(
     """Half of the batches mirrored, where a mirrored object is still of its class: blood cells are, digits are not."""
     if scenes.pictures.shape[1] == 1 or dice.random() < 0.5:
         return pictures, heat, sides, weight
-    return pictures.flip(3), heat.flip(3), sides.flip(3)[:, [2, 1, 0, 3]], weight.flip(3)
+    return pictures.flip(3), heat.flip(3), sides.flip(3)[:, [2, 1, 0, 3]], weight.flip(2)
 
 
 def _loss(answer: tuple[Tensor, Tensor, Tensor, Tensor], heat: Tensor, sides: Tensor, weight: Tensor) -> Tensor:
