@@ -10,5 +10,6 @@ from mining.pool import Labelled, Pool
 from mining.selecting import STRATEGIES, select
 from mining.selection import Pick, Selection
 from mining.strategy import Parameter, Strategy
+from mining.stream import Stream
 
-__all__ = ["STRATEGIES", "Boxes", "Labelled", "MiningError", "Parameter", "Pick", "Pool", "Selection", "Strategy", "select"]
+__all__ = ["STRATEGIES", "Boxes", "Labelled", "MiningError", "Parameter", "Pick", "Pool", "Selection", "Strategy", "Stream", "select"]

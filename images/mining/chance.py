@@ -8,9 +8,9 @@ from hashlib import blake2b
 import numpy as np
 
 from mining.boxes import Floats
-from mining.ordering import by_score
-from mining.selection import Ranking
-from mining.strategy import Request, Strategy
+from mining.pool import Pool
+from mining.staged import About, Scorer
+from mining.strategy import Request
 
 
 def chances(ids: Sequence[str], seed: int, purpose: str = "") -> Floats:
@@ -21,11 +21,14 @@ def chances(ids: Sequence[str], seed: int, purpose: str = "") -> Floats:
     return numbers
 
 
-class Random(Strategy):
+class Random(Scorer):
     """Every picture has the same chance. The control that every other strategy has to beat. O(n)."""
 
     name = "random"
     source = "control"
 
-    def rank(self, request: Request) -> Ranking:
-        return by_score(chances(request.pool.ids, request.seed), lambda _: ("picked by chance",))
+    def score(self, pool: Pool, request: Request) -> Floats:
+        return chances(pool.ids, request.seed)
+
+    def words(self, _score: float, _about: About) -> tuple[str, ...]:
+        return ("picked by chance",)

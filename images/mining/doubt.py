@@ -23,6 +23,12 @@ def binary_entropy(scores: Floats) -> Floats:
     return doubt
 
 
+def binary_margin(scores: Floats) -> Floats:
+    """1 - the difference of "it is there" and "it is not": 1 at 0.5, 0 at 0 and 1. Elementwise."""
+    doubt: Floats = 1.0 - np.abs(2.0 * scores - 1.0)
+    return doubt
+
+
 def categorical_entropy(probabilities: Floats) -> Floats:
     """(n,) entropy of rows (n, C) over that of an even guess, in [0, 1]. Mass that a row leaves out counts as one more class."""
     full = with_missing(probabilities)
@@ -42,16 +48,18 @@ def with_missing(probabilities: Floats) -> Floats:
 
 def least_confidence(probabilities: Floats) -> Floats:
     """(n,) 1 - the highest probability of each row (n, C)."""
-    return 1.0 - probabilities.max(axis=1)
+    doubt: Floats = 1.0 - probabilities.max(axis=1)
+    return doubt
 
 
 def margin(probabilities: Floats) -> Floats:
     """(n,) 1 - (highest - second highest) of each row (n, C); with one class, against "not this class"."""
     full = with_missing(probabilities)
     if full.shape[1] < 2:
-        return 1.0 - np.abs(2.0 * full[:, 0] - 1.0)
+        return binary_margin(full[:, 0])
     best = np.partition(full, full.shape[1] - 2, axis=1)[:, -2:]
-    return 1.0 - (best[:, 1] - best[:, 0])
+    doubt: Floats = 1.0 - (best[:, 1] - best[:, 0])
+    return doubt
 
 
 def jensen_shannon(left: Floats, right: Floats) -> Floats:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from mining.boxes import Floats, Ints
@@ -35,16 +33,19 @@ def picks_then_rest(picked: Ints, values: Floats, rest_scores: Floats, reason: R
     return Ranking(order, scores, reason)
 
 
+def lifted(values: Floats) -> Floats:
+    """Values (k,) of greedy picks as a line that never rises. They fall by themselves but for the first, which had nothing to be far from."""
+    if not len(values):
+        return values
+    falling_values = values.copy()
+    falling_values[0] = values.max()
+    result: Floats = np.minimum.accumulate(falling_values)
+    return result
+
+
 def unit(scores: Floats) -> Floats:
     """The scores moved and stretched into [0, 1]; their order stays. All 0 where they are all the same."""
     if not len(scores):
         return scores
     low, high = float(scores.min()), float(scores.max())
     return (scores - low) / (high - low) if high > low else np.zeros_like(scores)
-
-
-def share_above(scores: Floats) -> Floats:
-    """(n,) the share of rows with a higher score, in [0, 1): 0.05 says "among the top 5 %"."""
-    ordered: Any = np.sort(scores)
-    above: Floats = (len(scores) - np.searchsorted(ordered, scores, side="right")) / max(1, len(scores))
-    return above

@@ -22,6 +22,8 @@ class Labelled:
     labels: npt.NDArray[np.int64] | None = None
     #: (m,) perceptual hashes of the labelled pictures: candidates that look the same are not worth a label.
     hashes: npt.NDArray[np.uint64] | None = None
+    #: (C,) how hard each class is for the model, in [0, 1]: ``mining.ppal.class_difficulty`` measures it on labelled pictures.
+    class_difficulty: Floats | None = None
     #: Pictures with labels, known even where nothing else is.
     image_count: int = 0
 
@@ -53,10 +55,22 @@ class Pool:
 
     @property
     def kind(self) -> str:
-        """"detection" where there are boxes, "classification" where there are class probabilities of pictures, else "" (either)."""
+        """ "detection" where there are boxes, "classification" where there are class probabilities of pictures, else "" (either)."""
         if self.predictions is not None:
             return "detection"
         return "classification" if self.probabilities is not None else ""
+
+    @property
+    def distributions(self) -> Floats:
+        """(n, C) class probabilities of the pictures; only asked for where they are known to be there."""
+        assert self.probabilities is not None
+        return self.probabilities
+
+    @property
+    def points(self) -> Embeddings:
+        """(n, d) embeddings; only asked for where they are known to be there."""
+        assert self.embeddings is not None
+        return self.embeddings
 
     def has(self, need: str) -> bool:
         """Whether a need of a strategy is met; the words are those of ``Strategy.needs``."""
@@ -64,9 +78,16 @@ class Pool:
             return self.predictions is not None or self.probabilities is not None
         if need == "probabilities" and self.predictions is not None:
             return all(boxes.probabilities is not None for boxes in self.predictions)
+        if need == "features":
+            return self.predictions is not None and all(boxes.features is not None for boxes in self.predictions)
         if need == "labelled":
             return self.labelled.class_counts is not None
         return getattr(self, need) is not None
+
+    def only(self, parts: frozenset[str]) -> Pool:
+        """The pool without what nobody will look at; predictions and probabilities stay."""
+        unused = {part: None for part in ("embeddings", "views", "hashes", "class_maps", "order") if part not in parts}
+        return replace(self, **unused)  # type: ignore[arg-type]
 
     def rows(self, rows: Ints) -> Pool:
         """The candidates at these rows, in this order; ``labelled`` and ``class_names`` stay."""

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from mining.boxes import Floats, Ints
 
 #: Gives the reasons of the candidate at a row of the pool.
@@ -50,3 +52,8 @@ class Ranking:
     order: Ints
     scores: Floats
     reason: Reason
+
+    @classmethod
+    def of_nothing(cls) -> Ranking:
+        """The ranking of no candidates."""
+        return cls(np.zeros(0, np.int64), np.zeros(0), lambda _: ())

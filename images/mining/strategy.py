@@ -60,17 +60,27 @@ class Strategy(ABC):
     """A way to rank candidates.
 
     ``needs``: of "predictions" (boxes, or class probabilities of pictures), "probabilities" (a class distribution per box or picture),
-    "embeddings", "views", "class_maps", "labelled", "hashes", "order". ``rank`` is called with these at hand; it keeps no state, is
-    deterministic for a seed, and ranks every row once. ``for_use`` is False for negative controls.
+    "features" (a vector per box), "embeddings" (per picture), "views", "class_maps", "labelled", "hashes", "order"; ``uses`` are those that are
+    taken where they are there. ``rank`` is called with the needs at hand; it keeps no state, is deterministic for a seed, and ranks every row
+    once. ``for_use`` is False for negative controls.
     """
 
     name: ClassVar[str]
     needs: ClassVar[frozenset[str]] = frozenset()
+    uses: ClassVar[frozenset[str]] = frozenset()
     source: ClassVar[str]
     kinds: ClassVar[tuple[str, ...]] = (DETECTION, CLASSIFICATION)
     parameters: ClassVar[Mapping[str, Parameter]] = {}
+    #: Defaults of this strategy for the parameters that every strategy has (``mining.selecting.SHARED``).
+    shared: ClassVar[Mapping[str, Any]] = {}
     for_use: ClassVar[bool] = True
+    #: Whether ``rank`` itself leaves near-duplicates out; else that is done before.
+    removes_duplicates: ClassVar[bool] = False
+
+    def needs_of(self, _kind: str) -> frozenset[str]:
+        """What a pool of this kind must have."""
+        return self.needs
 
     @abstractmethod
     def rank(self, request: Request) -> Ranking:
-        """Every row of the request's pool once, best first, at least the first ``budget`` with reasons."""
+        """Every row of the request's pool once, best first, at least the first ``budget`` with reasons. The pool holds at least one."""

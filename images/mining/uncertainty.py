@@ -4,39 +4,41 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from mining import doubt
 from mining.boxes import Boxes, Floats
-from mining.empties import EMPTY, fill_empty
-from mining.ordering import by_score, share_above
+from mining.empties import EMPTY
 from mining.pool import Pool
-from mining.selection import Ranking, Reason
-from mining.strategy import Parameter, Request, Strategy
+from mining.staged import About, Scorer
+from mining.strategy import DETECTION, Parameter, Request
 
+AGGREGATIONS = ("mean", "mean_topk", "sum", "max")
 AGGREGATION: Mapping[str, Parameter] = {
     "least_score": Parameter(0.05, "boxes with a lower score do not count", least=0.0, most=1.0),
-    "aggregation": Parameter("mean", "how the boxes of a picture become one number", choices=("mean", "mean_topk", "sum", "max")),
+    "aggregation": Parameter("mean", "how the doubts of the boxes of a picture become one number", choices=AGGREGATIONS),
     "top_k": Parameter(10, "how many of the most unsure boxes mean_topk looks at", least=1),
     "empty": EMPTY,
 }
 
 
 def aggregate(doubts: Floats, parameters: Mapping[str, Any]) -> float:
-    """One number of the doubts (m,) of a picture's boxes; m > 0."""
+    """One number of the doubts (m,) of a picture's boxes; m > 0. A sum grows with the boxes, so it buys crowded pictures; a maximum saturates."""
     kind = parameters["aggregation"]
-    if kind == "mean_topk":
-        doubts = np.sort(doubts)[::-1][: parameters["top_k"]]
-    return float({"sum": np.sum, "max": np.max}.get(kind, np.mean)(doubts))
+    if kind == "sum":
+        return float(doubts.sum())
+    if kind == "max":
+        return float(doubts.max())
+    return float((np.sort(doubts)[::-1][: parameters["top_k"]] if kind == "mean_topk" else doubts).mean())
 
 
-class Uncertainty(Strategy):
+class Uncertainty(Scorer):
     """Scores each picture by itself: the doubt of its class distribution, or the doubts of its boxes brought together. O(boxes) or O(n C)."""
 
     needs = frozenset({"predictions"})
-    parameters = AGGREGATION
+    parameters: ClassVar[Mapping[str, Parameter]] = AGGREGATION
 
     @abstractmethod
     def of_boxes(self, boxes: Boxes, parameters: Mapping[str, Any]) -> Floats:
@@ -46,41 +48,25 @@ class Uncertainty(Strategy):
     def of_pictures(self, probabilities: Floats) -> Floats:
         """(n,) doubts in [0, 1] of class distributions (n, C)."""
 
-    def score(self, pool: Pool, parameters: Mapping[str, Any]) -> Floats:
-        """(n,) scores, NaN for a picture without boxes. Each row by itself: a stream of batches gives the same."""
+    def score(self, pool: Pool, request: Request) -> Floats:
         if pool.predictions is None:
-            assert pool.probabilities is not None
-            return self.of_pictures(pool.probabilities)
-        return np.array([self._of_picture(boxes, parameters) for boxes in pool.predictions], float)
+            return self.of_pictures(pool.distributions)
+        return np.array([self._of_picture(boxes, request.parameters) for boxes in pool.predictions], float)
 
     def _of_picture(self, boxes: Boxes, parameters: Mapping[str, Any]) -> float:
         seen = boxes.at_least(parameters["least_score"])
         return aggregate(self.of_boxes(seen, parameters), parameters) if len(seen) else float("nan")
 
-    def rank(self, request: Request) -> Ranking:
-        return self.finish(self.score(request.pool, request.parameters), request, request.pool.kind)
-
-    def finish(self, scores: Floats, request: Request, kind: str) -> Ranking:
-        """The ranking of all scores, pictures without boxes put where ``empty`` says."""
-        filled = fill_empty(scores, request.parameters["empty"], request)
-        return by_score(filled, self.reason(scores, filled, kind, request.parameters))
-
-    def reason(self, scores: Floats, filled: Floats, kind: str, parameters: Mapping[str, Any]) -> Reason:
-        """Says how unsure a row is and where among all it stands."""
-        above = share_above(filled)
-        whose = f"its boxes are unsure: {parameters['aggregation']} doubt" if kind == "detection" else "its class is unsure: doubt"
-
-        def words(row: int) -> tuple[str, ...]:
-            if np.isnan(scores[row]):
-                return ("nothing was found in it",)
-            return (f"{whose} {scores[row]:.2f}, {among(float(above[row]))}",)
-
-        return words
+    def words(self, score: float, about: About) -> tuple[str, ...]:
+        return (unsure(score, about.among, about.parameters, about.kind),)
 
 
-def among(share: float) -> str:
-    """"among the top 5 %" of a share of rows that are above."""
-    return f"among the top {max(1, int(np.ceil(100 * share + 1e-9)))} %"
+def unsure(score: float, among: str, parameters: Mapping[str, Any], kind: str) -> str:
+    """How unsure a picture is, and where among all that is."""
+    if kind != DETECTION:
+        return f"its class is unsure: doubt {score:.2f}, {among}"
+    name = {"mean_topk": f"mean of the {parameters['top_k']} highest"}.get(parameters["aggregation"], parameters["aggregation"])
+    return f"its boxes are unsure: {name} doubt {score:.2f}, {among}"
 
 
 class LeastConfidence(Uncertainty):
@@ -103,7 +89,7 @@ class Margin(Uncertainty):
     source = "Scheffer et al., IDA 2001; boxes: Brust et al., arXiv 1809.09875"
 
     def of_boxes(self, boxes: Boxes, _parameters: Mapping[str, Any]) -> Floats:
-        return doubt.margin(boxes.scores[:, None] if boxes.probabilities is None else boxes.probabilities)
+        return doubt.binary_margin(boxes.scores) if boxes.probabilities is None else doubt.margin(boxes.probabilities)
 
     def of_pictures(self, probabilities: Floats) -> Floats:
         return doubt.margin(probabilities)
@@ -113,8 +99,11 @@ class Entropy(Uncertainty):
     """Entropy of the class distribution over that of an even guess; for boxes without one, of "it is there / it is not" by the score."""
 
     name = "entropy"
-    source = "Shannon 1948; Settles, Active Learning Literature Survey, 2009"
-    parameters = {**AGGREGATION, "of_boxes": Parameter("auto", "auto: of the class distribution where boxes have one", ("auto", "binary"))}
+    source = "Settles, Active Learning Literature Survey, 2009"
+    parameters: ClassVar[Mapping[str, Parameter]] = {
+        **AGGREGATION,
+        "of_boxes": Parameter("auto", "auto: of the class distribution where boxes have one", ("auto", "binary")),
+    }
 
     def of_boxes(self, boxes: Boxes, parameters: Mapping[str, Any]) -> Floats:
         if boxes.probabilities is None or parameters["of_boxes"] == "binary":
@@ -123,3 +112,48 @@ class Entropy(Uncertainty):
 
     def of_pictures(self, probabilities: Floats) -> Floats:
         return doubt.categorical_entropy(probabilities)
+
+
+class Csf(Scorer):
+    """Confidence score filter: of the boxes with a score of at least ``low``, the share with one of at most ``up``. O(boxes)."""
+
+    name = "csf"
+    needs = frozenset({"predictions"})
+    source = "Huawei HiLens SDK, hard example filters; KubeEdge Sedna"
+    kinds = (DETECTION,)
+    parameters: ClassVar[Mapping[str, Parameter]] = {
+        "low": Parameter(0.3, "boxes with a lower score do not count", least=0.0, most=1.0),
+        "up": Parameter(0.6, "boxes with a higher score are sure", least=0.0, most=1.0),
+        "empty": EMPTY,
+    }
+
+    def score(self, pool: Pool, request: Request) -> Floats:
+        assert pool.predictions is not None
+        low, up = request.parameters["low"], request.parameters["up"]
+        seen = [boxes.scores[boxes.scores >= low] for boxes in pool.predictions]
+        return np.array([float((scores <= up).mean()) if len(scores) else float("nan") for scores in seen], float)
+
+    def words(self, score: float, about: About) -> tuple[str, ...]:
+        return (f"{score:.0%} of its boxes have a score between {about.parameters['low']:g} and {about.parameters['up']:g}, {about.among}",)
+
+
+class Anti(Entropy):
+    """NOT FOR USE: the pictures the model is most sure of first, empty ones before all. A benchmark in which this does not lose has no power.
+
+    Score 1 / (1 + entropy), in (0, 1].
+    """
+
+    name = "anti"
+    source = "negative control"
+    for_use = False
+    parameters: ClassVar[Mapping[str, Parameter]] = {
+        **Entropy.parameters,
+        "aggregation": Parameter("sum", "how the doubts of the boxes of a picture become one number", choices=AGGREGATIONS),
+        "empty": Parameter("first", EMPTY.help, choices=EMPTY.choices),
+    }
+
+    def score(self, pool: Pool, request: Request) -> Floats:
+        return 1.0 / (1.0 + super().score(pool, request))
+
+    def words(self, score: float, about: About) -> tuple[str, ...]:
+        return (f"negative control: the model is sure of it (doubt {1.0 / score - 1.0:.2f}), {about.among}",)
