@@ -1,0 +1,110 @@
+"""What the operator wants to know of picture files: the 14 data features, a hash, and a description for when no model gives an embedding.
+
+Needs Pillow and the package ``analysis``, which an image carries beside this one where it measures pictures itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from analysis.features import KEYS, measure
+from analysis.pictures import PictureError, in_threads, open_picture
+from mining.boxes import Boxes, Floats
+from mining.hard_examples.reasons import BOX_FEATURES, FEATURES
+
+#: What ``Looks.embeddings`` must be called: distances of different embedders cannot be compared.
+EMBEDDER = "colour, gradients and thumbnail (classic-1)"
+_SIDE, _CELLS, _ANGLES, _LEVELS, _THUMBNAIL = 64, 4, 8, 4, 8
+#: Of a description.
+DIMENSIONS = _LEVELS**3 + _CELLS**2 * _ANGLES + _THUMBNAIL**2 * 3
+
+
+@dataclass(frozen=True)
+class Looks:
+    """n rows in each part, NaN (or 0 for a hash) where the picture cannot be read. ``errors``: row -> why.
+
+    ``features`` (n, 14), ``box_features`` (b, 6) per picture, ``embeddings`` (n, 384) by ``EMBEDDER``, ``hashes`` (n,) uint64, ``sizes`` (n, 2) width and height.
+    """
+
+    features: Floats
+    box_features: list[Floats]
+    embeddings: Floats
+    hashes: np.ndarray
+    sizes: np.ndarray
+    errors: dict[int, str]
+
+
+def look_at(items: Iterable[tuple[Path, Boxes | None]], workers: int | None = None) -> Looks:
+    """Measures the pictures with their boxes (None: none are known), on threads, each decoded once."""
+    found = list(in_threads(_look, items, workers))
+    errors = {row: str(look) for row, look in enumerate(found) if isinstance(look, PictureError)}
+    whole = [look if isinstance(look, _Look) else _Look() for look in found]
+    return Looks(
+        np.array([look.features for look in whole], np.float64).reshape(-1, len(FEATURES)),
+        [look.boxes for look in whole],
+        np.array([look.embedding for look in whole], np.float64).reshape(-1, DIMENSIONS),
+        np.array([look.hash for look in whole], np.uint64),
+        np.array([look.size for look in whole], np.int64).reshape(-1, 2),
+        errors,
+    )
+
+
+def describe(picture: Image.Image) -> Floats:
+    """(384,) of a picture of the mode RGB: colours (4 x 4 x 4 histogram), gradients (8 directions in 4 x 4 cells) and an 8 x 8 thumbnail, of length 1 each.
+
+    No model: it tells a night from a day and a cell from a street, not a cat from a dog. A grey field has no gradients and a thumbnail of zeros.
+    """
+    small = np.asarray(picture.resize((_SIDE, _SIDE), Image.Resampling.BOX), np.float64)
+    thumbnail = np.asarray(picture.resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX), np.float64)
+    return np.concatenate([_unit(np.sqrt(_colours(small))), _unit(np.sqrt(_gradients(small))), _unit((thumbnail - thumbnail.mean()).ravel())])
+
+
+def _colours(small: Floats) -> Floats:
+    level = (small.reshape(-1, 3) * _LEVELS // 256).astype(np.int64)
+    return np.bincount(level @ np.array([_LEVELS**2, _LEVELS, 1]), minlength=_LEVELS**3) / len(level)
+
+
+def _gradients(small: Floats) -> Floats:
+    down, across = np.gradient(small @ np.array([0.299, 0.587, 0.114]))
+    strength = np.hypot(down, across)
+    angle = (np.arctan2(down, across) % np.pi / np.pi * _ANGLES).astype(np.int64) % _ANGLES
+    cell = np.arange(_SIDE) * _CELLS // _SIDE
+    place = (cell[:, None] * _CELLS + cell[None, :]) * _ANGLES + angle
+    return np.bincount(place.ravel(), strength.ravel(), minlength=_CELLS**2 * _ANGLES)
+
+
+def _unit(values: Floats) -> Floats:
+    length = float(np.linalg.norm(values))
+    return values / length if length > 0 else values
+
+
+@dataclass(frozen=True)
+class _Look:
+    """Of one picture; as it stands, of one that cannot be read."""
+
+    features: Floats = field(default_factory=lambda: np.full(len(FEATURES), np.nan))
+    boxes: Floats = field(default_factory=lambda: np.zeros((0, len(BOX_FEATURES))))
+    embedding: Floats = field(default_factory=lambda: np.full(DIMENSIONS, np.nan))
+    hash: int = 0
+    size: tuple[int, int] = (0, 0)
+
+
+def _look(item: tuple[Path, Boxes | None]) -> _Look | PictureError:
+    path, boxes = item
+    try:
+        picture = open_picture(path)
+    except PictureError as error:
+        return error
+    known = Boxes() if boxes is None else boxes
+    sides = np.column_stack([known.corners[:, :2], (known.corners[:, 2:] - known.corners[:, :2]).clip(min=0)])
+    measured = measure(picture, sides, KEYS)
+    features = np.array([measured.picture[key] for key in FEATURES])
+    if boxes is None:
+        features[[FEATURES.index(key) for key in FEATURES if key.startswith("bbox_")]] = np.nan
+    of_boxes = np.column_stack([measured.boxes[key] for key in BOX_FEATURES])
+    return _Look(features, of_boxes, describe(picture), measured.hash or 0, picture.size)
