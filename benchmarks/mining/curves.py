@@ -18,7 +18,7 @@ from PIL import Image
 
 from benchmarks.measure import Sheet
 from benchmarks.mining import paired, results
-from benchmarks.mining.data import BCCD, Digits, Scenes, bccd, bccd_tiles, digit_scenes, digits
+from benchmarks.mining.data import Digits, Scenes, bccd, bccd_tiles, digit_scenes, digits
 
 OURS = (
     "random", "anti", "least_confidence", "entropy", "margin", "core_set", "typiclust", "badge", "csf", "cdal", "cald", "aldd", "ppal", "default",
@@ -91,8 +91,8 @@ def strategies_of(setting: str) -> list[str]:
     from mining import STRATEGIES
 
     kind = "classification" if setting.startswith("digits") else "detection"
-    needs = {"predictions", "probabilities", "embeddings", "labelled"} | ({"views", "class_maps", "hashes"} if kind == "detection" else set())
-    ours = [name for name in OURS if name == "anti" or (name in STRATEGIES and kind in STRATEGIES[name].kinds and STRATEGIES[name].needs <= needs)]
+    known = {"predictions", "probabilities", "embeddings"} | ({"features", "views", "class_maps"} if kind == "detection" else set())
+    ours = [name for name in OURS if kind in STRATEGIES[name].kinds and STRATEGIES[name].needs <= known]
     return [*ours, *(peers.CLASSIFICATION if kind == "classification" else peers.DETECTION)]
 
 
@@ -179,17 +179,10 @@ def buy_classified(
 
 
 def picked(pool: Any, strategy: str, budget: int, seed: int) -> list[str]:
-    """The ids that the mining core selects; ``anti`` takes the least doubtful, the other end of ``entropy``."""
+    """The ids that the mining core selects."""
     from mining import select
 
-    if strategy == "anti":
-        return [pick.id for pick in select(pool, "entropy", budget=budget, seed=seed, parameters=_anti(pool)).picks[::-1][:budget]]
-    return [pick.id for pick in select(pool, strategy, budget=budget, seed=seed).picks[:budget]]
-
-
-def _anti(pool: Any) -> dict[str, Any]:
-    """Doubt summed over the boxes, pictures without any last: then the other end of the ranking has the fewest and surest boxes."""
-    return {} if pool.predictions is None else {"aggregation": "sum", "empty": "last"}
+    return [pick.id for pick in select(pool, strategy, budget=budget, seed=seed).selected]
 
 
 # ------------------------------------------------------------------------------------------------------------------ scenes
@@ -216,7 +209,7 @@ class SceneCourse:
         images, boxes = [len(rows)], [self._boxes(rows)]
         for step in range(self.setting.rounds):
             begin = time.process_time()
-            rows = np.concatenate([rows, self._buy(strategy, model, rows, step)])
+            rows = np.concatenate([rows, self.buy(strategy, model, rows, step)])
             spent_s += time.process_time() - begin
             model = detector.tune(self.base, self.pool.take(rows), self.seed)
             curve.append(self._judge(model))
@@ -232,7 +225,7 @@ class SceneCourse:
     def _boxes(self, rows: Ints) -> int:
         return sum(len(self.pool.truths[row]) for row in rows)
 
-    def _buy(self, strategy: str, model: Any, rows: Ints, step: int) -> Ints:
+    def buy(self, strategy: str, model: Any, rows: Ints, step: int) -> Ints:
         from benchmarks.mining import peers
 
         rest = np.setdiff1d(np.arange(len(self.pool)), rows)
@@ -430,7 +423,3 @@ def _against_peers(curves: dict[str, Curves], setting: Setting) -> list[str]:
     verdict = "WORSE beyond the interval" if high < 0 else "better beyond the interval" if low > 0 else "no difference beyond the interval"
     return [f"default against the best peer ({best}): {difference.mean():+.4f} ({low:+.4f}..{high:+.4f}), {len(seeds)} seeds: {verdict}."]
 
-
-def available(setting: str) -> bool:
-    """Whether the data of a setting is at hand."""
-    return not setting.startswith("bccd") or BCCD.is_dir()

@@ -33,12 +33,16 @@ _RUN_LENGTHS = (4, 11)
 
 @dataclass(frozen=True)
 class Digits:
-    """Pictures of 8 x 8 as rows in [0, 1]: ``pool_x`` (n, 64) and ``pool_y`` (n,) to buy labels for, a balanced test set apart."""
+    """Pictures of 8 x 8 as rows in [0, 1]: ``pool_x`` (n, 64) and ``pool_y`` (n,) to buy labels for, a balanced test set apart.
+
+    ``groups`` (n,): pictures of the pool with the same number are copies of one.
+    """
 
     pool_x: npt.NDArray[np.float32]
     pool_y: Ints
     test_x: npt.NDArray[np.float32]
     test_y: Ints
+    groups: Ints
 
 
 @dataclass(frozen=True)
@@ -88,18 +92,19 @@ def digits(setting: str, seed: int) -> Digits:
         kept = (pool_y > 4) | (dice.random(len(pool_y)) < 0.1)
         pool_x, pool_y = pool_x[kept], pool_y[kept]
     elif setting == "redundant":
-        pool_x, pool_y = _with_copies(pool_x, pool_y, dice)
+        copied_x, copied_y, groups = _with_copies(pool_x, pool_y, dice)
+        return Digits(copied_x, copied_y, test_x, test_y, groups)
     elif setting != "balanced":
         raise ValueError(f"setting {setting!r}: known are {', '.join(DIGIT_SETTINGS)}")
-    return Digits(pool_x, pool_y, test_x, test_y)
+    return Digits(pool_x, pool_y, test_x, test_y, np.arange(len(pool_y)))
 
 
-def _with_copies(x: npt.NDArray[np.float32], y: Ints, dice: np.random.Generator) -> tuple[npt.NDArray[np.float32], Ints]:
+def _with_copies(x: npt.NDArray[np.float32], y: Ints, dice: np.random.Generator) -> tuple[npt.NDArray[np.float32], Ints, Ints]:
     half = dice.permutation(len(x))[: len(x) // 2]
-    sources = dice.choice(half[: len(half) // 10 * 2], len(half))
+    sources = dice.choice(half[: len(x) // 10], len(half))
     copies = np.stack([np.roll(x[row].reshape(8, 8), dice.integers(-1, 2), axis=1).ravel() for row in sources])
     copies = np.clip(copies + dice.normal(0, 0.05, copies.shape), 0, 1).astype(np.float32)
-    return np.concatenate([x[half], copies]), np.concatenate([y[half], y[sources]])
+    return np.concatenate([x[half], copies]), np.concatenate([y[half], y[sources]]), np.concatenate([half, sources])
 
 
 # ------------------------------------------------------------------------------------------------------------ digit scenes

@@ -143,9 +143,9 @@ CLASSIFICATION: Mapping[str, Peer] = {
 DETECTION: Mapping[str, Peer] = {
     "skactiveml core-set": _core_set,
     "skactiveml TypiClust": _typiclust,
-    "skactiveml margin, pooled": _uncertainty("margin_sampling"),
-    "modAL ranked batch, pooled": _modal_ranked_batch,
-    "baal margin, pooled": _baal_margin,
+    "skactiveml margin (pooled)": _uncertainty("margin_sampling"),
+    "modAL ranked batch (pooled)": _modal_ranked_batch,
+    "baal margin (pooled)": _baal_margin,
 }
 EXACT: Mapping[str, Peer] = {
     "skactiveml entropy": _uncertainty("entropy"),
