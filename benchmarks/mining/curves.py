@@ -173,7 +173,7 @@ def buy_classified(
         [str(label) for label in range(probabilities.shape[1])],
         probabilities=probabilities[rest],
         embeddings=vectors[rest],
-        labelled=Labelled(counts, vectors[rows], labels, len(rows)),
+        labelled=Labelled(counts, vectors[rows], labels, image_count=len(rows)),
     )
     return np.array([int(name.rpartition("_")[2]) for name in picked(pool, strategy, budget, seed)], np.int64)
 
@@ -254,7 +254,7 @@ def scene_pool(model: Any, scenes: Scenes, rows: Ints, rest: Ints, hashes: npt.N
     candidates = scenes.pictures[rest]
     wants = STRATEGIES[strategy].needs if strategy in STRATEGIES else frozenset()
     views = {"fliplr": detector.mirrored(model, candidates), "gaussianblur": detector.smoothed(model, candidates)} if "views" in wants else None
-    classes = np.concatenate([scenes.truths[row].classes for row in rows])
+    counts = np.bincount(np.concatenate([scenes.truths[row].classes for row in rows]), minlength=len(scenes.class_names)).astype(float)
     vectors = small_pixels(scenes) if strategy == "typiclust" else found.embeddings
     return Pool(
         [scenes.names[row] for row in rest],
@@ -264,7 +264,7 @@ def scene_pool(model: Any, scenes: Scenes, rows: Ints, rest: Ints, hashes: npt.N
         views=views,
         hashes=hashes[rest],
         class_maps=lambda row: detector.class_map(model, candidates[row]),
-        labelled=Labelled(np.bincount(classes, minlength=len(scenes.class_names)).astype(float), vectors[rows], None, len(rows)),
+        labelled=Labelled(counts, vectors[rows], hashes=hashes[rows], image_count=len(rows)),
     )
 
 

@@ -123,7 +123,7 @@ def _measure(queue: Any, name: str, count: int, budget: int) -> None:
         wall, cpu = time.perf_counter(), time.process_time()
         CoreSet(random_state=0).query(everything, y, batch_size=budget)
     else:
-        known = Labelled(np.full(10, 100.0), labelled, None, len(labelled))
+        known = Labelled(np.full(10, 100.0), labelled, image_count=len(labelled))
         pool = Pool([f"{row:07d}" for row in range(count)], list("abcdefghij"), probabilities=probabilities, embeddings=points, labelled=known)
         select(pool, name, budget=budget)
     peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -46,7 +46,7 @@ class Default(Staged):
         "aggregation": Parameter("sum", AGGREGATION["aggregation"].help, choices=AGGREGATIONS),
         "doubt": Parameter("auto", "auto: entropy of boxes, margin of pictures", choices=("auto", "entropy", "margin", "least_confidence")),
         "pool_factor": Parameter(4.0, "how many times the budget the first stage keeps", least=1.0),
-        "few_labels": Parameter(10.0, "with fewer labels a class, typical pictures come first; 0 = never", least=0.0),
+        "few_labels": Parameter(1.0, "with fewer labels a class, typical pictures come first; 0 = never", least=0.0),
         "model_quality": Parameter(-1.0, "mAP50 or accuracy of the model, where known; -1 = not known", least=-1.0, most=1.0),
         "poor_quality": Parameter(0.2, "below this quality, typical pictures come first", least=0.0, most=1.0),
     }
