@@ -11,6 +11,9 @@ from mining import kcenter, seeding
 from mining.boxes import Floats, Ints
 from mining.pool import Embeddings
 
+#: Share of the inertia by which an iteration must improve it for another to follow.
+_SETTLED = 1e-3
+
 
 @dataclass(frozen=True)
 class Clusters:
@@ -34,10 +37,12 @@ def _run(points: Embeddings, count: int, generator: np.random.Generator, iterati
     labels, squared = _nearest(points, centres)
     for _ in range(iterations):
         centres = _means(points, labels, squared, count)
+        before = squared.sum()
         new, squared = _nearest(points, centres)
-        if np.array_equal(new, labels):
-            break
+        settled = np.array_equal(new, labels) or squared.sum() > before * (1.0 - _SETTLED)
         labels = new
+        if settled:
+            break
     return Clusters(labels, centres, float(squared.sum()))
 
 
