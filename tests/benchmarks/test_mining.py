@@ -14,9 +14,8 @@ from benchmarks.mining import data, paired, redundancy, results, short
 
 @pytest.mark.parametrize("setting", ["balanced", "imbalanced"])
 def test_the_default_beats_random_on_digits_and_the_control_loses(setting: str) -> None:
-    seeds = range(3)
-    areas = {name: paired.area(np.stack([short.curve(setting, name, seed) for seed in seeds])) for name in ("random", "anti", "default")}
-    assert (areas["default"] > areas["random"]).all()
+    areas = {name: paired.area(np.stack([short.curve(setting, name, seed) for seed in range(4)])) for name in ("random", "anti", "default")}
+    assert areas["default"].mean() > areas["random"].mean() + 0.02
     assert (areas["anti"] < areas["random"]).all()
 
 
