@@ -1,8 +1,9 @@
 """anomaly_detection_mining (reason 30): unlike the training data, whatever was predicted; without it, unlike the other candidates.
 
-Embeddings -> principal components (95 % of the variance, at most 64) -> mean distance to the 5 nearest. With training data the strength is the percentile among
-its leave-one-out distances, and fires above 0.95. Without, it is a robust z of the distance, ``min(1, z / 7)``, and fires at z > 3.5: a percentile of the batch in
-itself would always call a twentieth of it abnormal. Such a batch finds what is rare, not what has drifted. O(N n d).
+Embeddings -> principal components (95 % of the variance, at most 64) and the distance from their span -> mean distance to the 5 nearest. With
+training data the strength is the percentile among its leave-one-out distances, and fires above 0.95. Without, it is a robust z of the distance,
+``min(1, z / 7)``, and fires at z > 3.5: a percentile of the batch in itself would always call a twentieth of it abnormal. Such a batch finds what
+is rare, not what has drifted. O(N n d).
 """
 
 from __future__ import annotations
@@ -29,13 +30,14 @@ def judge(question: Question, parameters: Parameters) -> Verdict:  # noqa: ARG00
         raise MissingInputError("there are no embeddings of the candidates")
     vectors = normalised(question.embeddings)
     rows = np.flatnonzero(known_rows(vectors))
-    if question.training is not None and question.training.embeddings is not None:
-        return _against_training(question, vectors, rows)
+    if question.training is not None and question.training.embeddings is not None and len(question.training.embeddings):
+        return _against_training(question, question.training.embeddings, vectors, rows)
     return _within_batch(question, vectors, rows)
 
 
-def _against_training(question: Question, vectors: Vectors, rows: np.ndarray) -> Verdict:
-    known = normalised(check_embedder(question).embeddings if question.training is not None else ())
+def _against_training(question: Question, embeddings: Floats, vectors: Vectors, rows: np.ndarray) -> Verdict:
+    check_embedder(question)
+    known = normalised(embeddings)
     known = known[known_rows(known)]
     known = known[without_copies(known)] if len(known) else known
     if len(known) < LEAST_REFERENCES:
@@ -51,7 +53,9 @@ def _against_training(question: Question, vectors: Vectors, rows: np.ndarray) ->
 
 def _within_batch(question: Question, vectors: Vectors, rows: np.ndarray) -> Verdict:
     if len(rows) < LEAST_BATCH:
-        raise MissingInputError(f"there is no training data, and {len(rows)} embedded candidates are too few to be compared with each other")
+        raise MissingInputError(
+            f"there is no training data, and {len(rows)} embedded candidates are too few to be compared with each other"
+        )
     inside = _projection(vectors[rows])(vectors[rows])
     numbers = np.arange(len(rows))
     distances = mean_distance(inside, inside, NEIGHBOURS, query_groups=numbers, groups=numbers)
@@ -62,14 +66,18 @@ def _within_batch(question: Question, vectors: Vectors, rows: np.ndarray) -> Ver
 
 
 def _one_sided_z(distances: Floats) -> Floats:
-    """How far above the median, in robust standard deviations; a tenth of the median at the least, so that a batch of near copies does not split hairs."""
+    """How far above the median in robust standard deviations, these at least a tenth of the median: a batch of near copies shall not split hairs."""
     lower, middle, upper = np.percentile(distances, [25, 50, 75])
     spread = max((upper - lower) / 1.349, 0.1 * middle, 1e-3)
-    return np.maximum(0.0, (distances - middle) / spread)
+    z: Floats = np.maximum(0.0, (distances - middle) / spread)
+    return z
 
 
 class _projection:  # noqa: N801 - used as a function
-    """Principal components of the vectors, as many as explain 95 % of the variance, at most 64."""
+    """Principal components of the vectors, as many as explain 95 % of the variance, at most 64; and last, how far a vector lies from their span.
+
+    Without that last one, what is foreign in a way in which the vectors do not differ at all would fall into their middle.
+    """
 
     def __init__(self, vectors: Vectors) -> None:
         doubles = vectors.astype(np.float64)
@@ -80,4 +88,7 @@ class _projection:  # noqa: N801 - used as a function
         self._directions = directions[:, : min(_DIMENSIONS, int(np.searchsorted(shares, _VARIANCE)) + 1)]
 
     def __call__(self, vectors: Vectors) -> Vectors:
-        return ((vectors - self._mean) @ self._directions).astype(np.float32)
+        centred = vectors - self._mean
+        inside = centred @ self._directions
+        left_over = np.sqrt(((centred**2).sum(axis=1) - (inside**2).sum(axis=1)).clip(min=0))
+        return np.column_stack([inside, left_over]).astype(np.float32)

@@ -24,9 +24,10 @@ class BoxRow:
 class Row:
     """One picture.
 
-    ``coefficient`` in [0, 1]. ``raw_sum``: the sum of w s over what fired, not clipped; ``total``: over all that judged, fired or not. Both order what has the same
-    coefficient. ``codes``: the reasons, the greatest contribution first. ``strengths``: by algorithm, NaN where it could not judge this picture. ``columns``: what
-    went into them: ``disagreement.<augmentation>`` and ``z.<feature>``, NaN where unknown. ``details``: by algorithm, JSON-ready.
+    ``coefficient`` in [0, 1]. ``raw_sum``: the sum of w s over what fired, not clipped; ``total``: over all that judged, fired or not. Both order
+    what has the same coefficient. ``codes``: the reasons, the greatest contribution first. ``strengths``: by algorithm, NaN where it could not
+    judge this picture. ``columns``: what went into them: ``disagreement.<augmentation>`` and ``z.<feature>``, NaN where unknown. ``details``: by
+    algorithm, JSON-ready.
     """
 
     id: str
@@ -58,7 +59,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Answer:
-    """``rows`` in the order of the question's ids. ``report`` is JSON-ready: counts, skipped algorithms and why, reasons counted, drift, parameters, warnings."""
+    """``rows`` in the order of the question's ids. ``report`` is JSON-ready: counts, skipped algorithms and why, reasons counted, drift, parameters,
+    warnings.
+    """
 
     rows: tuple[Row, ...]
     report: Mapping[str, Any]

@@ -1,9 +1,9 @@
 """aug_consistent_mining (reasons 19 to 29): the model says something else of the mirrored, cropped, blurred, ... picture.
 
-Of each augmentation a the disagreement D_a with the plain prediction: 1 - F1 of boxes (same class, IoU 0.5, scores from ``score_threshold_low``), boxes mapped back; of
-classes 1 where the likeliest differs, else their Jensen-Shannon divergence. ``s = sum of w_a D_a / sum of w_a``; the reason of a fires from D_a = 0.5. Where the same
-views of at least 20 training pictures are known, D_a is replaced by its percentile among theirs, and fires above the 90th: turned or inverted
-pictures, which most detectors never saw, disagree everywhere and would say nothing.
+Of each augmentation a the disagreement D_a with the plain prediction: 1 - F1 of boxes (same class, IoU 0.5, scores from ``score_threshold_low``),
+boxes mapped back; of classes 1 where the likeliest differs, else their Jensen-Shannon divergence. ``s = sum of w_a D_a / sum of w_a``; the reason
+of a fires from D_a = 0.5. Where the same views of at least 20 training pictures are known, D_a is replaced by its percentile among theirs, and
+fires above the 90th: turned or inverted pictures, which most detectors never saw, disagree everywhere and would say nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def judge(question: Question, parameters: Parameters) -> Verdict:
     missing = sorted(set(weights) - set(views))
     report = {"operations": sorted(views), "not_asked": missing, "calibrated": sorted(usual), "mean_disagreement": _means(raw)}
     columns = {f"disagreement.{name}": values for name, values in raw.items()}
-    return Verdict(of_pictures, np.array([bool(found) for found in codes], bool), codes, _of_boxes(question, weights, low), columns, report=report)
+    return Verdict(
+        of_pictures, np.array([bool(found) for found in codes], bool), codes, _of_boxes(question, weights, low), columns, report=report
+    )
 
 
 def _plain(question: Question) -> _Answers:

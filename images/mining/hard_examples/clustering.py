@@ -1,7 +1,8 @@
 """clustering_mining (reason 2): the cluster that a prediction falls into, learnt on the training data, is of another class.
 
-k-means on the training items with K = 3 x classes, at most a tenth of the items; q is the smoothed histogram of a cluster's labels. The raw value of an item is
-``1 - sum_c p_c q_c``; it fires where the cluster's class is not the predicted one and the cluster is pure enough. O(rounds n K d) once, O(N K d).
+k-means on the training items with K = 3 x classes, at most a tenth of the items; q is the smoothed histogram of a cluster's labels. The raw value
+of an item is ``1 - sum_c p_c q_c``; it fires where the cluster's class is not the predicted one and the cluster is pure enough. O(rounds n K d)
+once, O(N K d).
 """
 
 from __future__ import annotations
@@ -48,9 +49,8 @@ def _learn(known: Items, seed: int) -> np.ndarray:
 
 def _histograms(clusters: Ints, classes: Ints, cluster_count: int, class_count: int) -> Floats:
     """(K, C) rows sum to 1; one label is added to each cluster, spread over all classes."""
-    counts = np.zeros((cluster_count, class_count))
-    np.add.at(counts, (clusters, classes), 1.0)
-    counts += 1.0 / class_count
+    pairs = np.bincount(clusters * class_count + classes, minlength=cluster_count * class_count)
+    counts = pairs.reshape(cluster_count, class_count) + 1.0 / class_count
     shares: Floats = counts / counts.sum(axis=1, keepdims=True)
     return shares
 

@@ -12,7 +12,7 @@ import numpy as np
 from mining.boxes import Boxes, Floats
 from mining.hard_examples import anomaly, augmentation, clustering, distribution, predict_score, sequential, similarity
 from mining.hard_examples.answer import Answer, BoxRow, Row
-from mining.hard_examples.parameters import Parameters
+from mining.hard_examples.parameters import DEFAULTS, Parameters
 from mining.hard_examples.question import Question
 from mining.hard_examples.verdict import NONE, Codes, MissingInputError, Verdict
 
@@ -28,12 +28,12 @@ JUDGES: Mapping[str, Callable[[Question, Parameters], Verdict]] = {
 }
 
 
-def find_hard_examples(question: Question, parameters: Parameters = Parameters()) -> Answer:
+def find_hard_examples(question: Question, parameters: Parameters = DEFAULTS) -> Answer:
     """A row for each candidate in the order of the ids, and the report of the run.
 
-    ``coefficient = min(1, sum of w s)`` over the algorithms that fired, 1 where nothing was found and ``empty_policy`` is ``hard``; a picture is hard from
-    ``algo_hard_threshold`` on. An algorithm that lacks its input is skipped, with the reason in the report. The same question and seed give the same answer,
-    whatever the order of the candidates.
+    ``coefficient = min(1, sum of w s)`` over the algorithms that fired, 1 where nothing was found and ``empty_policy`` is ``hard``; a picture is
+    hard from ``algo_hard_threshold`` on. An algorithm that lacks its input is skipped, with the reason in the report. The same question and seed
+    give the same answer, whatever the order of the candidates.
     """
     # By id, so that not even the last bit of a sum depends on the order in which the candidates came.
     ordered = question.take(sorted(range(len(question)), key=lambda place: question.ids[place]))
@@ -114,7 +114,9 @@ def _box_rows(place: int, question: Question, weights: Mapping[str, float], verd
     if boxes is None:
         return ()
     parts = [(weights[name], verdict.boxes[place]) for name, verdict in verdicts.items() if verdict.boxes is not None]
-    return tuple(_box_row(index, boxes, [(weight, found[index] if found else NONE) for weight, found in parts]) for index in range(len(boxes)))
+    return tuple(
+        _box_row(index, boxes, [(weight, found[index] if found else NONE) for weight, found in parts]) for index in range(len(boxes))
+    )
 
 
 def _box_row(index: int, boxes: Boxes, parts: list[tuple[float, Codes]]) -> BoxRow:

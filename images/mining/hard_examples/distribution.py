@@ -1,8 +1,8 @@
 """feature_distribution_mining (reasons 5 to 18): a picture's brightness, number of boxes, ... lies far from the training data's.
 
-Of each of the 14 data features (``analysis.features``) a robust z against the training data; a reason fires at z > 3.5 and
-``s = sum of w min(1, z / 7) over what fired / sum of w``. The clarity goes by its logarithm. That misses a whole batch that shifted within the range of the training
-data: the report says, of each feature, how far the batch as a whole is from it (Kolmogorov-Smirnov, PSI).
+Of each of the 14 data features (``analysis.features``) a robust z against the training data; a reason fires at z > 3.5 and ``s = sum of w min(1, z
+/ 7) over what fired / sum of w``. The clarity goes by its logarithm. That misses a whole batch that shifted within the range of the training data:
+the report says, of each feature, how far the batch as a whole is from it (Kolmogorov-Smirnov, PSI).
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ from mining.hard_examples.verdict import MissingInputError
 
 @dataclass(frozen=True)
 class Items:
-    """q embedded things: ``vectors`` (q, d) of length 1, their ``classes``, the ``rows`` of their pictures, and ``boxes``, which box of the picture, -1 for none.
+    """q embedded things: ``vectors`` (q, d) of length 1, their ``classes``, the ``rows`` of their pictures, and ``boxes``, which box of the picture,
+    -1 for none.
 
     ``weights`` (q, C): a distribution over the classes, where a prediction has one; else None.
     """
@@ -49,8 +50,8 @@ def check_embedder(question: Question) -> Training:
 def paired_items(question: Question, low: float) -> tuple[Items, Items]:
     """The items of the candidates and of the training data, in one space. Raises ``MissingInputError``.
 
-    Classification: pictures with their class. Detection: boxes with an embedding of their own, if both sides have those; else pictures, once for each class in
-    them. Candidates' boxes below the score ``low`` do not count.
+    Classification: pictures with their class. Detection: boxes with an embedding of their own, if both sides have those; else pictures, once for
+    each class in them. Candidates' boxes below the score ``low`` do not count.
     """
     training = check_embedder(question)
     if question.kind == "classification":
@@ -137,7 +138,9 @@ def mean_by_row(values: Floats, rows: Ints, count: int) -> Floats:
     return mean
 
 
-def box_codes(code: int, values: Floats, fired: np.ndarray, items: Items, predictions: Sequence[Boxes | None]) -> list[list[dict[int, float]]]:
+def box_codes(
+    code: int, values: Floats, fired: np.ndarray, items: Items, predictions: Sequence[Boxes | None]
+) -> list[list[dict[int, float]]]:
     """For each picture and box the code, where its item fired."""
     codes: list[list[dict[int, float]]] = [[{} for _ in range(0 if boxes is None else len(boxes))] for boxes in predictions]
     for item in np.flatnonzero(fired & (items.boxes >= 0)):

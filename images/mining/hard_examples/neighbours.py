@@ -1,4 +1,6 @@
-"""Distances between embeddings, in blocks so that 100,000 against 100,000 fit into memory: neighbours, clusters, covering subsets, conformal percentiles."""
+"""Distances between embeddings, in blocks so that 100,000 against 100,000 fit into memory: neighbours, clusters, covering subsets, conformal
+percentiles.
+"""
 
 from __future__ import annotations
 
@@ -107,15 +109,21 @@ def centroids(vectors: Vectors, count: int, seed: int, rounds: int = 50) -> Vect
     centres = _spread_seeds(vectors, count, generator)
     belongs = nearest_centre(vectors, centres)
     for _ in range(rounds):
-        sums = np.zeros(centres.shape, np.float64)
-        np.add.at(sums, belongs, vectors)
-        sizes = np.bincount(belongs, minlength=len(centres))
-        centres = np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], centres).astype(np.float32)
+        centres = _means(vectors, belongs, centres)
         moved = nearest_centre(vectors, centres)
         if np.array_equal(moved, belongs):
             break
         belongs = moved
     return centres
+
+
+def _means(vectors: Vectors, belongs: Ints, centres: Vectors) -> Vectors:
+    """The mean of what belongs to each centre; a centre without any stays where it is. By sorting: ``np.add.at`` takes twenty times as long."""
+    order = np.argsort(belongs, kind="stable")
+    used, starts, sizes = np.unique(belongs[order], return_index=True, return_counts=True)
+    moved: Vectors = centres.copy()
+    moved[used] = np.add.reduceat(vectors[order], starts, axis=0, dtype=np.float64) / sizes[:, None]
+    return moved
 
 
 def _spread_seeds(vectors: Vectors, count: int, generator: np.random.Generator) -> Vectors:

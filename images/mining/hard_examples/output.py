@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
@@ -33,7 +32,9 @@ class OutputError(Exception):
     """The output cannot be written; the message names the picture and what is in the way."""
 
 
-def write_output(folder: Path, answer: Answer, question: Question, pictures: Mapping[str, Picture], output_dataset_type: str = "manifest") -> None:
+def write_output(
+    folder: Path, answer: Answer, question: Question, pictures: Mapping[str, Picture], output_dataset_type: str = "manifest"
+) -> None:
     """``output.manifest`` with a line for each hard picture, and for ``directory`` their copies with labels in ``Data/``.
 
     ``pictures`` by id. The manifest comes last and at once: where it is, all is. Detection of the type ``manifest`` has its label files beside it, in
@@ -165,8 +166,10 @@ def _add_object(root: ET.Element, box: BoxRow, class_names: Sequence[str]) -> No
         if text:
             ET.SubElement(found, tag).text = _legal(text)
     corners = ET.SubElement(found, "bndbox")
-    for tag, value in zip(("xmin", "ymin", "xmax", "ymax"), box.corners, strict=True):
-        ET.SubElement(corners, tag).text = f"{value:.6g}"
+    x1, y1, x2, y2 = box.corners
+    # VOC's ends are the last pixel inside.
+    for tag, value in (("xmin", x1), ("ymin", y1), ("xmax", max(x1, x2 - 1)), ("ymax", max(y1, y2 - 1))):
+        ET.SubElement(corners, tag).text = f"{value:.3f}".rstrip("0").rstrip(".")
 
 
 def _legal(text: str) -> str:
@@ -183,4 +186,4 @@ def write_at_once(file: Path, text: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     beside = file.with_name(f".{file.name}.part")
     beside.write_text(text, encoding="utf-8", errors="backslashreplace")
-    os.replace(beside, file)
+    beside.replace(file)

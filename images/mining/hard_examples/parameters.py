@@ -84,7 +84,9 @@ class Parameters:
             if getattr(self, name) not in choices:
                 raise ParameterError(name, f"is {getattr(self, name)!r}, not one of {', '.join(choices)}")
         if self.score_threshold_low > self.score_threshold_up:
-            raise ParameterError("score_threshold_low", f"is {self.score_threshold_low:g}, above score_threshold_up {self.score_threshold_up:g}")
+            raise ParameterError(
+                "score_threshold_low", f"is {self.score_threshold_low:g}, above score_threshold_up {self.score_threshold_up:g}"
+            )
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise ParameterError("seed", f"is {self.seed!r}, not a whole number from 0 on")
         if self.intercept is not None:
@@ -198,3 +200,7 @@ def _text(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise ParameterError(name, f"is {value!r}, not a text")
     return value
+
+
+#: As the documents have them.
+DEFAULTS = Parameters()

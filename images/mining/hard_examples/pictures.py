@@ -5,7 +5,7 @@ Needs Pillow and the package ``analysis``, which an image carries beside this on
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,7 +28,8 @@ DIMENSIONS = _LEVELS**3 + _CELLS**2 * _ANGLES + _THUMBNAIL**2 * 3
 class Looks:
     """n rows in each part, NaN (or 0 for a hash) where the picture cannot be read. ``errors``: row -> why.
 
-    ``features`` (n, 14), ``box_features`` (b, 6) per picture, ``embeddings`` (n, 384) by ``EMBEDDER``, ``hashes`` (n,) uint64, ``sizes`` (n, 2) width and height.
+    ``features`` (n, 14), ``box_features`` (b, 6) per picture, ``embeddings`` (n, 384) by ``EMBEDDER``, ``hashes`` (n,) uint64, ``sizes`` (n, 2)
+    width and height.
     """
 
     features: Floats
@@ -41,27 +42,67 @@ class Looks:
 
 def look_at(items: Iterable[tuple[Path, Boxes | None]], workers: int | None = None) -> Looks:
     """Measures the pictures with their boxes (None: none are known), on threads, each decoded once."""
-    found = list(in_threads(_look, items, workers))
-    errors = {row: str(look) for row, look in enumerate(found) if isinstance(look, PictureError)}
-    whole = [look if isinstance(look, _Look) else _Look() for look in found]
+    found = list(in_threads(_read, items, workers))
+    errors = {row: str(one) for row, one in enumerate(found) if isinstance(one, PictureError)}
+    return stack([one if isinstance(one, Look) else Look() for one in found], errors)
+
+
+def stack(whole: Sequence[Look], errors: Mapping[int, str] | None = None) -> Looks:
+    """Single looks as rows."""
     return Looks(
-        np.array([look.features for look in whole], np.float64).reshape(-1, len(FEATURES)),
-        [look.boxes for look in whole],
-        np.array([look.embedding for look in whole], np.float64).reshape(-1, DIMENSIONS),
-        np.array([look.hash for look in whole], np.uint64),
-        np.array([look.size for look in whole], np.int64).reshape(-1, 2),
-        errors,
+        np.array([one.features for one in whole], np.float64).reshape(-1, len(FEATURES)),
+        [one.boxes for one in whole],
+        np.array([one.embedding for one in whole], np.float64).reshape(-1, DIMENSIONS),
+        np.array([one.hash for one in whole], np.uint64),
+        np.array([one.size for one in whole], np.int64).reshape(-1, 2),
+        dict(errors or {}),
     )
 
 
+@dataclass(frozen=True)
+class Look:
+    """Of one picture, as a row of ``Looks``; as it stands, of one that cannot be read."""
+
+    features: Floats = field(default_factory=lambda: np.full(len(FEATURES), np.nan))
+    boxes: Floats = field(default_factory=lambda: np.zeros((0, len(BOX_FEATURES))))
+    embedding: Floats = field(default_factory=lambda: np.full(DIMENSIONS, np.nan))
+    hash: int = 0
+    size: tuple[int, int] = (0, 0)
+
+
+def look(picture: Image.Image, boxes: Boxes | None) -> Look:
+    """What there is to know of a decoded picture of the mode RGB with its boxes; without any known (None), their features are unknown, not those of no
+    box.
+    """
+    known = Boxes() if boxes is None else boxes
+    sides = np.column_stack([known.corners[:, :2], (known.corners[:, 2:] - known.corners[:, :2]).clip(min=0)])
+    measured = measure(picture, sides, KEYS)
+    features = np.array([measured.picture[key] for key in FEATURES])
+    if boxes is None:
+        features[[place for place, key in enumerate(FEATURES) if key.startswith("bbox_")]] = np.nan
+    of_boxes = np.column_stack([measured.boxes[key] for key in BOX_FEATURES])
+    return Look(features, of_boxes, describe(picture), measured.hash or 0, picture.size)
+
+
+def describe_boxes(picture: Image.Image, boxes: Boxes) -> Boxes:
+    """The boxes with a description of what is inside of each as their ``features`` (n, 384); NaN of one without a pixel."""
+    size = np.array([picture.width, picture.height, picture.width, picture.height])
+    whole = np.rint(boxes.corners).clip(0, size).astype(np.int64)
+    found = [describe(picture.crop(tuple(box))) if (box[2:] > box[:2]).all() else np.full(DIMENSIONS, np.nan) for box in whole]
+    return Boxes(boxes.corners, boxes.scores, boxes.classes, boxes.probabilities, np.array(found).reshape(-1, DIMENSIONS))
+
+
 def describe(picture: Image.Image) -> Floats:
-    """(384,) of a picture of the mode RGB: colours (4 x 4 x 4 histogram), gradients (8 directions in 4 x 4 cells) and an 8 x 8 thumbnail, of length 1 each.
+    """(384,) of a picture of the mode RGB: colours (4 x 4 x 4 histogram), gradients (8 directions in 4 x 4 cells) and an 8 x 8 thumbnail, of length 1
+    each.
 
     No model: it tells a night from a day and a cell from a street, not a cat from a dog. A grey field has no gradients and a thumbnail of zeros.
     """
     small = np.asarray(picture.resize((_SIDE, _SIDE), Image.Resampling.BOX), np.float64)
     thumbnail = np.asarray(picture.resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX), np.float64)
-    return np.concatenate([_unit(np.sqrt(_colours(small))), _unit(np.sqrt(_gradients(small))), _unit((thumbnail - thumbnail.mean()).ravel())])
+    return np.concatenate(
+        [_unit(np.sqrt(_colours(small))), _unit(np.sqrt(_gradients(small))), _unit((thumbnail - thumbnail.mean()).ravel())]
+    )
 
 
 def _colours(small: Floats) -> Floats:
@@ -75,7 +116,8 @@ def _gradients(small: Floats) -> Floats:
     angle = (np.arctan2(down, across) % np.pi / np.pi * _ANGLES).astype(np.int64) % _ANGLES
     cell = np.arange(_SIDE) * _CELLS // _SIDE
     place = (cell[:, None] * _CELLS + cell[None, :]) * _ANGLES + angle
-    return np.bincount(place.ravel(), strength.ravel(), minlength=_CELLS**2 * _ANGLES)
+    histogram: Floats = np.bincount(place.ravel(), strength.ravel(), minlength=_CELLS**2 * _ANGLES).astype(np.float64)
+    return histogram
 
 
 def _unit(values: Floats) -> Floats:
@@ -83,28 +125,8 @@ def _unit(values: Floats) -> Floats:
     return values / length if length > 0 else values
 
 
-@dataclass(frozen=True)
-class _Look:
-    """Of one picture; as it stands, of one that cannot be read."""
-
-    features: Floats = field(default_factory=lambda: np.full(len(FEATURES), np.nan))
-    boxes: Floats = field(default_factory=lambda: np.zeros((0, len(BOX_FEATURES))))
-    embedding: Floats = field(default_factory=lambda: np.full(DIMENSIONS, np.nan))
-    hash: int = 0
-    size: tuple[int, int] = (0, 0)
-
-
-def _look(item: tuple[Path, Boxes | None]) -> _Look | PictureError:
-    path, boxes = item
+def _read(item: tuple[Path, Boxes | None]) -> Look | PictureError:
     try:
-        picture = open_picture(path)
+        return look(open_picture(item[0]), item[1])
     except PictureError as error:
         return error
-    known = Boxes() if boxes is None else boxes
-    sides = np.column_stack([known.corners[:, :2], (known.corners[:, 2:] - known.corners[:, :2]).clip(min=0)])
-    measured = measure(picture, sides, KEYS)
-    features = np.array([measured.picture[key] for key in FEATURES])
-    if boxes is None:
-        features[[FEATURES.index(key) for key in FEATURES if key.startswith("bbox_")]] = np.nan
-    of_boxes = np.column_stack([measured.boxes[key] for key in BOX_FEATURES])
-    return _Look(features, of_boxes, describe(picture), measured.hash or 0, picture.size)

@@ -1,7 +1,8 @@
 """predict_score_mining (reasons 0 and 1): nothing found, or found without confidence.
 
 Detection: the share of the boxes from ``score_threshold_low`` on that are not above ``score_threshold_up``, as Huawei HiLens' filter CSF has it.
-Classification: with p1 >= p2 the two highest probabilities, ``m = 1 - (p1 - p2)``, hard when p1 is not above ``score_threshold_up`` or m exceeds ``margin``.
+Classification: with p1 >= p2 the two highest probabilities, ``m = 1 - (p1 - p2)``, hard when p1 is not above ``score_threshold_up`` or m exceeds
+``margin``.
 """
 
 from __future__ import annotations

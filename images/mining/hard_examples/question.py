@@ -25,9 +25,9 @@ class Training:
 
     ``boxes``: labelled boxes, or better the model's predictions on the training pictures, as then both sides have the detector's bias; their
     ``features`` are embeddings of boxes, in the space of the question's. ``labels`` (m,): classes of pictures; below 0 is unknown.
-    ``probabilities`` (m, C) of the model on these pictures, where it was asked. ``features`` (m, 14) in the order of ``reasons.FEATURES``, NaN where unknown;
-    ``box_features``: per picture (b, 6) in the order of ``reasons.BOX_FEATURES``. ``embeddings`` (m, d) by ``embedder``. ``views``: as the question's, of
-    the training pictures; compared with ``predictions`` (detection) or ``probabilities`` of them.
+    ``probabilities`` (m, C) of the model on these pictures, where it was asked. ``features`` (m, 14) in the order of ``reasons.FEATURES``, NaN
+    where unknown; ``box_features``: per picture (b, 6) in the order of ``reasons.BOX_FEATURES``. ``embeddings`` (m, d) by ``embedder``. ``views``:
+    as the question's, of the training pictures; compared with ``predictions`` (detection) or ``probabilities`` of them.
     """
 
     boxes: Predictions | None = None
@@ -49,13 +49,13 @@ class Training:
 class Question:
     """The candidates; n rows in each part, in the order of ``ids``.
 
-    Detection: ``predictions``, boxes whose ``classes`` are positions in ``class_names`` and whose ``features``, where they are there, are embeddings of
-    the boxes. Classification: ``probabilities`` (n, C); rows may sum to less than 1, as in lists of the five best: what is missing belongs to classes
-    that were not named. A row of zeros or NaN was not predicted.
-    ``features`` (n, 14) in the order of ``reasons.FEATURES``, NaN where unknown; ``box_features``: per picture (b, 6) in the order of ``BOX_FEATURES``.
-    ``embeddings`` (n, d) by the model named ``embedder``; a row with NaN is unknown. ``order``: (video, frame) of each picture; where it is absent, it is read
-    from ``names`` (or the ids), if these are numbered. ``hashes`` (n,) uint64: 64-bit dHashes, which say what is nearly the same where there are no embeddings.
-    ``views``: by augmentation, the predictions for the changed picture, boxes mapped back (``views.predict_views``). Raises ``ValueError`` where parts do not fit.
+    Detection: ``predictions``, boxes whose ``classes`` are positions in ``class_names`` and whose ``features``, where they are there, are
+    embeddings of the boxes. Classification: ``probabilities`` (n, C); rows may sum to less than 1, as in lists of the five best: what is missing
+    belongs to classes that were not named. A row of zeros or NaN was not predicted. ``features`` (n, 14) in the order of ``reasons.FEATURES``, NaN
+    where unknown; ``box_features``: per picture (b, 6) in the order of ``BOX_FEATURES``. ``embeddings`` (n, d) by the model named ``embedder``; a
+    row with NaN is unknown. ``order``: (video, frame) of each picture; where it is absent, it is read from ``names`` (or the ids), if these are
+    numbered. ``hashes`` (n,) uint64: 64-bit dHashes, which say what is nearly the same where there are no embeddings. ``views``: by augmentation,
+    the predictions for the changed picture, boxes mapped back (``views.predict_views``). Raises ``ValueError`` where parts do not fit.
     """
 
     ids: Sequence[str]

@@ -34,9 +34,9 @@ ALGORITHMS = (
 _BOXES = "Check the predicted boxes first; if the objects really look so, label the picture and add more of the kind."
 _OF_PICTURE = {
     "image_resolution": ("the picture's resolution is far from the training data's", "Check the camera and any resizing; add pictures of this size."),
-    "image_aspect_ratio": ("the picture's aspect ratio is far from the training data's", "Check for squeezed or cropped pictures; add some of this shape."),
+    "image_aspect_ratio": ("the picture's aspect ratio is far from the training data's", "Check for squeezed pictures; add some of this shape."),
     "image_brightness": ("the picture's brightness is far from the training data's", "Add pictures in this light, or brightness augmentation."),
-    "image_saturation": ("the picture's saturation is far from the training data's", "Check the camera's colours; add such pictures or colour augmentation."),
+    "image_saturation": ("the picture's saturation is far from the training data's", "Check the camera; add such pictures or colour augmentation."),
     "image_colorfulness": ("the picture's richness of colour is far from the training data's", "Add such pictures or colour augmentation."),
     "ambiguity": ("the picture's clarity is far from the training data's", "Check focus, motion and compression; add such pictures or blur augmentation."),
     "bbox_num": ("the number of boxes is far from the training data's", "Look for missed or doubled objects; label the picture completely."),
@@ -85,7 +85,10 @@ def _operations() -> list[Reason]:
 
 
 _TABLE = (
-    Reason(0, "nothing was found in the picture", "predict_score_mining", "Check whether there is an object; label it, or confirm that it is empty."),
+    Reason(
+        0, "nothing was found in the picture", "predict_score_mining",
+        "Check whether there is an object; label it, or confirm that it is empty.",
+    ),
     Reason(1, "the confidence is low", "predict_score_mining", "Label it; many of one class: add labelled pictures of that class."),
     Reason(
         2, "the cluster it belongs to in the training data disagrees with the prediction", "clustering_mining",
@@ -101,7 +104,10 @@ _TABLE = (
     ),
     *_features(),
     *_operations(),
-    Reason(30, "the picture is unlike the others", "anomaly_detection_mining", "Check for a damaged or foreign picture; else label it, and collect more of the kind."),
+    Reason(
+        30, "the picture is unlike the others", "anomaly_detection_mining",
+        "Check for a damaged or foreign picture; else label it, and collect more of the kind.",
+    ),
 )  # fmt: skip
 #: By code.
 REASONS: dict[int, Reason] = {reason.code: reason for reason in _TABLE}

@@ -1,9 +1,10 @@
 """sequential_mining (reason 4): the predictions for consecutive, nearly identical pictures differ.
 
-Pictures are ordered by (video, frame). Two that are at most 2 places apart and look the same (cosine of their embeddings from 0.95 on, or 64-bit dHashes at most 10
-bits apart, which also is the guard against cuts) are compared: 1 - F1 of boxes (same class, IoU 0.5), of classes 1 or their Jensen-Shannon divergence. s is the mean over
-such neighbours, one 2 places away counting half; fires from 0.5. A box that is there before and after a picture but not in it goes into the details. O(N).
-Neighbours: temporal rules of ALDD (Aghdam et al., ICCV 2019), temporal coherence (Bengar et al., ICCVW 2019).
+Pictures are ordered by (video, frame). Two that are at most 2 places apart and look the same (cosine of their embeddings from 0.95 on, or 64-bit
+dHashes at most 10 bits apart, which also is the guard against cuts) are compared: 1 - F1 of boxes (same class, IoU 0.5), of classes 1 or their
+Jensen-Shannon divergence. s is the mean over such neighbours, one 2 places away counting half; fires from 0.5. A box that is there before and after
+a picture but not in it goes into the details. O(N). Neighbours: temporal rules of ALDD (Aghdam et al., ICCV 2019), temporal coherence (Bengar et
+al., ICCVW 2019).
 """
 
 from __future__ import annotations
@@ -91,9 +92,9 @@ def _alike(question: Question, pairs: list[tuple[int, int]]) -> np.ndarray:
     if question.embeddings is not None:
         vectors = normalised(question.embeddings)
         cosine: Floats = np.einsum("ij,ij->i", vectors[left], vectors[right])
-        return cosine >= LEAST_COSINE
+        return np.asarray(cosine >= LEAST_COSINE)
     hashes = np.asarray(question.hashes, np.uint64)
-    return np.bitwise_count(hashes[left] ^ hashes[right]) <= MOST_BITS
+    return np.asarray(np.bitwise_count(hashes[left] ^ hashes[right]) <= MOST_BITS)
 
 
 def _disagreement(question: Question, left: int, right: int, low: float) -> float:

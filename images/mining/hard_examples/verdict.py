@@ -24,9 +24,9 @@ class MissingInputError(Exception):
 class Verdict:
     """n rows in each part.
 
-    ``strengths`` (n,) in [0, 1], NaN of a picture that the algorithm could not judge. ``fired`` (n,): counts towards the coefficient. ``codes``: the reasons of
-    a picture that fired. ``boxes``: for each picture the reasons of each of its boxes. ``columns``: further values (n,) by name, for the side file.
-    ``details``: by row, what a person may want to see. ``report``: JSON-ready, about the whole run.
+    ``strengths`` (n,) in [0, 1], NaN of a picture that the algorithm could not judge. ``fired`` (n,): counts towards the coefficient. ``codes``:
+    the reasons of a picture that fired. ``boxes``: for each picture the reasons of each of its boxes. ``columns``: further values (n,) by name, for
+    the side file. ``details``: by row, what a person may want to see. ``report``: JSON-ready, about the whole run.
     """
 
     strengths: Floats

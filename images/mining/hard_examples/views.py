@@ -1,8 +1,8 @@
 """The 11 augmentations of ``aug_consistent_mining``: changed pictures for a model, and its boxes mapped back to the picture as it was.
 
-The names are those of ModelArts' ``aug_op_config`` (imgaug's); the strengths are ours, mild enough that a person would label the changed picture the same. All are
-deterministic. Geometric ones are an affine map of the picture onto a canvas of the same size; what falls outside is lost, and a box of which less than 60 % is
-inside counts as not comparable on either side.
+The names are those of ModelArts' ``aug_op_config`` (imgaug's); the strengths are ours, mild enough that a person would label the changed picture
+the same. All are deterministic. Geometric ones are an affine map of the picture onto a canvas of the same size; what falls outside is lost, and a
+box of which less than 60 % is inside counts as not comparable on either side.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class View:
 
     def map_back(self, boxes: Boxes) -> Boxes:
         """The view's boxes in the picture's pixels, cut at its border; those with less than 60 % of their area inside are dropped."""
-        corners = _mapped(boxes.corners, np.linalg.inv(self.to_view))
+        corners = _mapped(boxes.corners, _inverse(self.to_view))
         inside = _clipped(corners, *self.size)
         kept = _areas(inside) >= LEAST_INSIDE * _areas(corners)
         back = boxes.keep(np.flatnonzero(kept & (_areas(inside) > 0)))
@@ -68,8 +68,8 @@ def make_view(picture: Image.Image, operation: str) -> View:
 def predict_views(model: Model, picture: Image.Image, operations: Iterable[str], plain: Boxes | None = None) -> dict[str, Boxes]:
     """By operation, what the model finds in the changed picture, in the pixels of the picture itself: a row of a ``Question``'s ``views`` each.
 
-    ``plain``: what it finds in the unchanged picture. Its boxes that a crop or a shift has moved out of sight are no disagreement: they stand in the view as they
-    were, in the place of what the model made of the parts that were left of them.
+    ``plain``: what it finds in the unchanged picture. Its boxes that a crop or a shift has moved out of sight are no disagreement: they stand in
+    the view as they were, in the place of what the model made of the parts that were left of them.
     """
     found = {}
     for name in operations:
@@ -119,6 +119,10 @@ def _mapped(corners: Floats, matrix: Floats) -> Floats:
     return np.column_stack([moved[:, 0].min(1), moved[:, 1].min(1), moved[:, 0].max(1), moved[:, 1].max(1)])
 
 
+def _inverse(matrix: Floats) -> Floats:
+    return np.asarray(np.linalg.inv(matrix), np.float64)
+
+
 def _clipped(corners: Floats, width: int, height: int) -> Floats:
     return np.clip(corners, 0, [width, height, width, height])
 
@@ -132,7 +136,7 @@ def _areas(corners: Floats) -> Floats:
 
 
 def _affine(picture: Image.Image, to_view: Floats) -> View:
-    back = np.linalg.inv(to_view)[:2].ravel()
+    back = _inverse(to_view)[:2].ravel()
     moved = picture.transform(picture.size, Image.Transform.AFFINE, tuple(back), Image.Resampling.BILINEAR, fillcolor=_GREY)
     return View(moved, to_view, picture.size)
 

@@ -1,7 +1,8 @@
 """Weights of the seven algorithms that make the coefficient a calibrated probability of "the model is badly wrong here", from labelled pictures.
 
-The stock weights are ModelArts'; nothing shows that their sum is a probability. Here a picture of a labelled hold-out counts as hard when the model's error
-on it, 1 - F1, is in the worst fifth; logistic regression with weights from 0 on (a high strength never makes a picture easier) then gives weights and an intercept.
+The stock weights are ModelArts'; nothing shows that their sum is a probability. Here a picture of a labelled hold-out counts as hard when the
+model's error on it, 1 - F1, is in the worst fifth; logistic regression with weights from 0 on (a high strength never makes a picture easier) then
+gives weights and an intercept.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 
 from mining.boxes import Boxes, Floats, disagreement
 from mining.hard_examples.answer import Answer
-from mining.hard_examples.parameters import Parameters, format_weights
+from mining.hard_examples.parameters import DEFAULTS, Parameters, format_weights
 
 WORST_SHARE = 0.2
 LEAST_PICTURES = 20
@@ -24,8 +25,8 @@ _ROUNDS, _TOLERANCE = 5000, 1e-9
 class Fitted:
     """``weights`` by algorithm, ``intercept``, and ``config``, the weights as ``comprehensive_algo_config``.
 
-    ``ece_before`` and ``ece_after``: expected calibration error on the same pictures, of the coefficient with the parameters as they were and as fitted;
-    ``ece_held_out``: of 5-fold cross-validation, which is what to believe. The same of ``auroc_...``.
+    ``ece_before`` and ``ece_after``: expected calibration error on the same pictures, of the coefficient with the parameters as they were and as
+    fitted; ``ece_held_out``: of 5-fold cross-validation, which is what to believe. The same of ``auroc_...``.
     """
 
     weights: Mapping[str, float]
@@ -39,7 +40,7 @@ class Fitted:
     auroc_before: float
     auroc_held_out: float
 
-    def parameters(self, parameters: Parameters = Parameters()) -> Parameters:
+    def parameters(self, parameters: Parameters = DEFAULTS) -> Parameters:
         """The parameters with these weights: the coefficient is then a probability."""
         return replace(parameters, comprehensive_algo_config=self.config, intercept=self.intercept)
 
@@ -58,13 +59,16 @@ def worst_fifth(errors: Floats) -> np.ndarray:
 def fit_weights(answer: Answer, errors: Floats, *, penalty: float = 1e-3) -> Fitted:
     """Fits to the strengths of an answer about labelled pictures; ``errors`` (n,) of the model on them, in the order of its rows.
 
-    ``penalty``: of the squared weights, so that separable data has an answer. Raises ``ValueError`` where there are fewer than 20 pictures, or all are equally wrong.
+    ``penalty``: of the squared weights, so that separable data has an answer. Raises ``ValueError`` where there are fewer than 20 pictures, or all
+    are equally wrong.
     """
     hard = worst_fifth(np.asarray(errors, np.float64))
     if len(hard) != len(answer.rows):
         raise ValueError(f"there are {len(hard)} errors for {len(answer.rows)} pictures")
     if len(hard) < LEAST_PICTURES or hard.all() or not hard.any():
-        raise ValueError(f"{int(hard.sum())} of {len(hard)} pictures are hard: {LEAST_PICTURES} pictures are needed, some hard and some not")
+        raise ValueError(
+            f"{int(hard.sum())} of {len(hard)} pictures are hard: {LEAST_PICTURES} pictures are needed, some hard and some not"
+        )
     names, table = strength_table(answer)
     weights, intercept = logistic(table, hard, penalty)
     by_name = dict(zip(names, weights.tolist(), strict=True))

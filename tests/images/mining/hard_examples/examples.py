@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 from mining.boxes import Boxes
 from mining.hard_examples import Answer, Parameters, Question, find_hard_examples
+from mining.hard_examples.parameters import DEFAULTS
 from numpy.typing import ArrayLike
 
 
 def boxes(*rows: tuple[float, float, float, float, int, float], features: ArrayLike | None = None) -> Boxes:
     """Rows of x1, y1, x2, y2, class, score."""
     table = np.array(rows, np.float64).reshape(-1, 6)
-    return Boxes(table[:, :4], table[:, 5], table[:, 4].astype(np.int64), features=None if features is None else np.asarray(features, float))
+    return Boxes(
+        table[:, :4], table[:, 5], table[:, 4].astype(np.int64), features=None if features is None else np.asarray(features, float)
+    )
 
 
 def scored(*scores: float) -> Boxes:
@@ -27,7 +30,7 @@ def only(algorithm: str, **parameters: Any) -> Parameters:
     return Parameters(comprehensive_algo_config=f"{algorithm}:1", **parameters)
 
 
-def ask(parameters: Parameters = Parameters(), **parts: Any) -> Answer:
+def ask(parameters: Parameters = DEFAULTS, **parts: Any) -> Answer:
     """Numbered pictures with these parts."""
     count = len(next(part for part in parts.values() if part is not None))
     parts.setdefault("ids", [f"p{place}" for place in range(count)])

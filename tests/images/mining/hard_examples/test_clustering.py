@@ -14,18 +14,14 @@ TRAINING = Training(labels=LABELS, embeddings=VECTORS, embedder="tiny")
 
 
 def test_hx_07_in_cluster_a_but_predicted_b_has_reason_2() -> None:
-    answer = ask(
-        only(ALONE), probabilities=np.array([[0.9, 0.1], [0.1, 0.9]]), embeddings=VECTORS[:2], embedder="tiny", training=TRAINING
-    )
+    answer = ask(only(ALONE), probabilities=np.array([[0.9, 0.1], [0.1, 0.9]]), embeddings=VECTORS[:2], embedder="tiny", training=TRAINING)
     assert codes(answer) == [[], [2]]
     assert answer.rows[1].strengths[ALONE] > 0.85 > 0.2 > answer.rows[0].strengths[ALONE]
 
 
 def test_clusters_without_a_clear_class_flag_nothing() -> None:
     mixed = Training(labels=np.arange(80) % 2, embeddings=two_clouds((80,))[0], embedder="tiny")
-    answer = ask(
-        only(ALONE), probabilities=np.array([[0.9, 0.1], [0.1, 0.9]]), embeddings=VECTORS[:2], embedder="tiny", training=mixed
-    )
+    answer = ask(only(ALONE), probabilities=np.array([[0.9, 0.1], [0.1, 0.9]]), embeddings=VECTORS[:2], embedder="tiny", training=mixed)
     clusters = answer.report["algorithms"][ALONE]
     assert clusters["pure_clusters"] < clusters["clusters"]
     assert codes(answer).count([2]) <= 1

@@ -81,7 +81,8 @@ def test_hx_11_the_coefficient_is_in_0_to_1_and_hard_goes_by_it(question: Questi
 @given(questions(), st.floats(0, 1), st.floats(0, 1))
 def test_hx_11_raising_the_threshold_never_adds(question: Question, one: float, other: float) -> None:
     low, high = (
-        {row.id for row in find_hard_examples(question, Parameters(algo_hard_threshold=threshold)).hard} for threshold in sorted((one, other))
+        {row.id for row in find_hard_examples(question, Parameters(algo_hard_threshold=threshold)).hard}
+        for threshold in sorted((one, other))
     )
     assert high <= low
 
@@ -125,7 +126,11 @@ def test_the_documents_example_fires_the_same_reasons_and_is_clipped_to_1() -> N
 
 def test_reasons_go_by_contribution_and_ties_by_number() -> None:
     cat, dog = boxes((0, 0, 9, 9, 0, 0.9)), boxes((0, 0, 9, 9, 1, 0.9))
-    answer = ask(Parameters(aug_op_config="crop:0.1+fliplr:0.3+gaussianblur:0.1"), predictions=[cat], views={name: [dog] for name in ("crop", "fliplr", "gaussianblur")})
+    answer = ask(
+        Parameters(aug_op_config="crop:0.1+fliplr:0.3+gaussianblur:0.1"),
+        predictions=[cat],
+        views={name: [dog] for name in ("crop", "fliplr", "gaussianblur")},
+    )
     assert codes(answer) == [[20, 19, 21]]
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from analysis.features import FEATURES as MEASURED
 from mining.hard_examples import Training
 from mining.hard_examples.reasons import BOX_FEATURES, FEATURE_CODES, FEATURES
 from mining.hard_examples.spread import kolmogorov_smirnov, robust_spread, stability_index
 from PIL import Image
 
+from analysis.features import FEATURES as MEASURED
 from analysis.features import measure
 from tests.images.mining.hard_examples.examples import ask, codes, only, scored
 

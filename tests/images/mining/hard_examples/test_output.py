@@ -87,9 +87,13 @@ def test_hx_17_the_summary_counts_what_went_in_and_what_came_out(tmp_path: Path)
     write_output(tmp_path, answer, question, _pictures(tmp_path / "in", ["x", "sure", "none"]))
     write_summary(tmp_path / "logs/x.log", answer)
     said = json.loads((tmp_path / "logs/x.log").read_text())
-    assert said == {"task_status": "SUCCEED", "total_sample": 3, "hard_sample": len((tmp_path / "output.manifest").read_text().splitlines())}
-    write_failure(tmp_path / "logs/x.log", "there is no \"model\"")
-    assert json.loads((tmp_path / "logs/x.log").read_text()) == {"task_status": "FAILED", "error_message": "there is no \"model\""}
+    assert said == {
+        "task_status": "SUCCEED",
+        "total_sample": 3,
+        "hard_sample": len((tmp_path / "output.manifest").read_text().splitlines()),
+    }
+    write_failure(tmp_path / "logs/x.log", 'there is no "model"')
+    assert json.loads((tmp_path / "logs/x.log").read_text()) == {"task_status": "FAILED", "error_message": 'there is no "model"'}
     assert _tree(tmp_path / "logs") == ["x.log"]
 
 
@@ -105,7 +109,10 @@ def test_the_manifest_is_read_back_with_marks_and_boxes(tmp_path: Path) -> None:
     question, answer = _detection()
     write_output(tmp_path / "out", answer, question, _pictures(tmp_path / "in", ["x", "sure", "none"]), "directory")
     found = [item for item in ManifestFormat().read(tmp_path / "out") if isinstance(item, ImportedImage)]
-    assert [(image.marks.hard, image.marks.hard_coefficient, image.marks.hard_reasons) for image in found] == [(True, 0.39, (1,)), (True, 1.0, (0,))]
+    assert [(image.marks.hard, image.marks.hard_coefficient, image.marks.hard_reasons) for image in found] == [
+        (True, 0.39, (1,)),
+        (True, 1.0, (0,)),
+    ]
     (annotation,) = found[0].annotations or ()
     assert (annotation.class_name, annotation.x, annotation.y, annotation.width, annotation.height) == ("d<g", 10, 20, 20, 40)
 
@@ -133,9 +140,22 @@ def test_a_class_that_is_no_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_label_file_holds_what_the_specification_asks_for(tmp_path: Path) -> None:
-    question, answer = _detection()
+    _, answer = _detection()
     text = voc_xml(answer.rows[0], ("cat", "d\x00<g"), _pictures(tmp_path / "in", ["x"])["x"]).decode()
-    for tag in ("folder", "filename", "size", "width", "height", "depth", "segmented", "pose", "truncated", "occluded", "difficult", "bndbox"):
+    for tag in (
+        "folder",
+        "filename",
+        "size",
+        "width",
+        "height",
+        "depth",
+        "segmented",
+        "pose",
+        "truncated",
+        "occluded",
+        "difficult",
+        "bndbox",
+    ):
         assert f"<{tag}>" in text
     assert "<confidence>0.5</confidence>" in text
     assert "<hard-coefficient>0.195</hard-coefficient>" in text

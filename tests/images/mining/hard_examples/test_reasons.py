@@ -33,7 +33,10 @@ def test_hx_12_text_to_list_and_back_keeps_the_order(codes: list[int]) -> None:
 
 def test_hx_12_the_documents_examples() -> None:
     assert (split_codes("0"), split_codes("1-20-2-19-21-3")) == ([0], [1, 20, 2, 19, 21, 3])
-    assert texts([0, 20]) == ["nothing was found in the picture", "the prediction changes when the picture is mirrored left to right (fliplr)"]
+    assert texts([0, 20]) == [
+        "nothing was found in the picture",
+        "the prediction changes when the picture is mirrored left to right (fliplr)",
+    ]
 
 
 @pytest.mark.parametrize("text", ["31", "1-", "-1", "a", "1--2", "1 2", "²"])

@@ -16,7 +16,7 @@ TRAINING = Training(labels=LABELS, embeddings=VECTORS, embedder="tiny")
 FRESH, _ = two_clouds((1, 1), seed=5)
 
 
-def _ask(ratio: float = 1.0, training: Training = TRAINING, vectors: np.ndarray = FRESH):  # noqa: ANN202 - an Answer
+def _ask(ratio: float = 1.0, training: Training = TRAINING, vectors: np.ndarray = FRESH):
     probabilities = np.array([[0.9, 0.1]] * len(vectors))
     return ask(
         only(ALONE, similarity_sample_ratio=ratio), probabilities=probabilities, embeddings=vectors, embedder="tiny", training=training

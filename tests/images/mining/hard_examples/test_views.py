@@ -87,7 +87,9 @@ def test_a_box_that_the_crop_hides_is_no_disagreement() -> None:
     blind = predict_views(lambda picture: boxes((60, 44, 100, 84, 0, 0.9)), _picture(), ["crop"], plain)["crop"]
     assert disagreement(plain, blind) == 0.0
     # What the model makes of the sliver that is left of a hidden box does not count either.
-    sliver = predict_views(lambda picture: boxes((0, 0, 4, 14, 0, 0.9), (60, 44, 100, 84, 0, 0.9)), _picture(), ["crop"], boxes((0, 0, 24, 30, 0, 0.9), middle))
+    sliver = predict_views(
+        lambda picture: boxes((0, 0, 4, 14, 0, 0.9), (60, 44, 100, 84, 0, 0.9)), _picture(), ["crop"], boxes((0, 0, 24, 30, 0, 0.9), middle)
+    )
     assert disagreement(boxes((0, 0, 24, 30, 0, 0.9), middle), sliver["crop"]) == 0.0
 
 

@@ -52,7 +52,9 @@ def test_separable_data_has_an_answer() -> None:
 
 def _answer(table: np.ndarray) -> Answer:
     names = ("predict_score_mining", "aug_consistent_mining")
-    rows = [Row(f"p{i}", float(row.sum() / 2), 0.0, 0.0, False, (), dict(zip(names, row.tolist(), strict=True))) for i, row in enumerate(table)]
+    rows = [
+        Row(f"p{i}", float(row.sum() / 2), 0.0, 0.0, False, (), dict(zip(names, row.tolist(), strict=True))) for i, row in enumerate(table)
+    ]
     return Answer(tuple(rows), {})
 
 
