@@ -1,6 +1,6 @@
 """T1, label-budget curves: what a model learns from the labels each strategy buys, from the same first pictures and the same training seeds.
 
-Settings: digits (three pools), scenes of digits, BCCD whole and in tiles. Every strategy is compared with ``random``; ``anti`` (the least
+Settings: digits (three pools), scenes of digits, BCCD. Every strategy is compared with ``random``; ``anti`` (the least
 doubtful first) must lose, or the setting cannot tell strategies apart. Runs are kept and continued (``results``).
 """
 
@@ -18,7 +18,7 @@ from PIL import Image
 
 from benchmarks.measure import Sheet
 from benchmarks.mining import paired, results
-from benchmarks.mining.data import Digits, Scenes, bccd, bccd_tiles, digit_scenes, digits
+from benchmarks.mining.data import Digits, Scenes, bccd, digit_scenes, digits
 
 OURS = (
     "random", "anti", "least_confidence", "entropy", "margin", "core_set", "typiclust", "badge", "csf", "cdal", "cald", "aldd", "ppal", "default",
@@ -50,8 +50,7 @@ SETTINGS = {
         Setting("digits-imbalanced", 20, 20, 14, 20, "macro accuracy", (0, 1, 2, 3, 4), lambda seed: digits("imbalanced", seed)),
         Setting("digits-redundant", 20, 20, 14, 20, "macro accuracy", (), lambda seed: digits("redundant", seed)),
         Setting("scenes", 40, 30, 4, 12, "mAP50", (3,), digit_scenes),
-        Setting("bccd", 20, 20, 4, 10, "mAP50", (2,), lambda seed: bccd()),
-        Setting("bccd-tiles", 20, 20, 4, 10, "mAP50", (1, 2), lambda seed: bccd_tiles()),
+        Setting("bccd", 20, 20, 4, 10, "mAP50", (2,), lambda _: bccd()),
     )
 }
 
@@ -64,7 +63,11 @@ def sheets(arguments: Sequence[str], *, quick: bool = False) -> list[Sheet]:
     asked = _parse(arguments, quick)
     for name in asked.settings:
         if not asked.report:
-            run(SETTINGS[name], asked.strategies.split(",") if asked.strategies else strategies_of(name), asked.seeds or range(SETTINGS[name].seeds))
+            run(
+                SETTINGS[name],
+                asked.strategies.split(",") if asked.strategies else strategies_of(name),
+                asked.seeds or range(SETTINGS[name].seeds),
+            )
     return [sheet for name in asked.settings for sheet in report(SETTINGS[name])]
 
 
@@ -87,8 +90,9 @@ def _range(text: str) -> range:
 
 def strategies_of(setting: str) -> list[str]:
     """The strategies of ours that fit a setting, then the peers."""
-    from benchmarks.mining import peers
     from mining import STRATEGIES
+
+    from benchmarks.mining import peers
 
     kind = "classification" if setting.startswith("digits") else "detection"
     known = {"predictions", "probabilities", "embeddings"} | ({"features", "views", "class_maps"} if kind == "detection" else set())
@@ -120,12 +124,16 @@ def digit_runs(setting: Setting, strategy: str, seeds: Sequence[int]) -> list[di
     from benchmarks.mining import models
 
     sets = [setting.load(seed) for seed in seeds]
-    labelled = [np.random.default_rng([seed, 2]).permutation(len(one.pool_y))[: setting.first] for one, seed in zip(sets, seeds, strict=True)]
+    labelled = [
+        np.random.default_rng([seed, 2]).permutation(len(one.pool_y))[: setting.first] for one, seed in zip(sets, seeds, strict=True)
+    ]
     accuracies: list[list[Floats]] = [[] for _ in seeds]
     spent_s = 0.0
     for step in range(setting.rounds + 1):
         trained = models.train(
-            [one.pool_x[rows] for one, rows in zip(sets, labelled, strict=True)], [one.pool_y[rows] for one, rows in zip(sets, labelled, strict=True)], seeds
+            [one.pool_x[rows] for one, rows in zip(sets, labelled, strict=True)],
+            [one.pool_y[rows] for one, rows in zip(sets, labelled, strict=True)],
+            seeds,
         )
         for number, one in enumerate(sets):
             accuracies[number].append(_accuracy_by_class(trained.answer(number, one.test_x)[0], one.test_y))
@@ -138,7 +146,8 @@ def digit_runs(setting: Setting, strategy: str, seeds: Sequence[int]) -> list[di
             spent_s += time.process_time() - begin
     costs = [setting.first + setting.budget * step for step in range(setting.rounds + 1)]
     return [
-        _record(strategy, seed, costs, costs, np.stack(curve), setting, spent_s / len(seeds)) for seed, curve in zip(seeds, accuracies, strict=True)
+        _record(strategy, seed, costs, costs, np.stack(curve), setting, spent_s / len(seeds))
+        for seed, curve in zip(seeds, accuracies, strict=True)
     ]
 
 
@@ -240,20 +249,25 @@ class SceneCourse:
 
         found = detector.detect(model, self.pool.pictures)
         pooled = np.stack([pooled_probabilities(boxes, len(self.pool.class_names)) for boxes in found.boxes])
-        labels = np.array([truth.classes[0] if len(truth) else len(self.pool.class_names) for truth in (self.pool.truths[row] for row in rows)])
+        labels = np.array(
+            [truth.classes[0] if len(truth) else len(self.pool.class_names) for truth in (self.pool.truths[row] for row in rows)]
+        )
         raw = small_pixels(self.pool)
         return peers.Known(rows, labels, rest, pooled, found.embeddings, raw, lambda: pooled[:, :, None], 100 * self.seed + step)
 
 
 def scene_pool(model: Any, scenes: Scenes, rows: Ints, rest: Ints, hashes: npt.NDArray[np.uint64], strategy: str) -> Any:
     """What the mining core is told of the candidates ``rest``; ``rows`` are labelled. Views are made for the strategies that look at them."""
-    from benchmarks.mining import detector
     from mining import STRATEGIES, Labelled, Pool
+
+    from benchmarks.mining import detector
 
     found = detector.detect(model, scenes.pictures)
     candidates = scenes.pictures[rest]
     wants = STRATEGIES[strategy].needs if strategy in STRATEGIES else frozenset()
-    views = {"fliplr": detector.mirrored(model, candidates), "gaussianblur": detector.smoothed(model, candidates)} if "views" in wants else None
+    views = (
+        {"fliplr": detector.mirrored(model, candidates), "gaussianblur": detector.smoothed(model, candidates)} if "views" in wants else None
+    )
     counts = np.bincount(np.concatenate([scenes.truths[row].classes for row in rows]), minlength=len(scenes.class_names)).astype(float)
     vectors = small_pixels(scenes) if strategy == "typiclust" else found.embeddings
     return Pool(
@@ -292,7 +306,9 @@ def hashes_of(scenes: Scenes) -> npt.NDArray[np.uint64]:
     return np.array([hash_picture(picture) for picture in as_pictures], np.uint64)
 
 
-def _record(strategy: str, seed: int, images: Sequence[int], boxes: Sequence[int], by_class: Floats, setting: Setting, mining_s: float) -> dict[str, Any]:
+def _record(
+    strategy: str, seed: int, images: Sequence[int], boxes: Sequence[int], by_class: Floats, setting: Setting, mining_s: float
+) -> dict[str, Any]:
     return {
         "strategy": strategy,
         "seed": int(seed),
@@ -333,7 +349,9 @@ def read_curves(name: str) -> dict[str, Curves]:
         mine = [run for run in runs if run["strategy"] == strategy]
         images, boxes, quality = (np.array([run[key] for run in mine], float) for key in ("images", "boxes", "quality"))
         rare = np.array([run["rare"] for run in mine], float) if mine[0]["rare"] else None
-        found[strategy] = Curves(np.array([run["seed"] for run in mine]), images, boxes, quality, rare, float(np.mean([run["mining_s"] for run in mine])))
+        found[strategy] = Curves(
+            np.array([run["seed"] for run in mine]), images, boxes, quality, rare, float(np.mean([run["mining_s"] for run in mine]))
+        )
     return found
 
 
@@ -353,7 +371,7 @@ def report(setting: Setting) -> list[Sheet]:
     columns = ["strategy", "seeds", "AULC", "against random (95 %)", "wins", "p (Holm)", "at the end", "rare classes",
                "boxes at the end", "at equal boxes (wins)", "saved: images, boxes", "mining s"]  # fmt: skip
     title = f"{setting.name}: {setting.first} + {setting.rounds} x {setting.budget}, {setting.quality}"
-    return [Sheet(title, columns, rows, [*_power(lines), *_against_peers(curves, setting)])]
+    return [Sheet(title, columns, rows, [*_power(lines), *_against_peers(curves)])]
 
 
 def _against_random(curves: Curves, random: Curves) -> dict[str, Any]:
@@ -412,7 +430,7 @@ def _power(lines: dict[str, dict[str, Any]]) -> list[str]:
     return [f"NO POWER: the control anti does not lose ({low:+.4f}..{high:+.4f}); nothing here counts as a win."]
 
 
-def _against_peers(curves: dict[str, Curves], setting: Setting) -> list[str]:
+def _against_peers(curves: dict[str, Curves]) -> list[str]:
     peers = {name: curve for name, curve in curves.items() if name not in OURS}
     if "default" not in curves or not peers:
         return []
@@ -422,4 +440,3 @@ def _against_peers(curves: dict[str, Curves], setting: Setting) -> list[str]:
     low, high = paired.interval(difference)
     verdict = "WORSE beyond the interval" if high < 0 else "better beyond the interval" if low > 0 else "no difference beyond the interval"
     return [f"default against the best peer ({best}): {difference.mean():+.4f} ({low:+.4f}..{high:+.4f}), {len(seeds)} seeds: {verdict}."]
-

@@ -72,7 +72,11 @@ class Scenes:
     def take(self, rows: npt.ArrayLike) -> Scenes:
         chosen = np.asarray(rows, np.int64)
         return Scenes(
-            [self.names[row] for row in chosen], self.pictures[chosen], [self.truths[row] for row in chosen], self.groups[chosen], self.class_names
+            [self.names[row] for row in chosen],
+            self.pictures[chosen],
+            [self.truths[row] for row in chosen],
+            self.groups[chosen],
+            self.class_names,
         )
 
 
@@ -86,7 +90,9 @@ def digits(setting: str, seed: int) -> Digits:
     of a tenth of it. The test set is never changed.
     """
     x, y = load_digits(return_X_y=True)
-    pool_x, test_x, pool_y, test_y = train_test_split((x / 16).astype(np.float32), y.astype(np.int64), test_size=0.4, stratify=y, random_state=seed)
+    pool_x, test_x, pool_y, test_y = train_test_split(
+        (x / 16).astype(np.float32), y.astype(np.int64), test_size=0.4, stratify=y, random_state=seed
+    )
     dice = np.random.default_rng([seed, 1])
     if setting == "imbalanced":
         kept = (pool_y > 4) | (dice.random(len(pool_y)) < 0.1)
@@ -118,7 +124,9 @@ def digit_scenes(seed: int, pool: int = 600, test: int = 200) -> tuple[Scenes, S
     """
     x, y = load_digits(return_X_y=True)
     shown, held = train_test_split(np.arange(len(y)), test_size=0.35, stratify=y, random_state=seed)
-    makers = [_SceneMaker(x.reshape(-1, 8, 8) / 16, y, rows, np.random.default_rng([seed, number])) for number, rows in enumerate((shown, held))]
+    makers = [
+        _SceneMaker(x.reshape(-1, 8, 8) / 16, y, rows, np.random.default_rng([seed, number])) for number, rows in enumerate((shown, held))
+    ]
     return makers[0].pool(pool), makers[1].balanced(test)
 
 
@@ -162,7 +170,10 @@ class _SceneMaker:
     def _free_place(self, taken: Sequence[tuple[int, int, int]], side: int) -> tuple[int, int] | None:
         for _ in range(20):
             x, y = (int(value) for value in self.dice.integers(0, _SCENE_SIZE - side, 2))
-            if all(abs(x - a) > (side + s) // 2 - 4 + (s - side) // 2 or abs(y - b) > (side + s) // 2 - 4 + (s - side) // 2 for a, b, s in taken):
+            if all(
+                abs(x - a) > (side + s) // 2 - 4 + (s - side) // 2 or abs(y - b) > (side + s) // 2 - 4 + (s - side) // 2
+                for a, b, s in taken
+            ):
                 return x, y
         return None
 
@@ -179,7 +190,11 @@ class _SceneMaker:
         drawn = [self._draw(plan) for plan in plans]
         names = [f"{prefix}_{index:04d}" for index in range(len(plans))]
         return Scenes(
-            names, np.stack([picture for picture, _ in drawn])[:, None], [truth for _, truth in drawn], np.asarray(groups, np.int64), SCENE_CLASSES
+            names,
+            np.stack([picture for picture, _ in drawn])[:, None],
+            [truth for _, truth in drawn],
+            np.asarray(groups, np.int64),
+            SCENE_CLASSES,
         )
 
     def _draw(self, plan: Any) -> tuple[Bytes, Truth]:
@@ -211,32 +226,6 @@ def bccd(folder: Path = BCCD) -> tuple[Scenes, Scenes]:
     return _read_bccd(folder, "trainval"), _read_bccd(folder, "test")
 
 
-def bccd_tiles(folder: Path = BCCD) -> tuple[Scenes, Scenes]:
-    """The same splits cut into quarters at half of their size: 1,168 tiles to pool, 288 to test. A whole BCCD picture shows every class; a tile does not."""
-    return _read_tiles(folder, "trainval"), _read_tiles(folder, "test")
-
-
-def _read_tiles(folder: Path, split: str) -> Scenes:
-    names = (folder / "ImageSets" / "Main" / f"{split}.txt").read_text(encoding="utf-8").split()
-    pictures, truths, tile_names = [], [], []
-    height, width = BCCD_SIZE
-    for name in names:
-        picture, truth = _read_picture(folder / "JPEGImages" / f"{name}.jpg", 2), _read_voc(folder / "Annotations" / f"{name}.xml", 2)
-        for x, y in ((0, 0), (width, 0), (0, height), (width, height)):
-            pictures.append(picture[:, y : y + height, x : x + width])
-            truths.append(_inside(truth, x, y, width, height))
-            tile_names.append(f"{name}_{x}_{y}")
-    return Scenes(tile_names, np.stack(pictures), truths, np.repeat(np.arange(len(names)), 4), BCCD_CLASSES)
-
-
-def _inside(truth: Truth, x: int, y: int, width: int, height: int) -> Truth:
-    """The objects of which at least half lies in a window, cut to it."""
-    corners = truth.corners - [x, y, x, y]
-    clipped = np.clip(corners, 0, [width, height, width, height])
-    kept = np.prod(clipped[:, 2:] - clipped[:, :2], axis=1) >= 0.5 * np.prod(corners[:, 2:] - corners[:, :2], axis=1)
-    return Truth(clipped[kept], truth.classes[kept])
-
-
 def _read_bccd(folder: Path, split: str) -> Scenes:
     names = (folder / "ImageSets" / "Main" / f"{split}.txt").read_text(encoding="utf-8").split()
     pictures = [_read_picture(folder / "JPEGImages" / f"{name}.jpg") for name in names]
@@ -244,16 +233,16 @@ def _read_bccd(folder: Path, split: str) -> Scenes:
     return Scenes(names, np.stack(pictures), truths, np.arange(len(names)), BCCD_CLASSES)
 
 
-def _read_picture(path: Path, times: int = 1) -> Bytes:
+def _read_picture(path: Path) -> Bytes:
     with Image.open(path) as picture:
-        small = picture.convert("RGB").resize((BCCD_SIZE[1] * times, BCCD_SIZE[0] * times), Image.Resampling.BILINEAR)
+        small = picture.convert("RGB").resize(BCCD_SIZE[::-1], Image.Resampling.BILINEAR)
     return np.ascontiguousarray(np.asarray(small).transpose(2, 0, 1))
 
 
-def _read_voc(path: Path, times: int = 1) -> Truth:
+def _read_voc(path: Path) -> Truth:
     corners, classes = [], []
     for thing in ElementTree.parse(path).getroot().iter("object"):
-        box = [float(thing.findtext(f"bndbox/{side}", "0")) * times / 4 for side in ("xmin", "ymin", "xmax", "ymax")]
+        box = [float(thing.findtext(f"bndbox/{side}", "0")) / 4 for side in ("xmin", "ymin", "xmax", "ymax")]
         if box[2] > box[0] and box[3] > box[1]:  # two boxes of BCCD are single pixels
             corners.append(box)
             classes.append(BCCD_CLASSES.index(thing.findtext("name", "")))

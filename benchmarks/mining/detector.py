@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from analysis.evaluation.coco import coco
-from analysis.evaluation.objects import make_predictions, make_truths
+from mining.boxes import Boxes, iou
 from torch import Tensor, nn
 from torch.nn import functional
 
+from analysis.evaluation.coco import coco
+from analysis.evaluation.objects import make_predictions, make_truths
 from benchmarks.mining.data import Scenes, Truth
-from mining.boxes import Boxes, iou
 
 STRIDE = 4
 BATCH = 8
@@ -137,7 +137,9 @@ def _targets(scenes: Scenes) -> tuple[Tensor, Tensor, Tensor]:
     return torch.from_numpy(heat), torch.from_numpy(sides), torch.from_numpy(weight)
 
 
-def _draw(box: npt.NDArray[np.float64], heat: npt.NDArray[np.float32], sides: npt.NDArray[np.float32], weight: npt.NDArray[np.float32]) -> None:
+def _draw(
+    box: npt.NDArray[np.float64], heat: npt.NDArray[np.float32], sides: npt.NDArray[np.float32], weight: npt.NDArray[np.float32]
+) -> None:
     """A bell over the middle of a box, 1 at its centre cell; the box's sides at the cells around the centre."""
     height, width = heat.shape
     cx, cy = (min(max(int((box[side] + box[side + 2]) / 2 / STRIDE), 0), limit - 1) for side, limit in ((0, width), (1, height)))
@@ -172,7 +174,9 @@ def mirrored(model: Detector, pictures: npt.NDArray[np.uint8]) -> list[Boxes]:
     width = pictures.shape[3]
     found = detect(model, np.ascontiguousarray(pictures[..., ::-1])).boxes
     return [
-        Boxes(one.corners[:, [2, 1, 0, 3]] * [-1, 1, -1, 1] + [width, 0, width, 0], one.scores, one.classes, one.probabilities, one.features)
+        Boxes(
+            one.corners[:, [2, 1, 0, 3]] * [-1, 1, -1, 1] + [width, 0, width, 0], one.scores, one.classes, one.probabilities, one.features
+        )
         for one in found
     ]
 

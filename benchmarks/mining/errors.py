@@ -42,9 +42,10 @@ def sheets(arguments: Sequence[str], *, quick: bool = False) -> list[Sheet]:
 
 def of_seed(seed: int, steps: int = _STEPS) -> dict[str, Any]:
     """Of each scored picture the error, the strengths of the operator's algorithms under two settings, its coefficient, and single scores."""
-    from benchmarks.mining import detector
     from mining.boxes import Boxes
     from mining.hard_examples.weights import picture_errors
+
+    from benchmarks.mining import detector
 
     parts = bccd()
     whole = Scenes([*parts[0].names, *parts[1].names], np.concatenate([part.pictures for part in parts]),
@@ -55,12 +56,17 @@ def of_seed(seed: int, steps: int = _STEPS) -> dict[str, Any]:
     seen = _look(model, whole)
     truths = [Boxes(whole.truths[row].corners, np.ones(len(whole.truths[row])), whole.truths[row].classes) for row in rest]
     boxes = [seen["boxes"][row] for row in rest]
-    answers = {"stock": answer(seen, trained, rest, whole.names, _STOCK_VIEWS), "all views": answer(seen, trained, rest, whole.names, _all_views())}
+    answers = {
+        "stock": answer(seen, trained, rest, whole.names, _STOCK_VIEWS),
+        "all views": answer(seen, trained, rest, whole.names, _all_views()),
+    }
     return {
         "errors": picture_errors(boxes, truths).round(5).tolist(),
         "single": {name: values.round(5).tolist() for name, values in single_scores(boxes, seen, rest).items()},
         "coefficients": {name: [round(row.raw_sum, 5) for row in found.rows] for name, found in answers.items()},
-        "strengths": {name: [{key: round(value, 5) for key, value in row.strengths.items()} for row in found.rows] for name, found in answers.items()},
+        "strengths": {
+            name: [{key: round(value, 5) for key, value in row.strengths.items()} for row in found.rows] for name, found in answers.items()
+        },
         "columns": [{key: round(value, 5) for key, value in row.columns.items()} for row in answers["all views"].rows],
     }
 
@@ -71,8 +77,9 @@ def _all_views() -> str:
 
 def _look(model: Any, whole: Scenes) -> dict[str, Any]:
     """What is known of every picture: boxes, vectors, views, features."""
-    from benchmarks.mining import detector
     from mining.hard_examples import pictures, views
+
+    from benchmarks.mining import detector
 
     found = detector.detect(model, whole.pictures)
     images = [Image.fromarray(one.transpose(1, 2, 0)) for one in whole.pictures]
@@ -149,7 +156,7 @@ def report(runs: Sequence[dict[str, Any]]) -> Sheet:
     for run in runs:
         for name, numbers in of_splits(run).items():
             table.setdefault(name, []).append(numbers)
-    means = {name: (np.nanmean(rows, 0), np.nanstd([row[0] for row in rows])) for name, rows in table.items()}
+    means = {name: (np.mean(rows, 0), np.std([row[0] for row in rows])) for name, rows in table.items()}
     rows = [
         [name, f"{mean[0]:.3f} ± {spread:.3f}", f"{mean[1]:.2f}", f"{mean[2]:.2f}", "-" if np.isnan(mean[3]) else f"{mean[3]:.3f}"]
         for name, (mean, spread) in sorted(means.items(), key=lambda item: -item[1][0][0])
@@ -171,6 +178,9 @@ def of_splits(run: Mapping[str, Any]) -> dict[str, list[float]]:
     fixed |= {f"coefficient, {name} weights": np.array(values) for name, values in run["coefficients"].items() if name == "stock"}
     tables = {name: _table(rows) for name, rows in run["strengths"].items()}
     tables["views one by one"] = np.column_stack([tables["stock"], _view_columns(run["columns"])])
+    tables["views one by one, single scores"] = np.column_stack(
+        [tables["views one by one"], *(fixed[name] for name in run["single"] if name != "random")]
+    )
     found: dict[str, list[list[float]]] = {}
     for split in range(_SPLITS):
         half = np.random.default_rng([run["seed"], split]).permutation(len(errors))
@@ -181,7 +191,7 @@ def of_splits(run: Mapping[str, Any]) -> dict[str, list[float]]:
         for name, table in tables.items():
             fitted = _fitted(table[fit], errors[fit], table[test])
             found.setdefault(f"coefficient, fitted weights, {name}", []).append(judge(fitted, errors[test], fitted))
-    return {name: np.nanmean(rows, 0).tolist() for name, rows in found.items()}
+    return {name: np.mean(rows, 0).tolist() for name, rows in found.items()}
 
 
 def _table(rows: Sequence[Mapping[str, float]]) -> Floats:

@@ -81,7 +81,10 @@ def _objectlab(found: Sequence[Any], labels: Sequence[Any], class_count: int) ->
 
     theirs = [{"bboxes": label.corners.astype(np.float32), "labels": label.classes} for label in labels]
     predicted = [
-        np.array([np.column_stack([b.corners, b.scores])[b.classes == label].astype(np.float32) for label in range(class_count)] + [None], dtype=object)[:-1]
+        np.array(
+            [np.column_stack([b.corners, b.scores])[b.classes == label].astype(np.float32) for label in range(class_count)] + [None],
+            dtype=object,
+        )[:-1]
         for b in found
     ]
     quality: Floats = 1 - np.asarray(get_label_quality_scores(theirs, predicted, verbose=False), float)

@@ -48,7 +48,7 @@ class Answers(SkactivemlClassifier):  # type: ignore[misc]
         super().__init__(classes=classes, missing_label=missing_label, random_state=random_state)
         self.table = table
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Answers:  # noqa: N803
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Answers:  # noqa: N803, ARG002
         return self
 
     def predict_proba(self, X: Any, return_embeddings: bool = False) -> Any:  # noqa: N803
@@ -75,7 +75,9 @@ def _uncertainty(method: str) -> Peer:
     def choose(known: Known, budget: int) -> Ints:
         query = UncertaintySampling(method=method, random_state=known.seed)
         return np.asarray(
-            query.query(_row_numbers(known), _labels_or_nan(known), _answers(known), fit_clf=False, candidates=known.candidates, batch_size=budget)
+            query.query(
+                _row_numbers(known), _labels_or_nan(known), _answers(known), fit_clf=False, candidates=known.candidates, batch_size=budget
+            )
         )
 
     return choose
@@ -84,7 +86,9 @@ def _uncertainty(method: str) -> Peer:
 def _badge(known: Known, budget: int) -> Ints:
     query = Badge(clf_embedding_flag_name="return_embeddings", random_state=known.seed)
     return np.asarray(
-        query.query(_row_numbers(known), _labels_or_nan(known), _answers(known), fit_clf=False, candidates=known.candidates, batch_size=budget)
+        query.query(
+            _row_numbers(known), _labels_or_nan(known), _answers(known), fit_clf=False, candidates=known.candidates, batch_size=budget
+        )
     )
 
 
@@ -95,7 +99,9 @@ def _core_set(known: Known, budget: int) -> Ints:
 
 def _typiclust(known: Known, budget: int) -> Ints:
     points = known.raw.astype(float)
-    return np.asarray(TypiClust(random_state=known.seed, k=20).query(points, _labels_or_nan(known), candidates=known.candidates, batch_size=budget))
+    return np.asarray(
+        TypiClust(random_state=known.seed, k=20).query(points, _labels_or_nan(known), candidates=known.candidates, batch_size=budget)
+    )
 
 
 class _Learner:
@@ -106,7 +112,7 @@ class _Learner:
         self.X_training = known.hidden[known.labelled]
         self.on_transformed = False
 
-    def predict_proba(self, rows: Any, **_: Any) -> Floats:
+    def predict_proba(self, _rows: Any, **_: Any) -> Floats:
         return self.known.probabilities[self.known.candidates]
 
 

@@ -1,7 +1,8 @@
 """T4, redundancy: how many of the picks show what another pick or a labelled picture shows already, in pools with known near-duplicates.
 
 Digits with copies (a linear classifier), scenes of digits in runs of near-duplicates (the tiny detector). ``needless`` picks share their group
-with an earlier pick or a labelled picture; ``things`` are the groups seen; the radius is the greatest distance of a candidate from what is picked or labelled.
+with an earlier pick or a labelled picture; ``things`` are the groups seen; the radius is the greatest distance of a candidate from what is picked
+or labelled.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ def of_scenes(seed: int, strategies: Sequence[str]) -> dict[str, tuple[float, in
     course = curves.SceneCourse(curves.SETTINGS["scenes"], seed)
     pixels = curves.small_pixels(course.pool)
     chosen = {name: course.buy(name, course.base, course.first, 0) for name in strategies}
-    return {name: (*needless(course.pool.groups, picks, course.first), radius(pixels, picks, course.first)) for name, picks in chosen.items()}
+    return {
+        name: (*needless(course.pool.groups, picks, course.first), radius(pixels, picks, course.first)) for name, picks in chosen.items()
+    }
 
 
 def needless(groups: Ints, picks: Ints, labelled: Ints) -> tuple[float, int]:
@@ -78,6 +81,14 @@ def _sheet(setting: str, by_seed: dict[int, dict[str, tuple[float, int, float]]]
     table = {name: np.array([found[name] for found in by_seed.values()]) for name in next(iter(by_seed.values()))}
     for name in sorted(table, key=lambda name: table[name][:, 0].mean()):
         low, high = paired.interval(table[name][:, 0] - table["random"][:, 0])
-        rows.append([name, f"{table[name][:, 0].mean():.1%}", f"{low:+.1%}..{high:+.1%}", f"{table[name][:, 1].mean():.1f}", f"{table[name][:, 2].mean():.3f}"])
+        rows.append(
+            [
+                name,
+                f"{table[name][:, 0].mean():.1%}",
+                f"{low:+.1%}..{high:+.1%}",
+                f"{table[name][:, 1].mean():.1f}",
+                f"{table[name][:, 2].mean():.3f}",
+            ]
+        )
     title = f"redundancy, {setting}: picks out of a pool with known near-duplicates, {len(by_seed)} seeds"
     return Sheet(title, ["strategy", "needless picks", "against random (95 %)", "things seen", "radius"], rows)

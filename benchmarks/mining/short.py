@@ -51,5 +51,16 @@ def _sheet(setting: str, seeds: int) -> Sheet:
     for name in sorted(found, key=lambda name: -paired.area(found[name]).mean()):
         differences = paired.area(found[name]) - paired.area(found["random"])
         low, high = paired.interval(differences)
-        rows.append([name, f"{paired.area(found[name]).mean():.4f}", f"{differences.mean():+.4f} ({low:+.4f}..{high:+.4f})", f"{(differences > 0).sum()}/{seeds}"])
-    return Sheet(f"digits, {setting}, linear: {FIRST} + {ROUNDS} x {BUDGET}, {seeds} seeds", ["strategy", "AULC", "against random (95 %)", "wins"], rows)
+        rows.append(
+            [
+                name,
+                f"{paired.area(found[name]).mean():.4f}",
+                f"{differences.mean():+.4f} ({low:+.4f}..{high:+.4f})",
+                f"{(differences > 0).sum()}/{seeds}",
+            ]
+        )
+    return Sheet(
+        f"digits, {setting}, linear: {FIRST} + {ROUNDS} x {BUDGET}, {seeds} seeds",
+        ["strategy", "AULC", "against random (95 %)", "wins"],
+        rows,
+    )

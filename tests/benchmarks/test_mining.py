@@ -81,7 +81,9 @@ def test_bccd_is_read_with_its_published_splits(shared_data: Path) -> None:
 def test_planted_errors_are_where_they_are_said_to_be() -> None:
     truths = [data.Truth(np.array([[0.0, 0, 10, 10], [20, 20, 40, 40]]), np.array([0, 1])) for _ in range(50)]
     spoilt, kinds = data.plant_errors(truths, 3, seed=0)
-    changed = [not (np.array_equal(a.corners, b.corners) and np.array_equal(a.classes, b.classes)) for a, b in zip(truths, spoilt, strict=True)]
+    changed = [
+        not (np.array_equal(a.corners, b.corners) and np.array_equal(a.classes, b.classes)) for a, b in zip(truths, spoilt, strict=True)
+    ]
     assert changed == [bool(kind) for kind in kinds]
     assert sum(changed) == 5
 
@@ -112,7 +114,9 @@ def test_curves_are_compared_where_both_have_paid_as_much() -> None:
 def test_runs_are_continued_and_merged_and_a_cut_off_line_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLUICE_BENCH_RESULTS", str(tmp_path))
     results.append("scenes", [{"strategy": "random", "seed": 0, "x": 1}, {"strategy": "random", "seed": 1, "x": 2}])
-    (tmp_path / "scenes.other-machine.jsonl").write_text(json.dumps({"strategy": "random", "seed": 2}) + "\n" + '{"strategy": "ran', encoding="utf-8")
+    (tmp_path / "scenes.other-machine.jsonl").write_text(
+        json.dumps({"strategy": "random", "seed": 2}) + "\n" + '{"strategy": "ran', encoding="utf-8"
+    )
     assert results.missing("scenes", "random", range(5)) == [3, 4]
     assert [run["seed"] for run in results.read("scenes")] == [0, 1, 2]
 
