@@ -23,7 +23,7 @@ from benchmarks.mining.data import BCCD_CLASSES, Scenes, bccd
 Floats = npt.NDArray[np.float64]
 GOAL = 0.75
 WORST = 0.2
-_TRAINED, _STEPS, _SPLITS = 60, 320, 50
+_TRAINED, _STEPS, _SPLITS = 60, 320, 20
 _VIEWS = ("fliplr", "gaussianblur", "crop", "flipud", "scale", "translate", "sharpen", "add")
 _STOCK_VIEWS = "crop:0.1+fliplr:0.1+gaussianblur:0.1"
 
@@ -60,8 +60,14 @@ def of_seed(seed: int, steps: int = _STEPS) -> dict[str, Any]:
         "stock": answer(seen, trained, rest, whole.names, _STOCK_VIEWS),
         "all views": answer(seen, trained, rest, whole.names, _all_views()),
     }
+    views = {name: [seen["views"][name][row] for row in rest] for name in _VIEWS}
     return {
         "errors": picture_errors(boxes, truths).round(5).tolist(),
+        "expected": {
+            "three views": expected_on_splits(boxes, truths, {name: views[name] for name in _VIEWS[:3]}, seed),
+            "no views": expected_on_splits(boxes, truths, {}, seed),
+            "all views": expected_on_splits(boxes, truths, views, seed),
+        },
         "single": {name: values.round(5).tolist() for name, values in single_scores(boxes, seen, rest).items()},
         "coefficients": {name: [round(row.raw_sum, 5) for row in found.rows] for name, found in answers.items()},
         "strengths": {
@@ -69,6 +75,29 @@ def of_seed(seed: int, steps: int = _STEPS) -> dict[str, Any]:
         },
         "columns": [{key: round(value, 5) for key, value in row.columns.items()} for row in answers["all views"].rows],
     }
+
+
+def expected_on_splits(boxes: Sequence[Any], truths: Sequence[Any], views: Mapping[str, Sequence[Any]], seed: int) -> list[float]:
+    """The numbers of ``judge`` for the coefficient of ``fit_expectation``: fitted on one half of the pictures, judged on the other, mean over splits."""
+    from mining.hard_examples.expected import fit_expectation
+    from mining.hard_examples.weights import picture_errors
+
+    errors = picture_errors(boxes, truths)
+    found = []
+    for split in range(_SPLITS):
+        fit, test = halves(len(errors), seed, split)
+        of_fit, of_test = ({name: [view[row] for row in rows] for name, view in views.items()} for rows in (fit, test))
+        fitted = fit_expectation([boxes[row] for row in fit], [truths[row] for row in fit], of_fit, len(BCCD_CLASSES))
+        coefficients = fitted.coefficients([boxes[row] for row in test], of_test)
+        found.append(judge(coefficients, errors[test], coefficients))
+    numbers: list[float] = np.mean(found, 0).tolist()
+    return numbers
+
+
+def halves(count: int, seed: int, split: int) -> tuple[Any, Any]:
+    """Row numbers of a hold-out and of a test half."""
+    order = np.random.default_rng([seed, split]).permutation(count)
+    return order[: count // 2], order[count // 2 :]
 
 
 def _all_views() -> str:
@@ -183,15 +212,15 @@ def of_splits(run: Mapping[str, Any]) -> dict[str, list[float]]:
     )
     found: dict[str, list[list[float]]] = {}
     for split in range(_SPLITS):
-        half = np.random.default_rng([run["seed"], split]).permutation(len(errors))
-        fit, test = half[: len(half) // 2], half[len(half) // 2 :]
+        fit, test = halves(len(errors), run["seed"], split)
         for name, values in fixed.items():
             probabilities = np.minimum(values[test], 1) if name.startswith("coefficient") else None
             found.setdefault(name, []).append(judge(values[test], errors[test], probabilities))
         for name, table in tables.items():
             fitted = _fitted(table[fit], errors[fit], table[test])
             found.setdefault(f"coefficient, fitted weights, {name}", []).append(judge(fitted, errors[test], fitted))
-    return {name: np.mean(rows, 0).tolist() for name, rows in found.items()}
+    expected = {f"coefficient, expected error, {name}": numbers for name, numbers in run["expected"].items()}
+    return {name: np.mean(rows, 0).tolist() for name, rows in found.items()} | expected
 
 
 def _table(rows: Sequence[Mapping[str, float]]) -> Floats:
