@@ -22,7 +22,7 @@ from mining.two_stage import Default, too_early
 #: How many times what the second stage keeps is held, so that near-duplicates and random picks can be replaced.
 _SPARE = 2
 #: Candidates that are held for typicality (a sample) and for core-set (representatives), at least.
-_HELD = 20_000
+HELD = 20_000
 
 
 class Holder:
@@ -62,7 +62,7 @@ class Holder:
         held = [(place[int(number)], row) for row, number in enumerate(self.numbers) if int(number) in place]
         held.sort()
         rows, own = (np.array([pair[side] for pair in held], np.int64).reshape(-1) for side in (0, 1))
-        pool = joined(self.pools).rows(own) if len(own) else replace(self.request.pool, ids=())
+        pool = joined(self.pools).rows(own) if self.pools else self.request.pool
         return pool, rows, own
 
 
@@ -79,7 +79,7 @@ class Scores(Holder):
 
     def rank(self, scores: Floats, _order: Ints, request: Request) -> Ranking:
         assert isinstance(self.strategy, Staged)
-        pool = self.sample or self.request.pool
+        pool = self.request.pool if self.sample is None else self.sample
         return self.strategy.finish(scores, pool, np.zeros(0, np.int64), replace(request, pool=pool))
 
 
@@ -130,15 +130,16 @@ class Sample(Holder):
 
     def add(self, batch: Pool, scores: Floats, numbers: Ints) -> None:
         self._hold(batch, scores, numbers)
-        most = max(_HELD, 20 * self.request.budget)
+        most = max(HELD, 20 * self.request.budget)
         if len(self.numbers) > 2 * most:
             self._cut(self._wanted(most))
 
     def rank(self, scores: Floats, order: Ints, request: Request) -> Ranking:
-        most = max(_HELD, 20 * self.request.budget)
+        most = max(HELD, 20 * self.request.budget)
         if len(self.numbers) > most:
             self._cut(self._wanted(most))
-            request.skipped.append(f"typicality: looked at a random sample of {most} of {len(order)} candidates")
+        if len(self.numbers) < len(order):
+            request.skipped.append(f"typicality: looked at a random sample of {len(self.numbers)} of {len(order)} candidates")
         return super().rank(scores, order, request)
 
     def _wanted(self, most: int) -> Ints:
@@ -151,7 +152,7 @@ class Centres(Holder):
 
     def __init__(self, strategy: Strategy, request: Request) -> None:
         super().__init__(strategy, request)
-        self.most = max(_HELD, 20 * request.budget)
+        self.most = max(HELD, 20 * request.budget)
         self.left: dict[int, float] = {}
 
     def add(self, batch: Pool, scores: Floats, numbers: Ints) -> None:

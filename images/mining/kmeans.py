@@ -12,7 +12,9 @@ from mining.boxes import Floats, Ints
 from mining.pool import Embeddings
 
 #: Share of the inertia by which an iteration must improve it for another to follow.
-_SETTLED = 1e-3
+_SETTLED = 1e-4
+#: First centres are looked for among at least this many points, or 20 per cluster.
+_SAMPLE = 10_000
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,7 @@ def cluster(points: Embeddings, count: int, generator: np.random.Generator, runs
 
 
 def _run(points: Embeddings, count: int, generator: np.random.Generator, iterations: int) -> Clusters:
-    norms = kcenter.squared_norms(points).astype(np.float32)
-    first = int(generator.integers(len(points)))
-    seeds = seeding.draw(count, first, lambda row: kcenter.squared_to(points, norms, row), generator)
-    centres = points[seeds.rows]
+    centres = _first_centres(points, count, generator)
     labels, squared = _nearest(points, centres)
     for _ in range(iterations):
         centres = _means(points, labels, squared, count)
@@ -44,6 +43,16 @@ def _run(points: Embeddings, count: int, generator: np.random.Generator, iterati
         if settled:
             break
     return Clusters(labels, centres, float(squared.sum()))
+
+
+def _first_centres(points: Embeddings, count: int, generator: np.random.Generator) -> Embeddings:
+    """(count, d) by greedy k-means++ among a sample of the points."""
+    size = max(_SAMPLE, 20 * count)
+    some = points if len(points) <= size else points[np.sort(generator.choice(len(points), size, replace=False))]
+    norms = kcenter.squared_norms(some).astype(np.float32)
+    first = int(generator.integers(len(some)))
+    trials = 2 + int(np.log(count))
+    return some[seeding.draw(count, first, lambda row: kcenter.squared_to(some, norms, row), generator, trials).rows]
 
 
 def _nearest(points: Embeddings, centres: Embeddings) -> tuple[Ints, Floats]:

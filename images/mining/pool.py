@@ -82,6 +82,8 @@ class Pool:
             return self.predictions is not None and all(boxes.features is not None for boxes in self.predictions)
         if need == "labelled":
             return self.labelled.class_counts is not None
+        if need == "views":
+            return bool(self.views)
         return getattr(self, need) is not None
 
     def only(self, parts: frozenset[str]) -> Pool:

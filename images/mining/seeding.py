@@ -19,21 +19,24 @@ class Seeds:
     nearest: Floats
 
 
-def draw(count: int, first: int, distances: Callable[[int], Floats], generator: np.random.Generator) -> Seeds:
+def draw(count: int, first: int, distances: Callable[[int], Floats], generator: np.random.Generator, trials: int = 1) -> Seeds:
     """``count`` rows: ``first``, then each with a chance proportional to its squared distance to the nearest drawn one.
 
-    ``distances(row)`` gives (n,) squared distances. Where nothing is left at a distance, the lowest rows follow. O(count x cost of distances).
+    ``distances(row)`` gives (n,) squared distances. Of ``trials`` rows drawn each time, the one stays that leaves the least (greedy k-means++). Where
+    nothing is left at a distance, the lowest rows follow. O(count x trials x cost of distances).
     """
     nearest = np.maximum(distances(first), 0.0)
     taken = np.zeros(len(nearest), bool)
     rows, squared = [first], [float("inf")]
     taken[first] = True
     while len(rows) < min(count, len(nearest)):
-        row = _one(np.where(taken, 0.0, nearest), taken, generator)
+        tried = {_one(np.where(taken, 0.0, nearest), taken, generator) for _ in range(trials)}
+        left = {row: np.minimum(nearest, np.maximum(distances(row), 0.0)) for row in sorted(tried)}
+        row = min(left, key=lambda one: float(left[one].sum()))
         rows.append(row)
         squared.append(float(nearest[row]))
         taken[row] = True
-        nearest = np.minimum(nearest, np.maximum(distances(row), 0.0))
+        nearest = left[row]
     return Seeds(np.array(rows, np.int64), np.array(squared), nearest)
 
 

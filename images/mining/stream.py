@@ -26,7 +26,7 @@ class Stream:
     """``select`` for candidates that come in batches.
 
     Per candidate it holds the id, a score and two small numbers; pictures (boxes, embeddings) only of those that may still be picked: at most
-    about 4 x ``keep`` of them, or 20,000. What you can rely on, for the same candidates, budget, seed and parameters:
+    about 8 x ``keep`` of them, or 40,000. What you can rely on, for the same candidates, budget, seed and parameters:
 
     1. The order and the size of the batches do not matter for strategies that score a picture by itself.
     2. random, least_confidence, margin, entropy, csf, aldd (without frame_gap), anti: the same as ``select``, score by score.
@@ -60,6 +60,7 @@ class Stream:
         self._broken: list[int] = []
         self._broken_boxes = 0
         self._holder = holder_of(self._strategy, self._request)
+        self._shape: dict[str, str] | None = None
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -69,6 +70,7 @@ class Stream:
         batch = checked(replace(batch, class_names=self._empty.class_names, labelled=self._empty.labelled))
         batch = batch.only(parts_of(self._strategy, self._settings))
         check_needs(self._strategy, batch)
+        self._check_alike(batch)
         batch, dropped = without_broken_boxes(batch)
         broken = np.unique(np.concatenate([np.zeros(0, np.int64), *broken_rows(batch).values()]))
         whole = np.setdiff1d(np.arange(len(batch)), broken)
@@ -102,6 +104,16 @@ class Stream:
         )
         return selection(self._strategy, self._ids, whole, request)
 
+    def _check_alike(self, batch: Pool) -> None:
+        """Raises MiningError where a batch has other parts than the first, or of another width."""
+        shape = _shape(batch)
+        if not len(batch):
+            return
+        first = self._shape = self._shape or shape
+        for part, found in shape.items():
+            if found != first[part]:
+                raise MiningError(f"{part}: this batch has {found}, and the first had {first[part]}; give all batches the same parts")
+
     def _tell(self, request: Request) -> None:
         if self._broken_boxes:
             request.skipped.append(f"{self._broken_boxes} boxes: a number of theirs is not finite; they do not count")
@@ -122,6 +134,15 @@ class Stream:
         request.report["random"] = [self._ids[int(order[row])] for row in drawn]
         own = {int(row): place for place, row in enumerate(others)}
         return mix(replace(ranking, order=others[ranking.order]), drawn, budget - count, own)
+
+
+def _shape(pool: Pool) -> dict[str, str]:
+    """What a pool has of each part, in words."""
+    shape = {"predictions": "none" if pool.predictions is None else "boxes", "views": ", ".join(sorted(pool.views or ())) or "none"}
+    for part in ("probabilities", "embeddings", "hashes"):
+        value = getattr(pool, part)
+        shape[part] = "none" if value is None else f"{value.shape[1]} numbers each" if value.ndim == 2 else "one each"
+    return shape
 
 
 def _check_streamable(strategy: Strategy, settings: Mapping[str, Any]) -> None:

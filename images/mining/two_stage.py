@@ -75,6 +75,8 @@ class Default(Staged):
             request.skipped.append("class balance: the counts of labelled classes are not known, so all classes count the same")
         if scored.pool.embeddings is None:
             request.skipped.append("diversity: the pool has no embeddings, so similar pictures may be picked together")
+            if early:
+                request.skipped.append(f"typicality: {early}, but the pool has no embeddings, so doubt decides although it says little yet")
         elif early:
             return _typical(scored, request, early)
         return _unsure_then_diverse(scored, request)

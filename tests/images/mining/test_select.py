@@ -182,6 +182,16 @@ def _scores(*scores: float) -> Boxes:
     ("change", "words"),
     [
         ({"ids": ["a", "a"]}, "ids: 1 are given twice"),
+        ({"ids": ["a", 7]}, "ids: 7 is no text"),
+        ({"hashes": ["x", "y"]}, "hashes: an array of <U1"),
+        ({"predictions": [_scores(0.5), [0.5]]}, "predictions of 'b': list is no Boxes"),
+        ({"predictions": [replace(_scores(0.5), features=np.ones((1, n))) for n in (2, 3)]}, "features of 2 and 3 numbers"),
+        ({"predictions": [_scores(0.5), replace(_scores(0.5), probabilities=np.ones((1, 2)) / 2)]}, "'b', probabilities: has the shape"),
+        (
+            {"class_names": (), "labelled": Labelled(np.array([3.0])), "predictions": [replace(_scores(0.5), classes=np.array([1]))] * 2},
+            "class 1",
+        ),
+        ({"labelled": Labelled(class_difficulty=np.array([0.0, 2.0, 0.0]))}, "give numbers from 0 to 1"),
         ({"embeddings": np.zeros((3, 4))}, "embeddings: 3 rows for 2 candidates"),
         ({"embeddings": np.zeros(2)}, "embeddings: has the shape"),
         ({"embeddings": [["x"], ["y"]]}, "embeddings: not an array of numbers"),
@@ -193,8 +203,8 @@ def _scores(*scores: float) -> Boxes:
         ({"predictions": [_scores(0.5), replace(_scores(0.5, 0.6), classes=np.array([1]))]}, "1 classes for 2 scores"),
         ({"predictions": None, "probabilities": np.array([[0.2, 0.8], [0.1, 0.9]])}, "2 columns for 3 class names"),
         ({"predictions": None, "probabilities": np.array([[0.2, 0.8, 0], [2.0, 3.0, -5.0]])}, "probabilities of 'b'"),
-        ({"labelled": Labelled(class_counts=np.array([1.0]))}, "1 counts for 3 class names"),
-        ({"labelled": Labelled(class_counts=np.array([1.0, -2, 3]))}, "holds what is no count"),
+        ({"labelled": Labelled(class_counts=np.array([1.0]))}, "class_counts: 1 numbers for 3 class names"),
+        ({"labelled": Labelled(class_counts=np.array([1.0, -2, 3]))}, "holds what is none"),
         (
             {"embeddings": np.zeros((2, 4)), "labelled": Labelled(embeddings=np.zeros((5, 3), np.float32))},
             "labelled.embeddings: 3 numbers each",
@@ -205,6 +215,42 @@ def test_a_pool_that_does_not_fit_together_is_refused(change: dict[str, Any], wo
     pool = Pool(["a", "b"], CLASSES, [_scores(0.5), _scores(0.5)])
     with pytest.raises(MiningError, match=words):
         select(replace(pool, **change), "entropy", budget=1)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(KINDS), st.data())
+def test_garbage_is_refused_or_ranked_but_never_a_crash(case: tuple[str, str], data: st.DataObject) -> None:
+    name, kind = case
+    pool = POOLS[kind](6)
+    values = st.sampled_from([float("nan"), float("inf"), -float("inf"), -1.0, 0.0, 0.5, 1.0, 7.0, 1e30, -1e300])
+    arrays = st.lists(values, min_size=0, max_size=24).map(np.array)
+    shapes = st.sampled_from([(6, -1), (-1,), (2, -1), (6, 3, -1), (6, 8), (6, 3)])
+    part = data.draw(st.sampled_from(["embeddings", "probabilities", "hashes", "labelled", "predictions", "views", "class_maps"]))
+    garbage = data.draw(arrays)
+    shape = data.draw(shapes)
+    if np.prod(shape) > 0 or garbage.size % max(1, abs(int(np.prod(shape)))) or not garbage.size:
+        garbage = np.resize(garbage, [abs(side) for side in shape]) if garbage.size else np.zeros((6, 0))
+    else:
+        garbage = garbage.reshape(shape)
+    changed: Any = garbage
+    if part == "labelled":
+        field = data.draw(st.sampled_from(["class_counts", "embeddings", "hashes", "class_difficulty"]))
+        changed = replace(pool.labelled, **{field: garbage})
+    elif part == "class_maps":
+        changed = lambda row: garbage  # noqa: E731
+    elif part == "views":
+        changed = {"flip": garbage}
+    elif part == "predictions" and pool.predictions is not None:
+        field = data.draw(st.sampled_from(["corners", "scores", "classes", "probabilities", "features"]))
+        changed = [replace(boxes, **{field: garbage}) for boxes in pool.predictions]
+    elif part == "predictions":
+        return
+    try:
+        with np.errstate(invalid="ignore"):
+            selection = select(replace(pool, **{part: changed}), name, budget=3)
+    except MiningError:
+        return
+    _check(selection, pool, 3)
 
 
 def test_the_pool_is_not_changed() -> None:
