@@ -15,6 +15,8 @@ from mining.pool import Embeddings
 _SETTLED = 1e-4
 #: First centres are looked for among at least this many points, or 20 per cluster.
 _SAMPLE = 10_000
+#: Points times iterations.
+_POINTS_IN_ALL = 3_000_000
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,12 @@ class Clusters:
     inertia: float
 
 
-def cluster(points: Embeddings, count: int, generator: np.random.Generator, runs: int = 1, iterations: int = 100) -> Clusters:
-    """At most ``count`` clusters of points (n, d), n > 0: the best of ``runs``. O(n k d) an iteration, O(n) memory beside the points and a block."""
+def cluster(points: Embeddings, count: int, generator: np.random.Generator, runs: int = 1) -> Clusters:
+    """At most ``count`` clusters of points (n, d), n > 0: the best of ``runs``. O(n k d) an iteration, O(n) memory beside the points and a block.
+
+    At most 100 iterations, fewer for more than 30,000 points: where there are many, the first ones settle nearly all.
+    """
+    iterations = max(10, min(100, _POINTS_IN_ALL // len(points)))
     return min((_run(points, min(count, len(points)), generator, iterations) for _ in range(runs)), key=lambda found: found.inertia)
 
 
