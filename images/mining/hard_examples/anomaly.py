@@ -38,16 +38,19 @@ def judge(question: Question, parameters: Parameters) -> Verdict:  # noqa: ARG00
 def _against_training(question: Question, embeddings: Floats, vectors: Vectors, rows: np.ndarray) -> Verdict:
     check_embedder(question)
     known = normalised(embeddings)
+    if known.shape[1:] != vectors.shape[1:]:
+        widths = f"{known.shape[1]} and {vectors.shape[1]}"
+        raise MissingInputError(f"the embeddings of the training data and of the candidates have {widths} numbers: they cannot be compared")
     known = known[known_rows(known)]
     known = known[without_copies(known)] if len(known) else known
     if len(known) < LEAST_REFERENCES:
         raise MissingInputError(f"the training data has {len(known)} different embeddings; {LEAST_REFERENCES} are needed")
-    project = _projection(known)
-    inside = project(known)
+    components = _Components(known)
+    inside = components.of(known)
     numbers = np.arange(len(inside))
     usual = mean_distance(inside, inside, NEIGHBOURS, query_groups=numbers, groups=numbers)
     strengths = np.full(len(question), np.nan)
-    strengths[rows] = percentiles(mean_distance(project(vectors[rows]), inside, NEIGHBOURS), usual)
+    strengths[rows] = percentiles(mean_distance(components.of(vectors[rows]), inside, NEIGHBOURS), usual)
     return of_one_code(CODE, strengths, strengths > FIRES_ABOVE, report={"compared_with": "training data", "dimensions": inside.shape[1]})
 
 
@@ -56,7 +59,7 @@ def _within_batch(question: Question, vectors: Vectors, rows: np.ndarray) -> Ver
         raise MissingInputError(
             f"there is no training data, and {len(rows)} embedded candidates are too few to be compared with each other"
         )
-    inside = _projection(vectors[rows])(vectors[rows])
+    inside = _Components(vectors[rows]).of(vectors[rows])
     numbers = np.arange(len(rows))
     distances = mean_distance(inside, inside, NEIGHBOURS, query_groups=numbers, groups=numbers)
     z = np.full(len(question), np.nan)
@@ -73,7 +76,7 @@ def _one_sided_z(distances: Floats) -> Floats:
     return z
 
 
-class _projection:  # noqa: N801 - used as a function
+class _Components:
     """Principal components of the vectors, as many as explain 95 % of the variance, at most 64; and last, how far a vector lies from their span.
 
     Without that last one, what is foreign in a way in which the vectors do not differ at all would fall into their middle.
@@ -87,7 +90,8 @@ class _projection:  # noqa: N801 - used as a function
         shares = np.cumsum(variances) / max(float(variances.sum()), 1e-12)
         self._directions = directions[:, : min(_DIMENSIONS, int(np.searchsorted(shares, _VARIANCE)) + 1)]
 
-    def __call__(self, vectors: Vectors) -> Vectors:
+    def of(self, vectors: Vectors) -> Vectors:
+        """(n, components + 1)."""
         centred = vectors - self._mean
         inside = centred @ self._directions
         left_over = np.sqrt(((centred**2).sum(axis=1) - (inside**2).sum(axis=1)).clip(min=0))

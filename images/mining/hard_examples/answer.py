@@ -9,7 +9,7 @@ from typing import Any
 from mining.hard_examples.reasons import REASONS, join_codes, texts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BoxRow:
     """One predicted box: ``corners`` x1, y1, x2, y2 in pixels, ``class_index`` into the question's class names, hardness in [0, 1] and its reasons."""
 

@@ -51,8 +51,16 @@ def paired_items(question: Question, low: float) -> tuple[Items, Items]:
     """The items of the candidates and of the training data, in one space. Raises ``MissingInputError``.
 
     Classification: pictures with their class. Detection: boxes with an embedding of their own, if both sides have those; else pictures, once for
-    each class in them. Candidates' boxes below the score ``low`` do not count.
+    each class in them. Boxes below the score ``low`` do not count; labelled ones have the score 1.
     """
+    asked, known = _paired(question, low)
+    if asked.vectors.shape[1:] != known.vectors.shape[1:]:
+        widths = f"{known.vectors.shape[1]} and {asked.vectors.shape[1]}"
+        raise MissingInputError(f"the embeddings of the training data and of the candidates have {widths} numbers: they cannot be compared")
+    return asked, known
+
+
+def _paired(question: Question, low: float) -> tuple[Items, Items]:
     training = check_embedder(question)
     if question.kind == "classification":
         asked = _picture_items(question.embeddings, _predicted(question), "candidates")
@@ -63,9 +71,9 @@ def paired_items(question: Question, low: float) -> tuple[Items, Items]:
     if training.boxes is None:
         raise MissingInputError("the training data has no boxes")
     if _has_features(question.predictions) and _has_features(training.boxes):
-        return _box_items(question.predictions, low), _box_items(training.boxes, 0.0)
+        return _box_items(question.predictions, low), _box_items(training.boxes, low)
     asked = _class_items(question.embeddings, question.predictions, low, "candidates")
-    return asked, _class_items(training.embeddings, training.boxes, 0.0, "training pictures")
+    return asked, _class_items(training.embeddings, training.boxes, low, "training pictures")
 
 
 def _predicted(question: Question) -> Ints:

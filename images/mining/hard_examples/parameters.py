@@ -23,13 +23,14 @@ FEATURE_WEIGHTS = (
     "+bbox_num:1.0+bbox_iou:1.0+bbox_std:0.5+bbox_bright:0.5+bbox_ambiguity:0.5+bbox_aspect_ratio:1.0+bbox_area_ratio:0.5+bbox_edge_value:0.5"
 )
 MARGIN_RULES = ("uncertainty", "literal")
+SCORE_RULES = ("share", "expected")
 EMPTY_POLICIES = ("hard", "prior", "ignore")
 OUTPUT_TYPES = ("manifest", "directory")
 
 _CONSTANTS = {"source_service": "inference", "filter_func": "comprehensive_mining", "checkpoint_path": CHECKPOINT_PATH}
 _FRACTIONS = ("algo_hard_threshold", "score_threshold_up", "score_threshold_low", "margin", "similarity_sample_ratio", "empty_below")
 _ADDRESSES = ("model_serving_url", "train_data_path", "task_summary_file")
-_CHOICES = {"output_dataset_type": OUTPUT_TYPES, "margin_rule": MARGIN_RULES, "empty_policy": EMPTY_POLICIES}
+_CHOICES = {"output_dataset_type": OUTPUT_TYPES, "score_rule": SCORE_RULES, "margin_rule": MARGIN_RULES, "empty_policy": EMPTY_POLICIES}
 
 
 class ParameterError(ValueError):
@@ -42,8 +43,9 @@ class ParameterError(ValueError):
 
 @dataclass(frozen=True)
 class Parameters:
-    """What the operator is told (modelarts-spec 1.1). The first three are constants of ModelArts; the last five are ours.
+    """What the operator is told (modelarts-spec 1.1). The first three are constants of ModelArts; the last six are ours.
 
+    ``score_rule``: the strength of predicted boxes by the ``share`` of unsure ones, or as 1 - the F1 to be ``expected`` when scores are probabilities.
     ``margin_rule``: ``uncertainty`` calls a picture hard when ``1 - (p1 - p2)`` exceeds ``margin``; ``literal`` does as the document says and
     takes ``p1 - p2``, which selects the confident ones. ``empty_policy``: what a picture without any box is: ``hard`` with coefficient 1,
     ``prior`` (as hard as empty pictures were rare in the training data), or ``ignore``. ``empty_below``: boxes below this score do not count when it
@@ -66,6 +68,7 @@ class Parameters:
     similarity_sample_ratio: float = 1.0
     task_summary_file: str | None = None
     output_dataset_type: str = "manifest"
+    score_rule: str = "share"
     margin_rule: str = "uncertainty"
     empty_policy: str = "hard"
     empty_below: float = 0.0

@@ -13,8 +13,10 @@ import numpy as np
 from PIL import Image
 
 from analysis.features import KEYS, measure
+from analysis.overlap import covered_shares
 from analysis.pictures import PictureError, in_threads, open_picture
 from mining.boxes import Boxes, Floats
+from mining.hard_examples.parameters import DEFAULTS
 from mining.hard_examples.reasons import BOX_FEATURES, FEATURES
 
 #: What ``Looks.embeddings`` must be called: distances of different embedders cannot be compared.
@@ -70,18 +72,41 @@ class Look:
     size: tuple[int, int] = (0, 0)
 
 
-def look(picture: Image.Image, boxes: Boxes | None) -> Look:
-    """What there is to know of a decoded picture of the mode RGB with its boxes; without any known (None), their features are unknown, not those of no
-    box.
+def look(picture: Image.Image, boxes: Boxes | None, low: float = DEFAULTS.score_threshold_low) -> Look:
+    """What there is to know of a decoded picture of the mode RGB with its boxes.
+
+    Boxes below the score ``low`` have values of their own, but the picture's number of boxes and the like are of the others: a detector reports dozens
+    of faint boxes, which labels do not have. Where no boxes are known (None), their features are unknown, not those of no box.
     """
     known = Boxes() if boxes is None else boxes
-    sides = np.column_stack([known.corners[:, :2], (known.corners[:, 2:] - known.corners[:, :2]).clip(min=0)])
-    measured = measure(picture, sides, KEYS)
-    features = np.array([measured.picture[key] for key in FEATURES])
-    if boxes is None:
-        features[[place for place, key in enumerate(FEATURES) if key.startswith("bbox_")]] = np.nan
+    counted = np.flatnonzero(known.scores >= low)
+    measured = measure(picture, _sides(known.corners), KEYS)
     of_boxes = np.column_stack([measured.boxes[key] for key in BOX_FEATURES])
+    of_boxes[counted, BOX_FEATURES.index("bbox_iou")] = covered_shares(_sides(known.corners[counted]))
+    features = np.array([measured.picture[key] for key in FEATURES])
+    if len(counted) < len(known):
+        features[_OF_BOXES] = _summed_up(of_boxes[counted])
+    if boxes is None:
+        features[_OF_BOXES] = np.nan
     return Look(features, of_boxes, describe(picture), measured.hash or 0, picture.size)
+
+
+#: The places of the eight features that are about boxes: their number, the spread of their areas, then ``BOX_FEATURES``.
+_OF_BOXES = slice(FEATURES.index("bbox_num"), len(FEATURES))
+
+
+def _sides(corners: Floats) -> Floats:
+    """(n, 4) x, y, width, height."""
+    return np.column_stack([corners[:, :2], (corners[:, 2:] - corners[:, :2]).clip(min=0)])
+
+
+def _summed_up(of_boxes: Floats) -> Floats:
+    """(8,) as ``analysis.features`` has it: number, spread of the area ratios, then means of what is known; NaN without boxes."""
+    areas = of_boxes[:, BOX_FEATURES.index("bbox_area_ratio")]
+    known = np.isfinite(of_boxes)
+    sums, counts = np.where(known, of_boxes, 0.0).sum(axis=0), known.sum(axis=0)
+    means = np.divide(sums, counts, out=np.full(len(BOX_FEATURES), np.nan), where=counts > 0)
+    return np.array([len(of_boxes), areas.std() if len(areas) else np.nan, *means])
 
 
 def describe_boxes(picture: Image.Image, boxes: Boxes) -> Boxes:

@@ -1,6 +1,7 @@
 """predict_score_mining (reasons 0 and 1): nothing found, or found without confidence.
 
-Detection: the share of the boxes from ``score_threshold_low`` on that are not above ``score_threshold_up``, as Huawei HiLens' filter CSF has it.
+Detection: the share of the boxes from ``score_threshold_low`` on that are not above ``score_threshold_up``, as Huawei HiLens' filter CSF has it; or,
+with ``score_rule: expected``, 1 - the F1 to be expected.
 Classification: with p1 >= p2 the two highest probabilities, ``m = 1 - (p1 - p2)``, hard when p1 is not above ``score_threshold_up`` or m exceeds
 ``margin``.
 """
@@ -30,6 +31,7 @@ def is_empty(boxes: Boxes, parameters: Parameters) -> bool:
 
 def _judge_boxes(question: Question, parameters: Parameters) -> Verdict:
     low, up = parameters.score_threshold_low, parameters.score_threshold_up
+    rule = _unsure_share if parameters.score_rule == "share" else _expected_error
     of_empty = _strength_of_empty(question, parameters)
     strengths = np.full(len(question), np.nan)
     codes: list[Codes] = [NONE] * len(question)
@@ -37,15 +39,31 @@ def _judge_boxes(question: Question, parameters: Parameters) -> Verdict:
     for row, boxes in enumerate(question.predictions or ()):
         if boxes is None:
             continue
-        kept = boxes.scores[boxes.scores >= low]
         empty = is_empty(boxes, parameters)
-        strengths[row] = of_empty if empty else (kept <= up).mean() if len(kept) else 0.0
+        strengths[row] = of_empty if empty else rule(boxes.scores, low, up)
         if strengths[row] > 0:
             codes[row] = {0 if empty else 1: float(strengths[row])}
         of_boxes[row] = [{1: float(1.0 - score)} if low <= score <= up else NONE for score in boxes.scores]
     fired = strengths > 0
     report = {"strength_of_empty": of_empty, "empty": sum(0 in found for found in codes)}
     return Verdict(strengths, fired, codes, of_boxes, report=report)
+
+
+def _unsure_share(scores: Floats, low: float, up: float) -> float:
+    kept = scores[scores >= low]
+    return float((kept <= up).mean()) if len(kept) else 0.0
+
+
+def _expected_error(scores: Floats, low: float, up: float) -> float:
+    """1 - the F1 that the boxes from ``low`` on have if a score is the probability that there is an object; 0 if none is unsure.
+
+    Of n such boxes the sum of their scores is right; the objects are that sum and the scores of the boxes that were left out, from half of ``low`` on.
+    """
+    possible = scores[scores >= low / 2]
+    kept = possible[possible >= low]
+    if not (possible <= up).any():
+        return 0.0
+    return float(1.0 - 2.0 * kept.sum() / (len(kept) + possible.sum()))
 
 
 def _strength_of_empty(question: Question, parameters: Parameters) -> float:

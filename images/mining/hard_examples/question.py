@@ -23,8 +23,8 @@ Predictions = Sequence[Boxes | None]
 class Training:
     """What the model was trained on; m rows in each part. Classes are positions in the question's ``class_names``.
 
-    ``boxes``: labelled boxes, or better the model's predictions on the training pictures, as then both sides have the detector's bias; their
-    ``features`` are embeddings of boxes, in the space of the question's. ``labels`` (m,): classes of pictures; below 0 is unknown.
+    ``boxes``: labelled boxes (score 1), or better the model's predictions on the training pictures, as then both sides have the detector's bias;
+    their ``features`` are embeddings of boxes, in the space of the question's. ``labels`` (m,): classes of pictures; below 0 is unknown.
     ``probabilities`` (m, C) of the model on these pictures, where it was asked. ``features`` (m, 14) in the order of ``reasons.FEATURES``, NaN
     where unknown; ``box_features``: per picture (b, 6) in the order of ``reasons.BOX_FEATURES``. ``embeddings`` (m, d) by ``embedder``. ``views``:
     as the question's, of the training pictures; compared with ``predictions`` (detection) or ``probabilities`` of them.
@@ -55,7 +55,8 @@ class Question:
     where unknown; ``box_features``: per picture (b, 6) in the order of ``BOX_FEATURES``. ``embeddings`` (n, d) by the model named ``embedder``; a
     row with NaN is unknown. ``order``: (video, frame) of each picture; where it is absent, it is read from ``names`` (or the ids), if these are
     numbered. ``hashes`` (n,) uint64: 64-bit dHashes, which say what is nearly the same where there are no embeddings. ``views``: by augmentation,
-    the predictions for the changed picture, boxes mapped back (``views.predict_views``). Raises ``ValueError`` where parts do not fit.
+    the predictions for the changed picture, boxes mapped back (``views.predict_views``). Raises ``ValueError`` where parts do not fit, or a box has
+    what is no number.
     """
 
     ids: Sequence[str]
@@ -78,6 +79,9 @@ class Question:
         if self.predictions is not None and self.probabilities is not None:
             raise ValueError("a question is of detection (predictions) or of classification (probabilities), not of both")
         _check_rows(self, len(self.ids), "")
+        for id_, boxes in zip(self.ids, self.predictions or (), strict=False):
+            if boxes is not None and (problem := _problem(boxes, len(self.class_names))):
+                raise ValueError(f"a prediction of {id_} {problem}")
         if self.training is not None:
             _check_rows(self.training, len(self.training), "training ")
 
@@ -93,6 +97,17 @@ class Question:
     @property
     def kind(self) -> Kind:
         return "classification" if self.probabilities is not None else "detection"
+
+
+def _problem(boxes: Boxes, classes: int) -> str:
+    """What is wrong with the boxes; empty for nothing. A score that is no number would be neither above nor below any bound."""
+    if not np.isfinite(boxes.corners).all():
+        return "has corners that are no finite numbers"
+    if not ((boxes.scores >= 0) & (boxes.scores <= 1 + 1e-6)).all():
+        return "has a score that is not between 0 and 1"
+    if len(boxes) and not 0 <= boxes.classes.min() <= boxes.classes.max() < (classes or np.inf):
+        return f"has a class that is not one of the {classes}"
+    return ""
 
 
 def _taken(part: Any, rows: Sequence[int]) -> Any:

@@ -1,10 +1,10 @@
 """sequential_mining (reason 4): the predictions for consecutive, nearly identical pictures differ.
 
-Pictures are ordered by (video, frame). Two that are at most 2 places apart and look the same (cosine of their embeddings from 0.95 on, or 64-bit
-dHashes at most 10 bits apart, which also is the guard against cuts) are compared: 1 - F1 of boxes (same class, IoU 0.5), of classes 1 or their
-Jensen-Shannon divergence. s is the mean over such neighbours, one 2 places away counting half; fires from 0.5. A box that is there before and after
-a picture but not in it goes into the details. O(N). Neighbours: temporal rules of ALDD (Aghdam et al., ICCV 2019), temporal coherence (Bengar et
-al., ICCVW 2019).
+Pictures are ordered by (video, frame). Two that are at most 2 places apart and look the same (64-bit dHashes at most 10 bits apart, or without
+hashes a cosine of their embeddings from 0.95 on, which also is the guard against cuts) are compared: 1 - F1 of boxes (same class, IoU 0.5), of
+classes 1 or their Jensen-Shannon divergence. s is the mean over such neighbours, one 2 places away counting half; fires from 0.5. A box that is
+there before and after a picture but not in it goes into the details. O(N). Neighbours: temporal rules of ALDD (Aghdam et al., ICCV 2019), temporal
+coherence (Bengar et al., ICCVW 2019).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from mining.boxes import Boxes, Floats, match
+from mining.boxes import Boxes, Floats, Ints, match
 from mining.hard_examples.compare import box_disagreement, class_disagreement, complete
 from mining.hard_examples.neighbours import normalised
 from mining.hard_examples.parameters import Parameters
@@ -28,6 +28,8 @@ FARTHEST = 2
 LEAST_COSINE = 0.95
 MOST_BITS = 10
 FIRES_FROM = 0.5
+#: Pairs drawn to see what unrelated pictures look like to the embeddings, and how many rows (sorted by id) lie between them at the least.
+_UNRELATED, _FAR_APART = 1000, 10
 
 
 def judge(question: Question, parameters: Parameters) -> Verdict:
@@ -35,6 +37,7 @@ def judge(question: Question, parameters: Parameters) -> Verdict:
         raise MissingInputError("there are no predictions")
     if question.embeddings is None and question.hashes is None:
         raise MissingInputError("there is neither an embedding nor a hash, which say whether neighbours look the same")
+    _check_embeddings(question, parameters.seed)
     sequences = _sequences(question)
     low = parameters.score_threshold_low
     sums, weights = np.zeros(len(question)), np.zeros(len(question))
@@ -88,13 +91,36 @@ def _alike_pairs(question: Question, sequences: list[list[int]]) -> list[tuple[i
 
 
 def _alike(question: Question, pairs: list[tuple[int, int]]) -> np.ndarray:
+    """(p,) True for the pairs that look the same. By hashes where there are any: what a network makes of two pictures may be alike without their being
+    so.
+    """
     left, right = np.array(pairs, np.int64).reshape(-1, 2).T
-    if question.embeddings is not None:
-        vectors = normalised(question.embeddings)
-        cosine: Floats = np.einsum("ij,ij->i", vectors[left], vectors[right])
-        return np.asarray(cosine >= LEAST_COSINE)
-    hashes = np.asarray(question.hashes, np.uint64)
-    return np.asarray(np.bitwise_count(hashes[left] ^ hashes[right]) <= MOST_BITS)
+    if question.hashes is not None:
+        hashes = np.asarray(question.hashes, np.uint64)
+        differing = np.unpackbits((hashes[left] ^ hashes[right]).view(np.uint8).reshape(-1, 8), axis=1)
+        return np.asarray(differing.sum(axis=1) <= MOST_BITS)
+    return _cosines(question, left, right) >= LEAST_COSINE
+
+
+def _cosines(question: Question, left: Ints, right: Ints) -> Floats:
+    vectors = normalised(np.zeros((0, 0)) if question.embeddings is None else question.embeddings)
+    cosines: Floats = np.einsum("ij,ij->i", vectors[left], vectors[right]).astype(np.float64)
+    return cosines
+
+
+def _check_embeddings(question: Question, seed: int) -> None:
+    """Raises ``MissingInputError`` where the embeddings call most pictures alike that are no neighbours: those of many networks never differ by much."""
+    if question.hashes is not None or len(question) < 2:
+        return
+    left, right = np.random.default_rng(seed).integers(0, len(question), (2, _UNRELATED))
+    apart = np.abs(left - right) > _FAR_APART
+    cosines = _cosines(question, left[apart], right[apart])
+    share = float((cosines[np.isfinite(cosines)] >= LEAST_COSINE).mean()) if np.isfinite(cosines).any() else 0.0
+    if share > 0.5:
+        raise MissingInputError(
+            f"{share:.0%} of the pictures that are no neighbours have a cosine of at least {LEAST_COSINE}: these embeddings cannot say whether "
+            "neighbours look the same; hashes can"
+        )
 
 
 def _disagreement(question: Question, left: int, right: int, low: float) -> float:

@@ -56,7 +56,7 @@ def worst_fifth(errors: Floats) -> np.ndarray:
     return (errors >= cut) & (errors > 0)
 
 
-def fit_weights(answer: Answer, errors: Floats, *, penalty: float = 1e-3) -> Fitted:
+def fit_weights(answer: Answer, errors: Floats, *, penalty: float = 1e-2) -> Fitted:
     """Fits to the strengths of an answer about labelled pictures; ``errors`` (n,) of the model on them, in the order of its rows.
 
     ``penalty``: of the squared weights, so that separable data has an answer. Raises ``ValueError`` where there are fewer than 20 pictures, or all
@@ -96,11 +96,14 @@ def strength_table(answer: Answer) -> tuple[list[str], Floats]:
 
 
 def logistic(table: Floats, hard: np.ndarray, penalty: float) -> tuple[Floats, float]:
-    """Weights (a,) from 0 on and the intercept that minimise the mean logistic loss + penalty / 2 |w|^2.
+    """Weights (a,) from 0 on and the intercept that minimise the mean logistic loss + penalty / 2 |w sd|^2, sd being the columns' standard deviations:
+    a strength that differs little from picture to picture, as most do, may need a large weight.
 
     Accelerated projected gradient (FISTA with restarts): convex, so that there is one answer.
     """
-    design = np.hstack([table, np.ones((len(table), 1))])
+    spread = table.std(axis=0)
+    spread = np.where(spread > 0, spread, 1.0)
+    design = np.hstack([table / spread, np.ones((len(table), 1))])
     target = hard.astype(np.float64)
     step = 1.0 / (np.linalg.norm(design, 2) ** 2 / (4 * len(design)) + penalty)
     shrink = np.append(np.full(table.shape[1], penalty), 0.0)
@@ -116,7 +119,7 @@ def logistic(table: Floats, hard: np.ndarray, penalty: float) -> tuple[Floats, f
         following = 1.0 if restart else (1 + np.sqrt(1 + 4 * momentum**2)) / 2
         point = moved + (0.0 if restart else (momentum - 1) / following) * (moved - previous)
         previous, momentum = moved, following
-    return previous[:-1], float(previous[-1])
+    return previous[:-1] / spread, float(previous[-1])
 
 
 def calibration_error(probabilities: Floats, hard: np.ndarray, bins: int = 10) -> float:

@@ -40,3 +40,10 @@ def test_a_box_in_the_wrong_cluster_is_named_and_the_picture_with_it() -> None:
 def test_embeddings_of_different_models_are_not_compared() -> None:
     answer = ask(only(ALONE), probabilities=np.array([[0.9, 0.1]]), embeddings=VECTORS[:1], embedder="other", training=TRAINING)
     assert "embedded by 'tiny', the candidates by 'other'" in answer.report["skipped"][ALONE]
+
+
+def test_embeddings_of_different_length_are_not_compared() -> None:
+    answer = ask(probabilities=np.array([[0.9, 0.1]]), embeddings=np.ones((1, 5)), embedder="tiny", training=TRAINING)
+    said = "the embeddings of the training data and of the candidates have 6 and 5 numbers: they cannot be compared"
+    for name in (ALONE, "image_similarity_mining", "anomaly_detection_mining"):
+        assert answer.report["skipped"][name] == said

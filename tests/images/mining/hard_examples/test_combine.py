@@ -172,6 +172,12 @@ def test_columns_are_equally_long_and_hold_every_score() -> None:
         ({"features": np.zeros((1, 14))}, "features has 1 rows for 2 pictures"),
         ({"features": np.zeros((2, 13))}, "not (2, 14)"),
         ({"views": {"crop": []}}, "view crop has 0 rows for 2 pictures"),
+        ({"predictions": [Boxes(), boxes((0, 0, np.nan, 9, 0, 0.5))]}, "a prediction of b has corners that are no finite numbers"),
+        ({"predictions": [Boxes(), boxes((0, 0, 9, 9, 0, np.nan))]}, "a prediction of b has a score that is not between 0 and 1"),
+        (
+            {"predictions": [boxes((0, 0, 9, 9, 3, 0.5)), None], "class_names": ["cat"]},
+            "a prediction of a has a class that is not one of the 1",
+        ),
         ({"probabilities": np.ones((2, 2))}, "not of both"),
         ({"training": Training(labels=np.zeros(3), embeddings=np.zeros((2, 2)))}, "training embeddings has 2 rows for 3 pictures"),
     ],

@@ -57,6 +57,7 @@ def test_hx_02_a_fraction_out_of_range_is_refused_by_name(name: str, value: Any)
         ("comprehensive_algo_config", "guessing:1"),
         ("output_dataset_type", "folder"),
         ("margin_rule", "below"),
+        ("score_rule", "mean"),
         ("empty_policy", "maybe"),
         ("model_serving_url", "model"),
         ("train_data_path", "https://example.org/v001.manifest"),

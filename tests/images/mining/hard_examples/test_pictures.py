@@ -31,6 +31,16 @@ def test_df_03_the_operator_measures_what_reports_measure(picture: Path) -> None
     assert (int(looks.hashes[0]), looks.sizes[0].tolist()) == (measured.hash, [60, 40])
 
 
+def test_faint_boxes_do_not_count_in_the_features_of_their_picture(picture: Path) -> None:
+    sure = [(5, 5, 25, 35, 0, 0.9), (20, 20, 50, 40, 1, 0.4)]
+    faint = boxes(*sure, (0, 0, 60, 40, 0, 0.1))
+    looks = look_at([(picture, boxes(*sure)), (picture, faint), (picture, boxes((0, 0, 60, 40, 0, 0.1)))])
+    assert looks.features[1] == pytest.approx(looks.features[0], rel=1e-12)
+    assert looks.box_features[1][:2] == pytest.approx(looks.box_features[0])
+    assert len(looks.box_features[1]) == 3
+    assert looks.features[2][[FEATURES.index("bbox_num"), FEATURES.index("bbox_bright")]] == pytest.approx([0, np.nan], nan_ok=True)
+
+
 def test_a_picture_that_cannot_be_read_is_unknown_and_named(picture: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     looks = look_at([(tmp_path / "broken.jpg", Boxes()), (picture, None)])

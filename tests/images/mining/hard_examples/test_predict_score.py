@@ -64,3 +64,21 @@ def test_a_picture_that_the_model_did_not_look_at_is_not_judged() -> None:
 def test_one_class_alone_has_no_second_best() -> None:
     answer = ask(only(ALONE), probabilities=np.array([[0.95], [0.4]]))
     assert codes(answer) == [[], [1]]
+
+
+def test_the_expected_error_counts_what_is_probably_wrong_and_what_was_probably_missed() -> None:
+    answer = ask(only(ALONE, score_rule="expected"), predictions=[scored(0.9, 0.9), scored(0.9, 0.45), scored(0.9, 0.25), scored(0.9, 0.1)])
+    assert codes(answer) == [[], [1], [1], []]
+    assert [row.strengths[ALONE] for row in answer.rows] == pytest.approx([0, 1 - 2 * 1.35 / (2 + 1.35), 1 - 2 * 0.9 / (1 + 1.15), 0])
+
+
+def test_the_expected_error_of_pictures_drawn_by_their_scores_is_their_error_on_average() -> None:
+    generator = np.random.default_rng(0)
+    scores = [generator.uniform(0.15, 1, 12) for _ in range(2000)]
+    strengths = [row.strengths[ALONE] for row in ask(only(ALONE, score_rule="expected"), predictions=[scored(*one) for one in scores]).rows]
+    errors = []
+    for one in scores:
+        there = generator.random(12) < one
+        kept = one >= 0.3
+        errors.append(1 - 2 * (there & kept).sum() / (kept.sum() + there.sum()))
+    assert np.mean(strengths) == pytest.approx(np.mean(errors), abs=0.01)

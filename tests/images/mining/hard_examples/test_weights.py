@@ -25,8 +25,8 @@ def _data(seed: int, true: tuple[float, ...], count: int = 400) -> tuple[np.ndar
 def test_without_a_bound_that_bites_the_weights_are_those_of_scikit_learn() -> None:
     table, hard = _data(1, (3.0, 1.5))
     weights, intercept = logistic(table, hard, penalty=0.01)
-    peer = LogisticRegression(C=1 / (0.01 * len(table)), tol=1e-10, max_iter=1000).fit(table, hard)
-    assert weights == pytest.approx(peer.coef_[0], abs=1e-4)
+    peer = LogisticRegression(C=1 / (0.01 * len(table)), tol=1e-10, max_iter=1000).fit(table / table.std(axis=0), hard)
+    assert weights == pytest.approx(peer.coef_[0] / table.std(axis=0), abs=1e-4)
     assert intercept == pytest.approx(peer.intercept_[0], abs=1e-4)
 
 
@@ -36,13 +36,20 @@ def test_with_the_bound_the_loss_is_as_low_as_scipys(seed: int) -> None:
 
     def loss(point: np.ndarray) -> float:
         margin = (table @ point[:-1] + point[-1]) * np.where(hard, 1, -1)
-        return float(np.logaddexp(0, -margin).mean() + 0.005 * (point[:-1] ** 2).sum())
+        return float(np.logaddexp(0, -margin).mean() + 0.005 * ((point[:-1] * table.std(axis=0)) ** 2).sum())
 
     weights, intercept = logistic(table, hard, penalty=0.01)
     peer = minimize(loss, np.zeros(4), method="L-BFGS-B", bounds=[(0, None)] * 3 + [(None, None)], options={"ftol": 1e-14, "gtol": 1e-9})
     assert weights.min() >= 0
     assert weights[1] == 0.0
     assert loss(np.append(weights, intercept)) <= peer.fun + 1e-8
+
+
+def test_a_strength_that_differs_little_is_not_held_back_by_the_penalty() -> None:
+    table, hard = _data(2, (3.0, 1.5))
+    weights, _ = logistic(table, hard, penalty=0.01)
+    narrow, _ = logistic(table * [0.01, 1.0], hard, penalty=0.01)
+    assert narrow == pytest.approx(weights * [100, 1], rel=1e-4)
 
 
 def test_separable_data_has_an_answer() -> None:
