@@ -237,7 +237,7 @@ def _fitted(table: Floats, errors: Floats, others: Floats) -> Floats:
     """Probabilities of the ``others``, with non-negative logistic weights fitted as ``fit_weights`` does."""
     from mining.hard_examples.weights import logistic, worst_fifth
 
-    weights, intercept = logistic(table, worst_fifth(errors), 1e-3)
+    weights, intercept = logistic(table, worst_fifth(errors), 1e-2)
     probabilities: Floats = 1 / (1 + np.exp(-(others @ weights + intercept)))
     return probabilities
 
