@@ -37,6 +37,20 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Sheet:
+    """A table of a benchmark whose cases are not "ours beside a floor": as many cells in each row as there are columns, and sentences under it."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        rows = [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+        return {"title": self.title, "rows": rows, "notes": list(self.notes)}
+
+
+@dataclass(frozen=True)
 class Cost:
     """What one run took, in seconds: processor time of the process and its children, and time on the wall."""
 

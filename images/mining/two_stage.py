@@ -21,6 +21,8 @@ from mining.strategy import Parameter, Request
 from mining.typiclust import typical
 from mining.uncertainty import AGGREGATION, AGGREGATIONS, aggregate, unsure
 
+#: How many times ``pool_factor`` is compared while a class has few labels.
+_YOUNG_TIMES = 8.0
 #: A class is called rare where it weighs this much more than one with the mean number of labels.
 _RARE = 1.25
 
@@ -30,9 +32,11 @@ class Default(Staged):
 
     1. Doubt of a box x (mean count / count_c)^0.5 of the labelled set, the boxes of a picture brought together (sum); of a classified picture
        margin doubt x the expected weight. 2. The ``pool_factor`` x budget best that do not resemble a better one or a labelled one. 3. Again and again
-       the one with the highest doubt x squared distance, on embeddings of length 1, to all labelled and picked ones.
-    With fewer than ``few_labels`` labels a class, or a model worse than ``poor_quality``, doubt says little: TypiClust picks instead. Fall-backs, each
-    reported: no embeddings = step 3 (and typicality) are left out; no class counts = all classes count the same.
+       the one with the highest doubt x squared distance to all labelled and picked ones; of detections on embeddings of length 1, of classified
+       pictures on embeddings as they are: the length of a classifier's last layer says how much it saw.
+    With fewer than ``young_labels`` labels a class doubt says less: 8 times as many are compared, by the root of their doubt. With fewer than
+    ``few_labels``, or a model worse than ``poor_quality``, it says nothing: TypiClust picks instead. Fall-backs, each reported: no embeddings = step 3
+    (and typicality) are left out; no class counts = all classes count the same.
     O(boxes) for step 1, O(b^2 pool_factor d) for steps 2 and 3.
     """
 
@@ -46,14 +50,16 @@ class Default(Staged):
         "aggregation": Parameter("sum", AGGREGATION["aggregation"].help, choices=AGGREGATIONS),
         "doubt": Parameter("auto", "auto: entropy of boxes, margin of pictures", choices=("auto", "entropy", "margin", "least_confidence")),
         "pool_factor": Parameter(4.0, "how many times the budget the first stage keeps", least=1.0),
-        "few_labels": Parameter(3.0, "with fewer labels a class, typical pictures come first; 0 = never", least=0.0),
+        "young_labels": Parameter(10.0, "with fewer labels a class, difference counts more than doubt; 0 = never", least=0.0),
+        "few_labels": Parameter(1.0, "with fewer labels a class, typical pictures come first; 0 = never", least=0.0),
         "model_quality": Parameter(-1.0, "mAP50 or accuracy of the model, where known; -1 = not known", least=-1.0, most=1.0),
         "poor_quality": Parameter(0.2, "below this quality, typical pictures come first", least=0.0, most=1.0),
     }
     shared: ClassVar[Mapping[str, Any]] = {"near_duplicate_bits": 3, "near_duplicate_distance": 0.1}
 
     def keep(self, budget: int, parameters: Mapping[str, Any]) -> int:
-        return int(np.ceil(parameters["pool_factor"] * budget))
+        times = _YOUNG_TIMES if parameters["young_labels"] > 0 else 1.0
+        return int(np.ceil(times * parameters["pool_factor"] * budget))
 
     def score(self, pool: Pool, request: Request) -> Floats:
         weights, parameters = class_weights(pool.labelled.class_counts), request.parameters
@@ -73,7 +79,7 @@ class Default(Staged):
                 request.skipped.append(f"typicality: {early}, but the pool has no embeddings, so doubt decides although it says little yet")
         elif early:
             return _typical(scored, request, early)
-        return _unsure_then_diverse(scored, request, self.keep(request.budget, request.parameters))
+        return _unsure_then_diverse(scored, request)
 
 
 def too_early(pool: Pool, parameters: Mapping[str, Any]) -> str:
@@ -85,6 +91,12 @@ def too_early(pool: Pool, parameters: Mapping[str, Any]) -> str:
     if count is not None and count < parameters["few_labels"]:
         return f"little is labelled ({count:.1f} a class)"
     return ""
+
+
+def is_young(pool: Pool, parameters: Mapping[str, Any]) -> bool:
+    """Whether a class has so few labels that difference should count more than doubt."""
+    count = labels_per_class(pool.labelled, max(1, len(pool.class_names)))
+    return count is not None and count < parameters["young_labels"]
 
 
 def labels_per_class(labelled: Labelled, class_count: int) -> float | None:
@@ -110,11 +122,14 @@ def _typical(scored: Scored, request: Request, early: str) -> Ranking:
     return picks_then_rest(picked, values, scored.filled, lambda row: found.reason(own[row]) if row in own else ())
 
 
-def _unsure_then_diverse(scored: Scored, request: Request, keep: int) -> Ranking:
-    pool = scored.pool if scored.pool.embeddings is None else _at_length_one(scored.pool)
-    kept = _shortlist(scored, pool, request, keep)
+def _unsure_then_diverse(scored: Scored, request: Request) -> Ranking:
+    pool = _at_length_one(scored.pool) if scored.pool.kind == "detection" and scored.pool.embeddings is not None else scored.pool
+    young = pool.embeddings is not None and is_young(pool, request.parameters)
+    times = request.parameters["pool_factor"] * (_YOUNG_TIMES if young else 1.0)
+    kept = _shortlist(scored, pool, request, int(np.ceil(times * request.budget)))
     worth = scored.filled[scored.rows[kept]]
     worth = worth - min(0.0, float(worth.min())) if len(worth) else worth
+    worth = np.sqrt(worth) if young else worth
     if pool.embeddings is None:
         picked, values, distances = kept[: request.budget], worth[: request.budget], None
     else:

@@ -233,13 +233,13 @@ def test_the_default_weighs_rare_classes_up_and_says_so() -> None:
 
 
 def test_the_default_picks_typical_pictures_while_hardly_anything_is_labelled() -> None:
-    pool = replace(detection_pool(), labelled=Labelled(class_counts=np.array([2.0, 2, 2])))
+    pool = replace(detection_pool(), labelled=Labelled(class_counts=np.array([2.0, 0, 0])))
     selection = select(pool, budget=5)
-    assert selection.report["stage"] == "typical pictures, because little is labelled (2.0 a class)"
+    assert selection.report["stage"] == "typical pictures, because little is labelled (0.7 a class)"
     assert selection.picks[0].reasons[0].startswith("typical of a group")
     assert select(pool, budget=5, parameters={"few_labels": 0.0}).report["stage"] == "two stages"
     blind = select(replace(pool, embeddings=None), budget=5)
-    assert any(sentence.startswith("typicality: little is labelled (2.0 a class), but") for sentence in blind.skipped)
+    assert any(sentence.startswith("typicality: little is labelled (0.7 a class), but") for sentence in blind.skipped)
     poor = select(detection_pool(), budget=5, parameters={"model_quality": 0.1})
     assert poor.report["stage"] == "typical pictures, because the model is poor (quality 0.10)"
 

@@ -68,7 +68,7 @@ def test_core_set_of_many_looks_at_representatives_and_covers_almost_as_well(mon
 
 def test_typicality_of_many_looks_at_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(holding, "HELD", 50)
-    pool = replace(detection_pool(300), labelled=Labelled(class_counts=np.array([1.0, 1, 1])))
+    pool = replace(detection_pool(300), labelled=Labelled(class_counts=np.array([1.0, 0, 0])))
     streamed = _streamed(pool, "default", 2, 30)
     assert "typicality: looked at a random sample of 50 of 300 candidates" in streamed.skipped
     assert streamed.picks[0].reasons[0].startswith("typical of a group")
