@@ -74,8 +74,7 @@ def write_failure(file: Path, message: str) -> None:
 
 def predicted_class(question: Question, id_: str) -> tuple[str, float]:
     """The likeliest class of a picture and its probability. Raises ``OutputError`` for one that was not predicted."""
-    row = list(question.ids).index(id_)
-    probabilities = None if question.probabilities is None else question.probabilities[row]
+    probabilities = None if question.probabilities is None else question.probabilities[question.row_of[id_]]
     if probabilities is None or not (probabilities > 0).any():
         raise OutputError(f"{id_}: has no predicted class")
     best = int(max(range(len(probabilities)), key=lambda place: (probabilities[place] > 0, probabilities[place])))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -87,6 +88,11 @@ class Question:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @cached_property
+    def row_of(self) -> Mapping[str, int]:
+        """The row of each id."""
+        return {id_: row for row, id_ in enumerate(self.ids)}
 
     def take(self, rows: Sequence[int]) -> Question:
         """The candidates of those rows, in that order, with the same training data."""
