@@ -45,6 +45,13 @@ def choose_strategy(name: str, kind: str, gives: frozenset[str]) -> Strategy | N
     return known[name]
 
 
+def views_for(strategy: Strategy | None, kind: str) -> tuple[str, ...]:
+    """Which changed pictures (``mining.hard_examples.views``) the model is to look at, too; None is the hard-example operator."""
+    if strategy is None:
+        return OPERATOR_VIEWS
+    return STRATEGY_VIEWS if "views" in strategy.needs_of(kind) else ()
+
+
 def rank(pool: Pool, strategy: str, *, budget: int, seed: int) -> Selection:
     """The ranking of the readable candidates. ``budget`` 0 is a tenth of them. Raises ImageError for a pool or request that cannot be ranked."""
     if not len(pool):

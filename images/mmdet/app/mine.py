@@ -14,19 +14,18 @@ from job_files.contract import Env, Monitor, read_class_names, read_index, read_
 from job_files.evaluate import FloatArray
 from job_files.pictures import ByteArray, difference_hash
 from job_files.selecting import (
-    OPERATOR_VIEWS,
-    STRATEGY_VIEWS,
     choose_strategy,
     find_hard,
     labelled_counts,
     rank,
     shown_boxes,
+    views_for,
     write_hard,
     write_selection,
 )
 from job_files.weights import reported_classes
 from library import read_pixels
-from mining import Boxes, Labelled, Pool, Strategy
+from mining import Boxes, Labelled, Pool
 from mining.hard_examples import Question
 from mining.hard_examples.views import make_view
 from parameters import InferParameters, MiningParameters
@@ -43,7 +42,7 @@ def mine(env: Env, config: dict[str, Any], monitor: Monitor) -> None:
     strategy = choose_strategy(parameters.mining_algorithm, DETECTION, GIVES)
     looker = open_looker(config, parameters, with_features=strategy is not None and "features" in strategy.needs_of(DETECTION))
     paths = [Path(row[0]) for row in read_index(env.input("candidate_index_file"))]
-    seen = looker.look(paths, views_for(strategy), lambda done: monitor.progress(0.7 * done))
+    seen = looker.look(paths, views_for(strategy, DETECTION), lambda done: monitor.progress(0.7 * done))
     by_name, names = {path.name: path for path in paths}, looker.class_names
     if strategy is None:
         write_hard(env, find_hard(as_question(seen, names)), by_name, names)
@@ -54,13 +53,6 @@ def mine(env: Env, config: dict[str, Any], monitor: Monitor) -> None:
         boxes = dict(zip((path.name for path in seen.paths), seen.boxes, strict=True))
         write_selection(env, selection, by_name, lambda name: shown_boxes(boxes[name], names))
     monitor.progress(1.0)
-
-
-def views_for(strategy: Strategy | None) -> tuple[str, ...]:
-    """Which changed pictures are looked at, too; None is the hard-example operator."""
-    if strategy is None:
-        return OPERATOR_VIEWS
-    return STRATEGY_VIEWS if "views" in strategy.needs_of(DETECTION) else ()
 
 
 @dataclass

@@ -17,13 +17,12 @@ from job_files.contract import Env, Monitor, read_class_names, read_index, read_
 from job_files.device import as_input, choose_device, precision
 from job_files.pictures import ByteArray, chunks, difference_hash
 from job_files.selecting import (
-    OPERATOR_VIEWS,
-    STRATEGY_VIEWS,
     choose_strategy,
     find_hard,
     labelled_counts,
     rank,
     shown_boxes,
+    views_for,
     write_hard,
     write_selection,
 )
@@ -49,7 +48,7 @@ def mine(env: Env, config: dict[str, Any], monitor: Monitor) -> None:
     reported_classes(facts.class_names, read_class_names(config))
     paths = [Path(row[0]) for row in read_index(env.input("candidate_index_file"))]
     looker = Looker(model, parameters, parameters.image_size or facts.image_size)
-    seen = looker.look(paths, views_for(strategy), lambda fraction: monitor.progress(0.9 * fraction))
+    seen = looker.look(paths, views_for(strategy, DETECTION), lambda fraction: monitor.progress(0.9 * fraction))
     by_name = {path.name: path for path in paths}
     if strategy is None:
         write_hard(env, find_hard(as_question(seen, facts.class_names)), by_name, facts.class_names)
@@ -61,13 +60,6 @@ def mine(env: Env, config: dict[str, Any], monitor: Monitor) -> None:
         boxes = dict(zip((path.name for path in seen.paths), seen.boxes, strict=True))
         write_selection(env, selection, by_name, lambda name: shown_boxes(boxes[name], facts.class_names))
     monitor.progress(1.0)
-
-
-def views_for(strategy: Strategy | None) -> tuple[str, ...]:
-    """Which changed pictures are looked at, too; None is the hard-example operator."""
-    if strategy is None:
-        return OPERATOR_VIEWS
-    return STRATEGY_VIEWS if "views" in strategy.needs_of(DETECTION) else ()
 
 
 @dataclass

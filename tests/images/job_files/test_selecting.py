@@ -8,9 +8,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from job_files.contract import Env, ImageError, check_object_type
-from job_files.selecting import HARD_EXAMPLES, choose_strategy, find_hard, labelled_counts, offered, rank, write_hard, write_selection
+from job_files.selecting import (
+    HARD_EXAMPLES,
+    OPERATOR_VIEWS,
+    STRATEGY_VIEWS,
+    choose_strategy,
+    find_hard,
+    labelled_counts,
+    offered,
+    rank,
+    views_for,
+    write_hard,
+    write_selection,
+)
 from mining import Boxes, Pool
 from mining.hard_examples import Question
+from mining.hard_examples.views import make_view
+from PIL import Image
 
 from contracts.dataset import Asset
 from contracts.ymir import collect_mining
@@ -71,6 +85,13 @@ def test_what_is_offered_goes_by_what_a_model_can_give() -> None:
     assert "cald" in offered("classification", frozenset({"predictions", "probabilities", "views"}))
     assert "anti" not in offered("detection", frozenset({"predictions"}))  # a control, for nobody's use
     assert choose_strategy(HARD_EXAMPLES, "detection", frozenset()) is None
+
+
+def test_a_model_looks_at_changed_pictures_only_where_the_strategy_asks_for_them() -> None:
+    gives = frozenset({"predictions", "probabilities", "embeddings", "views"})
+    cald, margin = (choose_strategy(name, "detection", gives) for name in ("cald", "margin"))
+    assert [views_for(each, "detection") for each in (cald, margin, None)] == [STRATEGY_VIEWS, (), OPERATOR_VIEWS]
+    assert all(make_view(Image.new("RGB", (8, 8)), name).size == (8, 8) for name in {*STRATEGY_VIEWS, *OPERATOR_VIEWS})
 
 
 def test_labelled_classes_are_counted_in_the_order_of_the_models_classes(tmp_path: Path) -> None:
