@@ -28,7 +28,13 @@ CONTAINER_ERROR = 160004
 
 RUNNING_STATE = 2
 ERROR_STATE = 4
-OBJECT_TYPES = {1: "classification", 2: "detection", 3: "semantic segmentation", 4: "instance segmentation"}
+CLASSIFICATION, DETECTION, SEMANTIC_SEGMENTATION, INSTANCE_SEGMENTATION = 1, 2, 3, 4
+OBJECT_TYPES = {
+    CLASSIFICATION: "classification",
+    DETECTION: "detection",
+    SEMANTIC_SEGMENTATION: "semantic segmentation",
+    INSTANCE_SEGMENTATION: "instance segmentation",
+}
 TRACE_LINES = 90
 
 Parameters = TypeVar("Parameters")
@@ -109,10 +115,13 @@ def read_class_names(config: dict[str, Any]) -> list[str]:
     return [str(name) for name in names]
 
 
-def check_object_type(config: dict[str, Any], own: int) -> None:
-    """Raises ImageError (300005) when the job is about anything but ``own``, a number of OBJECT_TYPES."""
-    if int(config.get("object_type") or own) != own:
-        raise ImageError(OBJECT_TYPE_ERROR, f"object_type {config['object_type']}: this image does {OBJECT_TYPES[own]} ({own}) only")
+def check_object_type(config: dict[str, Any], *own: int) -> int:
+    """What the job is about: one of ``own``, numbers of OBJECT_TYPES, and the first of them where it does not say. Raises ImageError (300005)."""
+    wanted = config.get("object_type") or own[0]
+    if str(wanted) not in map(str, own):
+        does = " and ".join(f"{OBJECT_TYPES[each]} ({each})" for each in own)
+        raise ImageError(OBJECT_TYPE_ERROR, f"object_type {wanted}: this image does {does} only")
+    return int(wanted)
 
 
 def read_index(path: Path) -> list[list[str]]:

@@ -20,10 +20,17 @@ def choose_device(config: dict[str, Any]) -> torch.device:
     if not wanted:
         return torch.device("cpu")
     first = wanted.split(",")[0]
-    if not torch.cuda.is_available() or int(first) >= torch.cuda.device_count():
-        build = "no CUDA in this build of torch" if torch.version.cuda is None else "torch sees no such GPU"
-        raise ImageError(NO_GPU_ERROR, f"gpu_id {wanted!r}: {build} (torch {torch.__version__}); run with 0 GPUs for the CPU")
+    require_gpu(config, int(first))
     return torch.device("cuda", int(first))
+
+
+def require_gpu(config: dict[str, Any], number: int) -> None:
+    """Raises ImageError 300102, with the job's ``gpu_id`` and why, when torch cannot use this GPU."""
+    if not torch.cuda.is_available() or number >= torch.cuda.device_count():
+        build = "no CUDA in this build of torch" if torch.version.cuda is None else "torch sees no such GPU"
+        raise ImageError(
+            NO_GPU_ERROR, f"gpu_id {str(config['gpu_id'])!r}: {build} (torch {torch.__version__}); run with 0 GPUs for the CPU"
+        )
 
 
 def allowed_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mining import STRATEGIES, Labelled, MiningError, Pool, Selection, Strategy, select
+from mining import STRATEGIES, Boxes, Labelled, MiningError, Pool, Selection, Strategy, select
 from mining.hard_examples import Answer, Question, Row, find_hard_examples
 
 from job_files.contract import CONFIG_ERROR, IMAGE_FORMAT_ERROR, Env, ImageError, read_index, write_aside, write_ranking
@@ -19,13 +19,15 @@ HARD_EXAMPLES = "hard_examples"
 #: What a model is shown changed: of strategies that ask it twice, and of the operator by ModelArts' default.
 STRATEGY_VIEWS = ("fliplr", "scale", "translate", "gaussianblur")
 OPERATOR_VIEWS = ("crop", "fliplr", "gaussianblur")
+#: Boxes from this score on are shown to people.
+SHOWN_SCORE = 0.3
 #: The share of the candidates that counts as chosen where a job does not say how many will be labelled.
 USUAL_SHARE = 0.1
 
 #: Boxes of a picture, for people, by its id.
 BoxesOf = Callable[[str], list[dict[str, Any]]]
-#: Class ids that an annotation file holds, one for each object or label.
-LabelsOf = Callable[[Path], Sequence[int]]
+#: Class ids of a picture, one for each object or label, from the annotation file that speaks of it.
+LabelsOf = Callable[[Path, Path], Sequence[int]]
 
 
 def offered(kind: str, gives: frozenset[str]) -> dict[str, Strategy]:
@@ -41,6 +43,13 @@ def choose_strategy(name: str, kind: str, gives: frozenset[str]) -> Strategy | N
     if name not in known:
         raise ImageError(CONFIG_ERROR, f"mining_algorithm {name!r}: choose one of {', '.join([*known, HARD_EXAMPLES])}")
     return known[name]
+
+
+def views_for(strategy: Strategy | None, kind: str) -> tuple[str, ...]:
+    """Which changed pictures (``mining.hard_examples.views``) the model is to look at, too; None is the hard-example operator."""
+    if strategy is None:
+        return OPERATOR_VIEWS
+    return STRATEGY_VIEWS if "views" in strategy.needs_of(kind) else ()
 
 
 def rank(pool: Pool, strategy: str, *, budget: int, seed: int) -> Selection:
@@ -72,17 +81,33 @@ def write_selection(env: Env, selection: Selection, paths: Mapping[str, Path], b
     log(f"mining: ranked {len(selection.picks)} pictures by {selection.strategy}, chose {len(rows)}")
 
 
+def shown_boxes(boxes: Boxes, class_names: Sequence[str]) -> list[dict[str, Any]]:
+    """The boxes that people are shown beside the reasons; ``hardness`` is the doubt whether a box is right, in bits."""
+    sure = boxes.at_least(SHOWN_SCORE)
+    p = np.clip(sure.scores, 1e-6, 1 - 1e-6)
+    doubt = -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
+    return [
+        {
+            "box": [round(float(v), 1) for v in (corners[0], corners[1], corners[2] - corners[0], corners[3] - corners[1])],
+            "class_name": class_names[label],
+            "score": round(float(score), 4),
+            "hardness": round(float(hard), 4),
+        }
+        for corners, label, score, hard in zip(sure.corners, sure.classes, sure.scores, doubt, strict=True)
+    ]
+
+
 def labelled_counts(env: Env, labels_of: LabelsOf, given: Sequence[str], known: Sequence[str]) -> Labelled:
     """How often each class is labelled in the training data that the job was given, in the order of the model's classes; nothing without any.
 
-    ``labels_of`` reads an annotation file: positions in ``given``, the job's classes. ``known`` are the model's.
+    ``labels_of`` reads the labels of a picture: positions in ``given``, the job's classes. ``known`` are the model's.
     """
     if not env.inputs.get("training_index_file"):
         return Labelled()
     rows = [row for row in read_index(env.input("training_index_file")) if len(row) > 1 and row[1]]
     counts = np.zeros(len(known))
     for row in rows:
-        for label in labels_of(Path(row[1])):
+        for label in labels_of(Path(row[0]), Path(row[1])):
             if given[label] in known:
                 counts[known.index(given[label])] += 1
     return Labelled(class_counts=counts, image_count=len(rows))

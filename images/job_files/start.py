@@ -29,11 +29,12 @@ Job = Callable[[Env, dict[str, Any], Monitor], Any]
 
 @dataclass(frozen=True)
 class Jobs:
-    """What an image does: ``object_type`` as the contract numbers it, and a function that gives the job of a kind when it is needed, for the
-    libraries of one kind may be slow to load. A training's job says whether it came to its end (False: it was asked to stop).
+    """What an image does: ``object_types`` as the contract numbers them, the usual one first, and a function that gives the job of a kind when it
+    is needed, for the libraries of one kind may be slow to load. A job finds its object type in its configuration. A training's job says whether
+    it came to its end (False: it was asked to stop); one that failed and has told so in monitor.txt already ends with ``sys.exit(1)``.
     """
 
-    object_type: int
+    object_types: tuple[int, ...]
     train: Callable[[], Job]
     mine: Callable[[], Job]
     infer: Callable[[], Job]
@@ -60,7 +61,7 @@ def main(jobs: Jobs) -> int:
 def run(jobs: Jobs, env: Env, monitor: Monitor) -> int:
     """Runs what is asked for, one after the other; each part gets its share of the progress."""
     config: dict[str, Any] = read_mapping(Path(env.input("config_file")))
-    check_object_type(config, jobs.object_type)
+    config["object_type"] = check_object_type(config, *jobs.object_types)
     if env.run_training:
         return 0 if jobs.train()(env, config, monitor) else STOPPED_EXIT_CODE
     if not (env.run_mining or env.run_infer):

@@ -22,11 +22,16 @@ Facts = TypeVar("Facts")
 
 def save(folder: Path, state: Mapping[str, Tensor], facts: Any) -> list[str]:
     """Writes the tensors and the dataclass ``facts``, and gives the names of both files; earlier ones are replaced one by one, each whole."""
-    buffer = io.BytesIO()
-    torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, buffer)
-    write_aside(folder / WEIGHTS, buffer.getvalue())
+    write_content(folder / WEIGHTS, {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
     write_aside(folder / FACTS, json.dumps(asdict(facts), indent=1) + "\n")
     return [WEIGHTS, FACTS]
+
+
+def write_content(path: Path, content: Mapping[str, Any]) -> None:
+    """Puts a file at ``path`` that ``read_content`` reads: whole, or none."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_aside(path, buffer.getvalue())
 
 
 def read_facts(paths: Sequence[str], form: type[Facts], architecture: str) -> Facts:
@@ -51,7 +56,7 @@ def load_into(paths: Sequence[str], model: torch.nn.Module) -> None:
 
 
 def pick(paths: Sequence[str], suffix: str) -> Path:
-    """The first file with this suffix. Raises ImageError 300004."""
+    """The first file whose name ends so. Raises ImageError 300004."""
     found = [Path(path) for path in paths if path.endswith(suffix)]
     if not found:
         raise ImageError(MODEL_ERROR, f"no {suffix} file among the model's files {list(paths)}")
@@ -86,8 +91,13 @@ def carry_classes(
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a file that may come from anywhere. Raises ImageError 300004."""
+    return read_content(path)
+
+
+def read_content(path: Path) -> dict[str, Any]:
+    """What ``torch.save`` put into a file that may come from anywhere: a mapping of tensors, numbers and texts. Raises ImageError 300004."""
     # SECURITY: weights_only keeps a foreign file from running code while it is read.
     try:
         return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, RuntimeError, ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
-        raise ImageError(MODEL_ERROR, f"{path} is not a readable checkpoint: {error}") from error
+    except (OSError, RuntimeError, ValueError, TypeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise ImageError(MODEL_ERROR, f"{path} is not a readable checkpoint: {str(error).partition(chr(10))[0]}") from error

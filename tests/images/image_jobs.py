@@ -90,13 +90,16 @@ def metadata_of(name: str) -> ImageMetadata:
     return metadata
 
 
-def confined_command(image: str, job_dir: Path, container: str) -> list[str]:
-    """The command that runs an image as Sluice confines it: no network, read-only root, an ordinary user, no capabilities."""
+def confined_command(image: str, job_dir: Path, container: str, *options: str) -> list[str]:
+    """The command that runs an image as Sluice confines it: no network, read-only root, an ordinary user, no capabilities.
+
+    ``options`` of ``docker run`` come after the usual ones, and so overrule them.
+    """
     for path in [job_dir / "out", *(job_dir / "out").rglob("*")]:
         path.chmod(0o777 if path.is_dir() else 0o666)
     user = f"{os.getuid() or 1000}:{os.getgid() or 1000}"
     mounts = ["-v", f"{job_dir}/in:/in:ro", "-v", f"{job_dir}/out:/out"]
-    return ["docker", "run", "--rm", "--name", container, "--user", user, "--env", "HOME=/tmp", *CONFINED, *mounts, image]
+    return ["docker", "run", "--rm", "--name", container, "--user", user, "--env", "HOME=/tmp", *CONFINED, *options, *mounts, image]
 
 
 def start(app_dir: Path, job_dir: Path) -> subprocess.CompletedProcess[str]:

@@ -61,7 +61,7 @@ def mine(env: Env, config: dict[str, Any], monitor: Monitor) -> None:
         write_hard(env, find_hard(as_question(seen, facts.class_names)), by_name, facts.class_names)
     else:
         given = read_class_names(config)
-        labelled = labelled_counts(env, lambda path: read_labels(path, len(given)), given, facts.class_names)
+        labelled = labelled_counts(env, lambda _, file: read_labels(file, len(given)), given, facts.class_names)
         selection = rank(
             replace(as_pool(seen, facts.class_names), labelled=labelled), strategy.name, budget=parameters.budget, seed=parameters.seed
         )

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from job_files.contract import (
+    CLASSIFICATION,
     CONFIG_ERROR,
     DATASET_ERROR,
     Env,
@@ -30,7 +31,6 @@ from outputs import REASONS, REPORT, SCORES, summary_path, write_reasons, write_
 from predictions import ENDING, Reading, clip, read_boxes, read_labels
 from training import Labelled, drawn, read_labelled
 
-CLASSIFICATION = 1
 _SHOWN = 20
 
 
@@ -114,7 +114,7 @@ def _read_candidates(env: Env, config: Mapping[str, Any], extras: Extras, monito
         raise ImageError(DATASET_ERROR, "env.yaml names no folder of predictions (input.predictions_dir): this image mines by predictions")
     paths = {Path(row[0]).name: row[0] for row in read_index(env.input("candidate_index_file"))}
     ids, reading = list(paths), Reading(read_class_names(dict(config)))
-    classification = int(config.get("object_type") or 0) == CLASSIFICATION
+    classification = config["object_type"] == CLASSIFICATION
     boxes = None if classification else read_boxes(Path(folder), ids, reading)
     probabilities = read_labels(Path(folder), ids, reading) if classification else None
     _refuse_nothing(reading, ids, Path(folder))

@@ -35,14 +35,19 @@ class View:
     to_view: Floats
     size: tuple[int, int]
 
-    def map_back(self, boxes: Boxes) -> Boxes:
-        """The view's boxes in the picture's pixels, cut at its border; those with less than 60 % of their area inside are dropped."""
+    def map_back(self, boxes: Boxes, plain: Boxes | None = None) -> Boxes:
+        """The view's boxes in the picture's pixels, cut at its border; those with less than 60 % of their area inside are dropped.
+
+        ``plain``: what was found in the unchanged picture. Its boxes that a crop or a shift has moved out of sight are no disagreement: they stand
+        as they were, in the place of what the model made of the parts that were left of them.
+        """
         corners = _mapped(boxes.corners, _inverse(self.to_view))
         inside = _clipped(corners, *self.size)
         kept = _areas(inside) >= LEAST_INSIDE * _areas(corners)
         back = boxes.keep(np.flatnonzero(kept & (_areas(inside) > 0)))
         chosen = inside[kept & (_areas(inside) > 0)]
-        return Boxes(chosen, back.scores, back.classes, back.probabilities, back.features)
+        back = Boxes(chosen, back.scores, back.classes, back.probabilities, back.features)
+        return back if plain is None else _with_hidden(back, plain.keep(~self.visible(plain)))
 
     def visible(self, boxes: Boxes) -> np.ndarray:
         """(n,) True for the picture's boxes of which at least 60 % are inside the view: the others cannot be found again."""
@@ -68,15 +73,10 @@ def make_view(picture: Image.Image, operation: str) -> View:
 def predict_views(model: Model, picture: Image.Image, operations: Iterable[str], plain: Boxes | None = None) -> dict[str, Boxes]:
     """By operation, what the model finds in the changed picture, in the pixels of the picture itself: a row of a ``Question``'s ``views`` each.
 
-    ``plain``: what it finds in the unchanged picture. Its boxes that a crop or a shift has moved out of sight are no disagreement: they stand in
-    the view as they were, in the place of what the model made of the parts that were left of them.
+    ``plain``: what it finds in the unchanged picture (``View.map_back``).
     """
-    found = {}
-    for name in operations:
-        view = make_view(picture, name)
-        boxes = view.map_back(model(view.picture))
-        found[name] = boxes if plain is None else _with_hidden(boxes, plain.keep(~view.visible(plain)))
-    return found
+    views = {name: make_view(picture, name) for name in operations}
+    return {name: view.map_back(model(view.picture), plain) for name, view in views.items()}
 
 
 def classify_views(model: Classifier, picture: Image.Image, operations: Iterable[str]) -> dict[str, Floats]:

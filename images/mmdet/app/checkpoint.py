@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import io
-import json
-import pickle
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from contract import MODEL_ERROR, ImageError, write_aside
+from job_files import weights as job_weights
+from job_files.contract import MODEL_ERROR, ImageError
+from job_files.weights import FACTS, WEIGHTS, pick, read_content, write_content
 from library import build_network
 from models import adapt, check_types
 from torch import Tensor, nn
 
 ARCHITECTURE = "mmdet-1"
-WEIGHTS, FACTS, STATE = "model.pt", "model.json", "training.pt"
-UNREADABLE = (OSError, RuntimeError, ValueError, TypeError, EOFError, KeyError, pickle.UnpicklingError)
+STATE = "training.pt"
 
 
 @dataclass(frozen=True)
@@ -36,17 +33,16 @@ class ModelFacts:
 
 def save(folder: Path, weights: dict[str, Tensor], facts: ModelFacts, state: dict[str, Any] | None = None) -> list[str]:
     """Writes the files and gives their names, each whole; ``state`` is what a later run needs to go on."""
-    write_aside(folder / WEIGHTS, _packed({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}))
-    write_aside(folder / FACTS, json.dumps(asdict(facts), indent=1) + "\n")
+    files = job_weights.save(folder, weights, facts)
     if state is None:
-        return [WEIGHTS, FACTS]
-    write_aside(folder / STATE, _packed(state))
-    return [WEIGHTS, FACTS, STATE]
+        return files
+    write_content(folder / STATE, state)
+    return [*files, STATE]
 
 
 def load(paths: list[str]) -> tuple[nn.Module, ModelFacts]:
     """The network in a stage's files, on the CPU. Raises ImageError 300004 naming the file."""
-    facts, weights = read_facts(paths), _pick(paths, WEIGHTS)
+    facts, weights = read_facts(paths), pick(paths, WEIGHTS)
     network = build_network(facts.model)
     try:
         network.load_state_dict(read_tensors(weights))
@@ -57,39 +53,24 @@ def load(paths: list[str]) -> tuple[nn.Module, ModelFacts]:
 
 def read_facts(paths: list[str]) -> ModelFacts:
     """model.json of a stage's files. Raises ImageError 300004 for what this image did not write."""
-    path = _pick(paths, FACTS)
-    try:
-        facts = ModelFacts(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise ImageError(MODEL_ERROR, f"{path} does not describe a model of this image: {error}") from error
-    if facts.architecture != ARCHITECTURE:
-        raise ImageError(MODEL_ERROR, f"{path}: architecture {facts.architecture}, this image reads {ARCHITECTURE}")
-    check_types(facts.model, str(path))
+    facts = job_weights.read_facts(paths, ModelFacts, ARCHITECTURE)
+    check_types(facts.model, str(pick(paths, FACTS)))
     return facts
 
 
 def read_state(paths: list[str]) -> dict[str, Any]:
     """training.pt of a stage's files. Raises ImageError 300004 where the stage has none."""
-    return dict(_unpacked(_pick(paths, STATE)))
+    return read_content(pick(paths, STATE))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The weights in a file of this image, or of the library (below ``state_dict``)."""
-    content = _unpacked(path)
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    tensors = {name: tensor for name, tensor in dict(content).items() if isinstance(tensor, Tensor)}
+    content = read_content(path)
+    inner = content.get("state_dict")
+    tensors = {name: tensor for name, tensor in (inner if isinstance(inner, dict) else content).items() if isinstance(tensor, Tensor)}
     if not tensors:
         raise ImageError(MODEL_ERROR, f"{path} holds no weights")
     return tensors
-
-
-def reported_classes(facts: ModelFacts, wanted: list[str]) -> set[int]:
-    """The model's class ids that a job asks for, all for an empty list. Raises ImageError 300004 for a class it does not know."""
-    unknown = [name for name in wanted if name not in facts.class_names]
-    if unknown:
-        raise ImageError(MODEL_ERROR, f"the job asks for classes {unknown}, the model knows {facts.class_names}")
-    return {facts.class_names.index(name) for name in wanted or facts.class_names}
 
 
 # ------------------------------------------------------------------------------------------------------ starting from others
@@ -97,7 +78,7 @@ def reported_classes(facts: ModelFacts, wanted: list[str]) -> set[int]:
 
 def continue_from(network: nn.Module, model: dict[str, Any], class_names: list[str], paths: list[str]) -> str:
     """Copies an earlier stage's weights into a new network, class by class by name; gives a sentence on what was taken over."""
-    facts, earlier = read_facts(paths), read_tensors(_pick(paths, WEIGHTS))
+    facts, earlier = read_facts(paths), read_tensors(pick(paths, WEIGHTS))
     rows = class_rows(model, len(class_names))
     state = network.state_dict()
     taken = 0
@@ -150,27 +131,3 @@ def _copy_classes(new: Tensor, old: Tensor, per_class: int, name: str, classes: 
             views[0][row] = views[1][classes[1].index(class_name)]
     if len(new) > len(grouped[0]) and len(old) - len(grouped[1]) == len(new) - len(grouped[0]):  # the background comes last
         new[len(grouped[0]) :] = old[len(grouped[1]) :]
-
-
-# ----------------------------------------------------------------------------------------------------------------- files
-
-
-def _packed(content: Any) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    return buffer.getvalue()
-
-
-def _unpacked(path: Path) -> Any:
-    # SECURITY: weights_only keeps a foreign file from running code while it is read.
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except UNREADABLE as error:
-        raise ImageError(MODEL_ERROR, f"{path} is not a readable checkpoint: {str(error).splitlines()[0]}") from error
-
-
-def _pick(paths: list[str], name: str) -> Path:
-    found = [Path(path) for path in paths if Path(path).name == name]
-    if not found:
-        raise ImageError(MODEL_ERROR, f"no {name} among the model's files {paths}")
-    return found[0]

@@ -5,14 +5,15 @@ Boxes are COCO's: x, y, width, height in pixels; category ids are positions in t
 
 from __future__ import annotations
 
+import functools
 import json
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from contract import DATASET_ERROR, IMAGE_FORMAT_ERROR, ImageError
+from job_files.contract import DATASET_ERROR, IMAGE_FORMAT_ERROR, ImageError
+from job_files.pictures import UNREADABLE, log
 from PIL import Image
 
 GRID = 32  # the sides of what the network sees are multiples of this
@@ -48,16 +49,18 @@ def read_split(rows: Sequence[Sequence[str]], class_names: Sequence[str], *, out
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def count_objects(rows: Sequence[Sequence[str]], class_names: Sequence[str]) -> dict[str, int]:
-    """Objects of each class in the pictures of an index, by name; the files are read as ``read_split`` reads them."""
-    sources = {path: _by_file_name(read_document(Path(path))) for path in sorted({row[1] for row in rows if len(row) > 1 and row[1]})}
-    counts = dict.fromkeys(class_names, 0)
-    for row in rows:
-        for found in sources.get(row[1], {}).get(Path(row[0]).name, []) if len(row) > 1 else []:
-            label = found.get("category_id")
-            if isinstance(label, int) and 0 <= label < len(class_names):
-                counts[class_names[label]] += 1
-    return counts
+def labels_reader(class_count: int) -> Callable[[Path, Path], list[int]]:
+    """Gives the class ids of a picture's objects, by the COCO file that speaks of it; each file is read once, as ``read_split`` reads it."""
+
+    @functools.cache
+    def objects_in(file: Path) -> dict[str, list[dict[str, Any]]]:
+        return _by_file_name(read_document(file))
+
+    def labels_of(picture: Path, file: Path) -> list[int]:
+        labels = [found.get("category_id") for found in objects_in(file).get(picture.name, [])]
+        return [label for label in labels if isinstance(label, int) and 0 <= label < class_count]
+
+    return labels_of
 
 
 def read_document(path: Path) -> Document:
@@ -77,7 +80,7 @@ def read_size(path: Path) -> tuple[int, int] | None:
         with Image.open(path) as picture:
             picture.load()
             return picture.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         log(f"left out: {path} is not a readable picture: {error}")
         return None
 
@@ -92,11 +95,6 @@ def choose_image_size(document: Document) -> int:
     own, smallest = median(longest.values()), min(median(shares) for shares in sides.values())
     wanted = min(max(AUTO_OBJECT_PIXELS / smallest, min(own, SMALLEST_AUTO_SIZE)), own, LARGEST_AUTO_SIZE)
     return max(GRID, round(wanted / GRID) * GRID)
-
-
-def log(message: str) -> None:
-    """A line for the container's log."""
-    print(message, flush=True, file=sys.stdout)
 
 
 def _by_file_name(document: Document) -> dict[str, list[dict[str, Any]]]:

@@ -13,17 +13,17 @@ from typing import Any
 
 import checkpoint
 import torch
-from coco import log
-from contract import INSTANCE_SEGMENTATION, MODEL_ERROR, NOT_A_NUMBER_ERROR, ImageError, Monitor
 from device import agree
-from events import EventFile
+from job_files.contract import INSTANCE_SEGMENTATION, MODEL_ERROR, NOT_A_NUMBER_ERROR, ImageError, Monitor
+from job_files.events import EventFile
+from job_files.pictures import log
+from job_files.stages import Stages
 from library import seed_all
 from metric import stage_metrics
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from parameters import TrainingParameters
-from stages import Stages
 from torch import nn
 
 SLOWEST_AVERAGE = 0.998

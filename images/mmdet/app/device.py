@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any
 
 import torch
-from contract import NO_GPU_ERROR, ImageError
+from job_files.device import allowed_cpus, require_gpu
 
 RANK, LOCAL_RANK, WORLD_SIZE = "RANK", "LOCAL_RANK", "WORLD_SIZE"  # torchrun's words
 
@@ -27,24 +25,9 @@ def choose_device(config: dict[str, Any]) -> torch.device:
     if not gpus:
         return torch.device("cpu")
     chosen = gpus[int(os.environ.get(LOCAL_RANK, "0")) % len(gpus)]
-    if not torch.cuda.is_available() or chosen >= torch.cuda.device_count():
-        build = "no CUDA in this build of torch" if torch.version.cuda is None else "torch sees no such GPU"
-        raise ImageError(NO_GPU_ERROR, f"gpu_id {config['gpu_id']!r}: {build} (torch {torch.__version__}); run with 0 GPUs for the CPU")
+    require_gpu(config, chosen)
     torch.cuda.set_device(chosen)
     return torch.device("cuda", chosen)
-
-
-def allowed_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """CPUs this container may use at once: its affinity, cut by a cgroup's quota (version 2 or 1)."""
-    count = len(os.sched_getaffinity(0))
-    try:
-        if (cgroup / "cpu.max").exists():
-            quota, period = (cgroup / "cpu.max").read_text().split()
-        else:
-            quota, period = ((cgroup / "cpu" / name).read_text() for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us"))
-        return max(1, min(count, round(int(quota) / int(period)))) if int(quota) > 0 else count
-    except (OSError, ValueError):
-        return count
 
 
 def join_others(device: torch.device) -> bool:
@@ -74,9 +57,3 @@ def half_precision(device: torch.device, wanted: bool) -> str:
     if not wanted or device.type != "cuda":
         return ""
     return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
-
-
-def precision(device: torch.device) -> AbstractContextManager[Any]:
-    """Mixed precision for predicting, where a GPU has bfloat16."""
-    enabled = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)

@@ -9,22 +9,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from checkpoint import ModelFacts, load, reported_classes
-from coco import log
-from contract import (
+from checkpoint import ModelFacts, load
+from device import choose_device
+from job_files.contract import (
     INSTANCE_SEGMENTATION,
     Env,
     Monitor,
     read_class_names,
     read_index,
-    read_object_type,
     read_parameters,
     require_positive,
     write_aside,
     write_detections,
 )
-from device import choose_device, precision
-from evaluate import FloatArray, IntArray
+from job_files.device import precision
+from job_files.evaluate import FloatArray, IntArray
+from job_files.pictures import log
+from job_files.weights import reported_classes
 from library import compose, quiet
 from mmengine.dataset import pseudo_collate
 from numpy.typing import NDArray
@@ -56,10 +57,10 @@ def infer(env: Env, config: dict[str, Any], monitor: Monitor) -> None:
     """Writes infer-result.json for the candidates of the job."""
     parameters = read_parameters(config, InferParameters)
     detector = open_detector(config, parameters)
-    wanted = reported_classes(detector.facts, read_class_names(config))
+    wanted = reported_classes(detector.facts.class_names, read_class_names(config))
     paths = [Path(row[0]) for row in read_index(env.input("candidate_index_file"))]
     found = detector.detect(paths, monitor.progress)
-    if read_object_type(config) == INSTANCE_SEGMENTATION:
+    if config["object_type"] == INSTANCE_SEGMENTATION:
         pictures, count = write_outlines(env, found, detector.facts.class_names, wanted)
     else:
         pictures, count = write_boxes(env, found, detector.facts.class_names, wanted)

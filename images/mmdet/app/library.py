@@ -12,7 +12,7 @@ from typing import Any
 import mmdet
 import numpy as np
 import torch
-from contract import CONFIG_ERROR, MODEL_ERROR, ImageError
+from job_files.contract import CONFIG_ERROR, MODEL_ERROR, ImageError
 from mmdet.datasets.transforms import Pad
 from mmdet.registry import MODELS, TRANSFORMS
 from mmdet.utils import register_all_modules

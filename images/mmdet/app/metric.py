@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
-from evaluate import Boxes, Metrics, evaluate
+from job_files.evaluate import Boxes, Metrics, evaluate
 from mmdet.evaluation.metrics import CocoMetric
 from mmdet.registry import METRICS
 

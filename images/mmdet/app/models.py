@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from contract import CONFIG_ERROR, MODEL_ERROR, ImageError
+from job_files.contract import CONFIG_ERROR, MODEL_ERROR, ImageError
 
 #: Scopes of the libraries in this image; a type with any other dot in its name would be imported by the library's registry.
 SCOPES = ("mmdet", "mmcv", "mmengine")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from evaluate import FloatArray, IntArray
+from job_files.evaluate import FloatArray, IntArray
 from numpy.typing import NDArray
 
 

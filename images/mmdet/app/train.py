@@ -13,9 +13,10 @@ import mmcv
 import mmdet
 import mmengine
 import torch
-from coco import Document, choose_image_size, log, read_split
+from coco import Document, choose_image_size, read_split
 from conductor import Conductor, StopTraining
-from contract import (
+from device import choose_device, half_precision, is_first, join_others
+from job_files.contract import (
     CONFIG_ERROR,
     INSTANCE_SEGMENTATION,
     Env,
@@ -23,18 +24,17 @@ from contract import (
     Monitor,
     read_class_names,
     read_index,
-    read_object_type,
     read_parameters,
     require_positive,
 )
-from device import choose_device, half_precision, is_first, join_others
-from events import EventFile
+from job_files.events import EventFile
+from job_files.pictures import log
+from job_files.stages import Stages
 from library import build_network, parse_value, quiet, read_model_section, seed_all
 from mmengine.config import Config
 from mmengine.runner import Runner
 from models import adapt, find_recipe, fit_queries, overlay, parse_options
 from parameters import TrainingParameters
-from stages import Stages
 from training_config import training_config
 
 VERSIONS = {"mmdet": mmdet.__version__, "mmcv": mmcv.__version__, "mmengine": mmengine.__version__, "torch": torch.__version__}
@@ -79,7 +79,7 @@ def read_documents(env: Env, config: dict[str, Any]) -> tuple[Document, Document
     class_names = read_class_names(config)
     if not class_names:
         raise ImageError(CONFIG_ERROR, "class_names is empty: a detector needs at least one class")
-    outlines = read_object_type(config) == INSTANCE_SEGMENTATION
+    outlines = config["object_type"] == INSTANCE_SEGMENTATION
     learn, measure = (
         read_split(read_index(env.input(name)), class_names, outlines=outlines) for name in ("training_index_file", "val_index_file")
     )
@@ -105,7 +105,7 @@ def describe(config: dict[str, Any], parameters: TrainingParameters, document: D
 
     A job that continues from a stage keeps the stage's network, and its picture size unless another one is asked for.
     """
-    class_names, object_type, earlier = read_class_names(config), read_object_type(config), pretrained_files(config)
+    class_names, object_type, earlier = read_class_names(config), config["object_type"], pretrained_files(config)
     options = parse_options(parameters.cfg_options, parse_value)
     name, section, image_size = parameters.model, None, parameters.image_size
     if earlier:

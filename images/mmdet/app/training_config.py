@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from contract import CONFIG_ERROR, INSTANCE_SEGMENTATION, ImageError
+from job_files.contract import CONFIG_ERROR, INSTANCE_SEGMENTATION, ImageError
 from parameters import TrainingParameters
 
 GREY = 114

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from checkpoint import load
 from data import pad_together, read_picture
-from evaluate import Boxes, FloatArray, IntArray, iou_matrix
 from job_files.contract import Env, ImageError, Monitor, read_class_names, read_index, read_parameters, require_positive, write_detections
 from job_files.device import as_input, choose_device, precision
+from job_files.evaluate import Boxes, FloatArray, IntArray, iou_matrix
 from job_files.pictures import ByteArray, chunks, log
 from job_files.weights import reported_classes
 from model import Detector, decode

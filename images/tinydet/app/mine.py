@@ -17,25 +17,24 @@ from job_files.contract import Env, Monitor, read_class_names, read_index, read_
 from job_files.device import as_input, choose_device, precision
 from job_files.pictures import ByteArray, chunks, difference_hash
 from job_files.selecting import (
-    OPERATOR_VIEWS,
-    STRATEGY_VIEWS,
     choose_strategy,
     find_hard,
     labelled_counts,
     rank,
+    shown_boxes,
+    views_for,
     write_hard,
     write_selection,
 )
 from job_files.weights import reported_classes
 from mining import Boxes, Pool, Strategy
 from mining.hard_examples import Question
-from mining.hard_examples.views import make_view, predict_views
+from mining.hard_examples.views import make_view
 from model import STRIDE, Detector
 from parameters import InferParameters, MiningParameters
 from PIL import Image
 
 LEAST_SCORE = 0.05  # boxes below this are noise, not doubt
-SHOWN_SCORE = 0.3  # boxes from this on are shown to people
 DETECTION = "detection"
 GIVES = frozenset({"predictions", "probabilities", "features", "embeddings", "views", "class_maps", "hashes"})
 
@@ -49,25 +48,18 @@ def mine(env: Env, config: dict[str, Any], monitor: Monitor) -> None:
     reported_classes(facts.class_names, read_class_names(config))
     paths = [Path(row[0]) for row in read_index(env.input("candidate_index_file"))]
     looker = Looker(model, parameters, parameters.image_size or facts.image_size)
-    seen = looker.look(paths, views_for(strategy), lambda fraction: monitor.progress(0.9 * fraction))
+    seen = looker.look(paths, views_for(strategy, DETECTION), lambda fraction: monitor.progress(0.9 * fraction))
     by_name = {path.name: path for path in paths}
     if strategy is None:
         write_hard(env, find_hard(as_question(seen, facts.class_names)), by_name, facts.class_names)
     else:
         given = read_class_names(config)
-        labelled = labelled_counts(env, lambda path: read_boxes(path, given)[1].tolist(), given, facts.class_names)
+        labelled = labelled_counts(env, lambda _, file: read_boxes(file, given)[1].tolist(), given, facts.class_names)
         pool = replace(as_pool(seen, facts.class_names, looker, strategy), labelled=labelled)
         selection = rank(pool, strategy.name, budget=parameters.budget, seed=parameters.seed)
         boxes = dict(zip((path.name for path in seen.paths), seen.boxes, strict=True))
         write_selection(env, selection, by_name, lambda name: shown_boxes(boxes[name], facts.class_names))
     monitor.progress(1.0)
-
-
-def views_for(strategy: Strategy | None) -> tuple[str, ...]:
-    """Which changed pictures are looked at, too; None is the hard-example operator."""
-    if strategy is None:
-        return OPERATOR_VIEWS
-    return STRATEGY_VIEWS if "views" in strategy.needs_of(DETECTION) else ()
 
 
 @dataclass
@@ -108,11 +100,9 @@ class Looker:
 
     def _look_changed(self, view: str, pictures: list[ByteArray], plain: list[Boxes]) -> list[Boxes]:
         """What is found in the changed pictures, in pixels of the pictures as they were; ``plain`` is what was found there."""
-        originals = [Image.fromarray(picture) for picture in pictures]
-        changed = [np.asarray(make_view(original, view).picture) for original in originals]
-        answers = answer_batch(self.model, changed, self.settings)
-        triples = zip(originals, answers, plain, strict=True)
-        return [predict_views(lambda _, found=answer.boxes: found, original, (view,), boxes)[view] for original, answer, boxes in triples]
+        changed = [make_view(Image.fromarray(picture), view) for picture in pictures]
+        answers = answer_batch(self.model, [np.asarray(one.picture) for one in changed], self.settings)
+        return [one.map_back(answer.boxes, boxes) for one, answer, boxes in zip(changed, answers, plain, strict=True)]
 
     @torch.inference_mode()
     def class_maps(self, path: Path) -> FloatArray:
@@ -157,19 +147,3 @@ def as_question(seen: Seen, class_names: list[str]) -> Question:
 def in_file(boxes: Boxes, factor: float) -> Boxes:
     """The boxes in pixels of the file, which was made ``factor`` times as large."""
     return replace(boxes, corners=boxes.corners / factor)
-
-
-def shown_boxes(boxes: Boxes, class_names: Sequence[str]) -> list[dict[str, Any]]:
-    """The boxes that people are shown beside the reasons; ``hardness`` is the doubt whether a box is right, in bits."""
-    sure = boxes.at_least(SHOWN_SCORE)
-    p = np.clip(sure.scores, 1e-6, 1 - 1e-6)
-    doubt = -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
-    return [
-        {
-            "box": [round(float(v), 1) for v in (corners[0], corners[1], corners[2] - corners[0], corners[3] - corners[1])],
-            "class_name": class_names[label],
-            "score": round(float(score), 4),
-            "hardness": round(float(hard), 4),
-        }
-        for corners, label, score, hard in zip(sure.corners, sure.classes, sure.scores, doubt, strict=True)
-    ]

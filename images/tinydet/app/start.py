@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from job_files.contract import DETECTION
 from job_files.start import Job, Jobs, main
-
-DETECTION = 2
 
 
 def load_train() -> Job:
@@ -28,4 +27,4 @@ def load_infer() -> Job:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Jobs(DETECTION, load_train, load_mine, load_infer)))
+    sys.exit(main(Jobs((DETECTION,), load_train, load_mine, load_infer)))

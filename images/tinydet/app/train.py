@@ -14,7 +14,6 @@ import checkpoint
 import numpy as np
 import torch
 from data import Augmentation, PictureStore, Sample, choose_image_size, read_samples
-from evaluate import Boxes, Metrics, evaluate
 from infer import detect_batch
 from job_files.augment import vary_colour
 from job_files.contract import (
@@ -30,6 +29,7 @@ from job_files.contract import (
     require_positive,
 )
 from job_files.device import as_input, choose_device, precision
+from job_files.evaluate import Boxes, Metrics, evaluate
 from job_files.events import EventFile
 from job_files.pictures import chunks, log
 from job_files.schedule import follow, rate_at

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from contracts.dataset import Annotation, Asset, ContainerPaths, ModelInput, Sample
+from contracts.dataset import Annotation, Asset, ModelInput, Sample
 from contracts.image import Kind, ObjectType
 from contracts.results import TrainingResult
 from contracts.ymir import collect_inference, collect_mining, collect_training, read_progress
-from plugins.engines.docker import DockerEngine
-from runner.building import build_image
-from tests.images.image_jobs import IMAGES, Ended, confined_command, model_input, stage_job
+from tests.images.image_jobs import Ended, model_input
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
@@ -45,28 +40,6 @@ def _stripe(folder: Path, random: np.random.Generator, label: int) -> Sample:
     path = (folder / "new.png").rename(folder / f"{digest}.png")
     annotation = Annotation(CLASSES[label], 0, 0, 32, 24, shape="image")
     return Sample(Asset(digest, "png", 32, 24, path.stat().st_size), path, (annotation,))
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    engine = DockerEngine()
-    reference = f"sluice-test/classify:{uuid.uuid4().hex[:12]}"
-    build_image(engine, IMAGES / "classify", reference, home=tmp_path_factory.mktemp("home"), on_output=print)
-    engine.close()
-    yield reference
-    subprocess.run(["docker", "rmi", "-f", reference], check=True, capture_output=True)
-
-
-@pytest.fixture(scope="module")
-def run(image: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    def run(kind: Kind, parameters: dict[str, Any] | None = None, **given: Any) -> Ended:
-        job_dir = tmp_path_factory.mktemp("job")
-        inputs = stage_job(job_dir, ContainerPaths(), "classify", kind, parameters or {}, {"class_names": CLASSES, **given})
-        command = confined_command(image, job_dir, f"sluice-test-{job_dir.name}-{uuid.uuid4().hex[:6]}")
-        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-        return Ended(job_dir / "out", done.returncode, done.stdout + done.stderr, inputs)
-
-    return run
 
 
 @pytest.fixture(scope="module")

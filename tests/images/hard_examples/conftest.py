@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -92,13 +89,3 @@ def mine(runner: Runner) -> Callable[..., dict[str, Any]]:
         return runner.get_job(job["id"])
 
     return mine
-
-
-@pytest.fixture
-def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
-    """Imports a module of the app by its plain name; afterwards none of them is known any more."""
-    monkeypatch.syspath_prepend(str(APP))
-    yield importlib.import_module
-    for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", "") or "").startswith(f"{APP}/"):
-            del sys.modules[name]

@@ -7,10 +7,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from job_files.contract import Env, ImageError
-from job_files.selecting import HARD_EXAMPLES, choose_strategy, find_hard, labelled_counts, offered, rank, write_hard, write_selection
+from job_files.contract import Env, ImageError, check_object_type
+from job_files.selecting import (
+    HARD_EXAMPLES,
+    OPERATOR_VIEWS,
+    STRATEGY_VIEWS,
+    choose_strategy,
+    find_hard,
+    labelled_counts,
+    offered,
+    rank,
+    views_for,
+    write_hard,
+    write_selection,
+)
 from mining import Boxes, Pool
 from mining.hard_examples import Question
+from mining.hard_examples.views import make_view
+from PIL import Image
 
 from contracts.dataset import Asset
 from contracts.ymir import collect_mining
@@ -73,15 +87,24 @@ def test_what_is_offered_goes_by_what_a_model_can_give() -> None:
     assert choose_strategy(HARD_EXAMPLES, "detection", frozenset()) is None
 
 
+def test_a_model_looks_at_changed_pictures_only_where_the_strategy_asks_for_them() -> None:
+    gives = frozenset({"predictions", "probabilities", "embeddings", "views"})
+    cald, margin = (choose_strategy(name, "detection", gives) for name in ("cald", "margin"))
+    assert [views_for(each, "detection") for each in (cald, margin, None)] == [STRATEGY_VIEWS, (), OPERATOR_VIEWS]
+    assert all(make_view(Image.new("RGB", (8, 8)), name).size == (8, 8) for name in {*STRATEGY_VIEWS, *OPERATOR_VIEWS})
+
+
 def test_labelled_classes_are_counted_in_the_order_of_the_models_classes(tmp_path: Path) -> None:
     for name, text in (("a", "0\n1\n"), ("b", "1\n"), ("c", "")):
         (tmp_path / f"{name}.txt").write_text(text)
     (tmp_path / "train-index.tsv").write_text("".join(f"/in/assets/{name}.jpg\t{tmp_path}/{name}.txt\n" for name in "abc"))
     given = Env("t1", False, True, False, {"training_index_file": str(tmp_path / "train-index.tsv")}, {})
-    labelled = labelled_counts(given, lambda path: [int(line) for line in path.read_text().split()], ["dog", "cat"], ["cat", "hen", "dog"])
+    labelled = labelled_counts(
+        given, lambda _, file: [int(line) for line in file.read_text().split()], ["dog", "cat"], ["cat", "hen", "dog"]
+    )
     assert labelled.class_counts is not None
     assert (labelled.class_counts.tolist(), labelled.image_count) == ([2, 0, 1], 3)
-    assert labelled_counts(env(tmp_path), lambda _: [], ["dog"], ["dog"]).class_counts is None
+    assert labelled_counts(env(tmp_path), lambda *_: [], ["dog"], ["dog"]).class_counts is None
 
 
 @pytest.mark.parametrize("old", ["random", "entropy", "least_confidence", "core_set"])
@@ -99,3 +122,16 @@ def test_what_cannot_be_ranked_is_refused_with_the_contracts_code() -> None:
     with pytest.raises(ImageError, match="core_set needs embeddings") as lacking:
         rank(Pool(["a.jpg"], probabilities=np.array([[0.5, 0.5]])), "core_set", budget=1, seed=0)
     assert [error.value.code for error in (unknown, empty, lacking)] == [300001, 300003, 300001]
+
+
+@pytest.mark.parametrize(("given", "own", "meant"), [({}, (2, 1), 2), ({"object_type": 1}, (2, 1), 1), ({"object_type": 4}, (4,), 4)])
+def test_a_job_is_about_what_it_says_or_the_usual_thing(given: dict[str, int], own: tuple[int, ...], meant: int) -> None:
+    assert check_object_type(given, *own) == meant
+
+
+@pytest.mark.parametrize("wanted", [3, "x", 2.5])
+def test_a_job_about_something_else_is_refused_in_words(wanted: object) -> None:
+    words = rf"object_type {wanted}: this image does detection \(2\) and classification \(1\) only"
+    with pytest.raises(ImageError, match=words) as refused:
+        check_object_type({"object_type": wanted}, 2, 1)
+    assert refused.value.code == 300005

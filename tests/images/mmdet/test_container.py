@@ -6,10 +6,9 @@ The image is built with the stand-in for mmcv's operators: nothing is compiled o
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +18,13 @@ from contracts.dataset import ContainerPaths, ModelInput, Sample
 from contracts.image import Kind, ObjectType
 from contracts.results import TrainingResult
 from contracts.ymir import collect_inference, collect_mining, collect_training, read_progress
-from plugins.engines.docker import DockerEngine
-from runner.building import build_image
-from tests.images.image_jobs import IMAGES, Ended, make_samples, model_input, stage_job
+from tests.images.image_jobs import Ended, confined_command, make_samples, model_input, stage_job
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 CLASSES = ("red", "green")
-CONFINED = [
-    "--network=none",
-    "--read-only",
-    "--tmpfs=/tmp",
-    "--cap-drop=ALL",
-    "--security-opt=no-new-privileges",
-    "--memory=3g",
-    "--shm-size=256m",
-    "--pids-limit=256",
-]
+BUILD_ARGS = {"OPS": "stand-in"}
+OPTIONS = ("--memory=3g", "--shm-size=256m", "--env", "SLUICE_THREADS=1")
 QUICK = {
     "model": "yolox_tiny",
     "image_size": 96,
@@ -47,38 +36,6 @@ QUICK = {
     "colour": False,
 }
 Run = Callable[..., Ended]
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    engine = DockerEngine()
-    reference = f"sluice-test/mmdet:{uuid.uuid4().hex[:12]}"
-    home = tmp_path_factory.mktemp("home")
-    build_image(engine, IMAGES / "mmdet", reference, build_args={"OPS": "stand-in"}, home=home, on_output=print)
-    engine.close()
-    yield reference
-    subprocess.run(["docker", "rmi", "-f", reference], check=True, capture_output=True)
-
-
-def _command(image: str, job_dir: Path, name: str) -> list[str]:
-    for path in [job_dir / "out", *(job_dir / "out").rglob("*")]:
-        path.chmod(0o777 if path.is_dir() else 0o666)
-    user = f"{os.getuid() or 1000}:{os.getgid() or 1000}"
-    mounts = ["-v", f"{job_dir}/in:/in:ro", "-v", f"{job_dir}/out:/out"]
-    environment = ["--env", "HOME=/tmp", "--env", "SLUICE_THREADS=1"]
-    return ["docker", "run", "--rm", "--name", name, "--user", user, *environment, *CONFINED, *mounts, image]
-
-
-@pytest.fixture(scope="module")
-def run(image: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    def run(kind: Kind, parameters: dict[str, Any] | None = None, **given: Any) -> Ended:
-        job_dir = tmp_path_factory.mktemp("job")
-        inputs = stage_job(job_dir, ContainerPaths(), "mmdet", kind, parameters or {}, {"class_names": CLASSES, **given})
-        command = _command(image, job_dir, f"sluice-test-{job_dir.name}-{uuid.uuid4().hex[:6]}")
-        done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
-        return Ended(job_dir / "out", done.returncode, done.stdout + done.stderr, inputs)
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -129,8 +86,25 @@ def test_inference_and_mining_in_one_container_leave_out_a_broken_picture(
     assert predictions.warnings == ()
     assert f"left out: /in/assets/{broken.asset.relative_path}" in ended.log
     reasons = [json.loads(line) for line in (ended.out_dir / "mining-reasons.jsonl").read_text().splitlines()]
-    assert [reason["hard"] for reason in reasons] == [True, True, False, False, False, False]
-    assert all(reason["texts"] for reason in reasons[:2])
+    assert [Path(row["image"]).stem for row in reasons] == [asset for asset, _ in ranking.ranking[:2]]
+    assert all(row["texts"] and row["hard"] for row in reasons)
+
+
+@pytest.mark.parametrize("algorithm", ["cald", "ppal", "hard_examples"])
+def test_every_candidate_is_ranked_and_the_chosen_ones_have_reasons(
+    run: Run, samples: list[Sample], model: ModelInput, algorithm: str
+) -> None:
+    """One algorithm for each thing that the detector gives the mining core: views, features of boxes, and the operator's views; what it learnt from."""
+    given = {"candidates": samples[24:], "train": samples[:8], "model": model}
+    ended = run(Kind.MINING, {"mining_algorithm": algorithm, "budget": 3, "conf_thres": 0.001, "max_boxes": 20}, **given)
+    assert ended.exit_code == 0, ended.log
+    result = collect_mining(ended.out_dir, [sample.asset for sample in samples[24:]])
+    assert ({asset for asset, _ in result.ranking}, result.warnings) == ({sample.asset.id for sample in samples[24:]}, ())
+    reasons = [json.loads(line) for line in (ended.out_dir / "mining-reasons.jsonl").read_text().splitlines()]
+    chosen = len(reasons) if algorithm == "hard_examples" else 3
+    assert [Path(row["image"]).stem for row in reasons] == [asset for asset, _ in result.ranking[:chosen]]
+    assert all(row["texts"] and row["hard"] and 0 < row["score"] <= 1 for row in reasons)
+    assert "aug_consistent_mining is left out" not in ended.log
 
 
 def _start_and(image: str, job_dir: Path, samples: list[Sample], parameters: dict[str, Any], at: str, signal: list[str]) -> int:
@@ -139,7 +113,9 @@ def _start_and(image: str, job_dir: Path, samples: list[Sample], parameters: dic
         job_dir, ContainerPaths(), "mmdet", Kind.TRAINING, parameters, {"class_names": CLASSES, "train": samples[:24], "val": samples[24:]}
     )
     name = f"sluice-test-{uuid.uuid4().hex[:12]}"
-    with subprocess.Popen(_command(image, job_dir, name), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(
+        confined_command(image, job_dir, name, *OPTIONS), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
         for line in process.stdout or ():
             if at in line:
                 break
@@ -170,7 +146,7 @@ def test_a_stop_request_leaves_a_stage_and_exit_code_143(image: str, samples: li
     ("kind", "changed", "code", "words"),
     [
         (Kind.INFERENCE, {"class_names": ("red", "cyan")}, 300004, "asks for classes ['cyan'], the model knows ['red', 'green']"),
-        (Kind.MINING, {"parameters": {"mining_algorithm": "magic"}}, 300001, "choose one of cald, core_set"),
+        (Kind.MINING, {"parameters": {"mining_algorithm": "magic"}}, 300001, "choose one of default, random"),
     ],
 )
 def test_a_failure_has_the_contracts_code_and_names_the_value(

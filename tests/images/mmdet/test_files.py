@@ -1,9 +1,11 @@
-"""What images/mmdet reads and writes, without torch: COCO files, parameters, predictions, views, the training's configuration."""
+"""What images/mmdet reads and writes, without torch: COCO files, parameters, predictions, the training's configuration."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -81,7 +83,7 @@ def test_a_broken_picture_is_left_out_and_all_broken_is_an_error(app: App, tmp_p
     bad = [str(tmp_path / "bad.png"), rows[0][1]]
     assert [image["id"] for image in app("coco").read_split([bad, *rows], NAMES, outlines=False)["images"]] == [1]
     assert f"left out: {tmp_path}/bad.png" in capsys.readouterr().out
-    with pytest.raises(app("contract").ImageError, match="none of the 1 pictures can be read") as caught:
+    with pytest.raises(app("job_files.contract").ImageError, match="none of the 1 pictures can be read") as caught:
         app("coco").read_split([bad], NAMES, outlines=False)
     assert caught.value.code == 300003
 
@@ -90,13 +92,21 @@ def test_a_broken_picture_is_left_out_and_all_broken_is_an_error(app: App, tmp_p
 def test_an_unreadable_coco_file_is_named(app: App, tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / "c.json").write_text(text)
-    with pytest.raises(app("contract").ImageError, match=r"c\.json") as caught:
+    with pytest.raises(app("job_files.contract").ImageError, match=r"c\.json") as caught:
         app("coco").read_document(tmp_path / "c.json")
     assert caught.value.code == 300002
 
 
+def test_labels_of_a_picture_are_those_of_the_jobs_classes(app: App, tmp_path: Path) -> None:
+    labels = [1, 0, 1, 7, -1, "x"]
+    ((picture, file),) = _write_coco(tmp_path, [{"image_id": 9, "category_id": label, "bbox": [1, 1, 3, 3]} for label in labels])
+    labels_of = app("coco").labels_reader(len(NAMES))
+    assert labels_of(Path(picture), Path(file)) == [1, 0, 1]
+    assert labels_of(Path("b.png"), Path(file)) == []
+
+
 def test_pictures_without_any_object_are_an_error_that_names_the_classes(app: App, tmp_path: Path) -> None:
-    with pytest.raises(app("contract").ImageError, match=r"has an object of the classes .*cat"):
+    with pytest.raises(app("job_files.contract").ImageError, match=r"has an object of the classes .*cat"):
         app("coco").read_split(_write_coco(tmp_path, []), NAMES, outlines=False)
 
 
@@ -171,19 +181,6 @@ def test_a_mask_is_written_as_coco_reads_it_and_an_empty_one_as_its_box(app: App
     assert second["segmentation"] == [[4, 3, 14, 3, 14, 9, 4, 9]]
 
 
-@pytest.mark.parametrize("name", ["flip", "smaller", "darker"])
-def test_a_box_of_a_changed_picture_comes_back_to_its_place(app: App, name: str) -> None:
-    make, back = app("views").VIEWS[name]
-    pixels = np.zeros((60, 90, 3), np.uint8)
-    pixels[20:40, 30:70] = 200
-    bright = make(pixels)[..., 0] > 60
-    rows, columns = np.flatnonzero(bright.any(1)), np.flatnonzero(bright.any(0))
-    seen = np.array([[columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]], float)
-    if name == "smaller":
-        seen[:] = np.array([30, 20, 70, 40]) * 0.7
-    assert np.abs(back(seen, (90, 60)) - [30, 20, 70, 40]).max() <= 1
-
-
 # ------------------------------------------------------------------------------------------------------------------- starting
 
 
@@ -197,11 +194,42 @@ def test_an_unknown_kind_of_job_is_named_in_the_monitor(app: App, tmp_path: Path
     env = {"input": {"config_file": str(tmp_path / "config.yaml")}, "output": {"monitor_file": str(tmp_path / "monitor.txt")}}
     (tmp_path / "env.yaml").write_text(yaml.safe_dump({**env, "run_training": True}))
     monkeypatch.setenv("DEFAULT_ENV_FILE_PATH", str(tmp_path / "env.yaml"))
-    import signal
-
     before = signal.getsignal(signal.SIGTERM)
     try:
-        assert app("start").main() == 1
+        assert app("job_files.start").main(app("start").JOBS) == 1
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert "\t4\t300005\tobject_type 3" in (tmp_path / "monitor.txt").read_text()
+    assert (
+        "\t4\t300005\tobject_type 3: this image does detection (2) and instance segmentation (4) only"
+        in (tmp_path / "monitor.txt").read_text()
+    )
+
+
+def test_processes_that_fail_make_the_job_fail_with_1_and_one_that_is_stopped_says_so(
+    app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program in the place of Python that stands for torchrun: it ends with a code, or when it is asked to."""
+    start = app("start")
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        for code, outcome in ((0, True), (5, 1)):
+            monkeypatch.setattr(start.sys, "executable", str(_program(tmp_path / f"ends-{code}", f"exit {code}")))
+            assert _outcome(start) == outcome
+        asks = f"trap 'exit 9' TERM; kill -TERM {os.getpid()}; while :; do sleep 0.05; done"
+        monkeypatch.setattr(start.sys, "executable", str(_program(tmp_path / "asks", asks)))
+        assert _outcome(start) is False
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _program(path: Path, script: str) -> Path:
+    path.write_text(f"#!/bin/bash\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+def _outcome(start: ModuleType) -> Any:
+    try:
+        return start.run_processes(2)
+    except SystemExit as end:
+        return end.code

@@ -54,7 +54,7 @@ def test_the_given_section_stays_as_it_is(app: App) -> None:
 
 @pytest.mark.parametrize("kind", ["os.system", "subprocess.Popen", "mmdet.os.x", "torch.hub.load", "a b", ".x", 7])
 def test_a_model_file_cannot_make_the_library_import_anything(app: App, kind: object) -> None:
-    with pytest.raises(app("contract").ImageError, match=r"model\.json: type .* is no part of a network") as caught:
+    with pytest.raises(app("job_files.contract").ImageError, match=r"model\.json: type .* is no part of a network") as caught:
         app("models").check_types({"type": "YOLOX", "backbone": [{"type": kind}]}, "model.json")
     assert caught.value.code == 300004
 
@@ -65,7 +65,7 @@ def test_types_of_the_library_pass_with_and_without_its_scope(app: App) -> None:
 
 @pytest.mark.parametrize("model", ["../../secret.py", "/etc/passwd", "configs/../../x.py", "yolox", "yolox/readme.md"])
 def test_only_configurations_below_the_librarys_folder_are_run(app: App, model: str) -> None:
-    with pytest.raises(app("contract").ImageError, match="name one of rtmdet_tiny") as caught:
+    with pytest.raises(app("job_files.contract").ImageError, match="name one of rtmdet_tiny") as caught:
         app("models").find_recipe(model)
     assert caught.value.code == 300001
 
@@ -81,9 +81,9 @@ def test_options_reach_into_dicts_and_lists_and_name_what_is_not_there(app: App)
     models.overlay(document, models.parse_options("a.b.0.c=2; a.new.x=hello\n# a remark\n\na.b.0.d=[1]", lambda text: text))
     assert document == {"a": {"b": [{"c": "2", "d": "[1]"}], "new": {"x": "hello"}}}
     for wrong, word in (("a.b.5.c=1", "5"), ("a.b.0.c.d=1", "c"), ("a.b.9=1", "9")):
-        with pytest.raises(app("contract").ImageError, match=f"there is no '{word}'|there is no 'd'"):
+        with pytest.raises(app("job_files.contract").ImageError, match=f"there is no '{word}'|there is no 'd'"):
             models.overlay(document, models.parse_options(wrong, str))
-    with pytest.raises(app("contract").ImageError, match="'just words' is not of the form"):
+    with pytest.raises(app("job_files.contract").ImageError, match="'just words' is not of the form"):
         models.parse_options("just words", str)
 
 
@@ -95,7 +95,7 @@ def test_a_detr_asks_for_no_more_places_than_a_picture_has(app: App, image_size:
 
 
 def test_what_json_cannot_keep_is_refused(app: App) -> None:
-    with pytest.raises(app("contract").ImageError, match="more than numbers"):
+    with pytest.raises(app("job_files.contract").ImageError, match="more than numbers"):
         app("models").plain({"type": object()})
 
 

@@ -6,7 +6,7 @@ import json
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,37 +16,13 @@ from contracts.dataset import ContainerPaths, ModelInput, Sample
 from contracts.image import Kind, ObjectType
 from contracts.results import TrainingResult
 from contracts.ymir import collect_inference, collect_mining, collect_training, read_progress
-from plugins.engines.docker import DockerEngine
-from runner.building import build_image
-from tests.images.image_jobs import IMAGES, Ended, confined_command, make_samples, model_input, stage_job
+from tests.images.image_jobs import Ended, confined_command, make_samples, model_input, stage_job
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 CLASSES = ("red", "green")
 QUICK = {"epochs": 40, "batch_size": 4, "eval_period": 0, "flip_horizontal": True}
 Run = Callable[..., Ended]
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    engine = DockerEngine()
-    reference = f"sluice-test/tinydet:{uuid.uuid4().hex[:12]}"
-    build_image(engine, IMAGES / "tinydet", reference, home=tmp_path_factory.mktemp("home"), on_output=print)
-    engine.close()
-    yield reference
-    subprocess.run(["docker", "rmi", "-f", reference], check=True, capture_output=True)
-
-
-@pytest.fixture(scope="module")
-def run(image: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    def run(kind: Kind, parameters: dict[str, Any] | None = None, **given: Any) -> Ended:
-        job_dir = tmp_path_factory.mktemp("job")
-        inputs = stage_job(job_dir, ContainerPaths(), "tinydet", kind, parameters or {}, {"class_names": CLASSES, **given})
-        command = confined_command(image, job_dir, f"sluice-test-{job_dir.name}-{uuid.uuid4().hex[:6]}")
-        done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
-        return Ended(job_dir / "out", done.returncode, done.stdout + done.stderr, inputs)
-
-    return run
 
 
 @pytest.fixture(scope="module")

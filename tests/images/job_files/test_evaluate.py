@@ -1,17 +1,15 @@
-"""tinydet's own average precision says what pycocotools says."""
+"""The average precision that detectors of ours measure themselves by says what pycocotools says."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+from job_files import evaluate
 
-App = Callable[[str], ModuleType]
 CLASS_COUNT = 3
 
 
@@ -61,8 +59,7 @@ def _rows(pictures: list[Any]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_mean_ap_agrees_with_pycocotools(app: App, seed: int) -> None:
-    evaluate = app("evaluate")
+def test_mean_ap_agrees_with_pycocotools(seed: int) -> None:
     random = np.random.default_rng(seed)
     pairs = [_random_picture(evaluate.Boxes, random) for _ in range(20)]
     truth, found = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
@@ -71,22 +68,19 @@ def test_mean_ap_agrees_with_pycocotools(app: App, seed: int) -> None:
     assert ours == pytest.approx(_average_precision_of_pycocotools(truth, found), abs=1e-3)
 
 
-def test_counts_are_of_boxes_at_or_above_the_confidence(app: App) -> None:
-    evaluate = app("evaluate")
+def test_counts_are_of_boxes_at_or_above_the_confidence() -> None:
     truth = evaluate.Boxes(np.array([[0.0, 0, 10, 10], [20, 20, 30, 30]]), np.array([0, 1]), np.ones(2))
     found = evaluate.Boxes(np.array([[0.0, 0, 10, 9], [0, 0, 10, 10], [20, 20, 30, 30]]), np.array([0, 0, 1]), np.array([0.9, 0.5, 0.2]))
     metrics = evaluate.evaluate([found], [truth], 2, conf_thr=0.5)
     assert (metrics.tp, metrics.fp, metrics.fn) == (1, 1, 1)
 
 
-def test_a_class_without_ground_truth_does_not_count(app: App) -> None:
-    evaluate = app("evaluate")
+def test_a_class_without_ground_truth_does_not_count() -> None:
     truth = evaluate.Boxes(np.array([[0.0, 0, 10, 10]]), np.array([0]), np.ones(1))
     assert evaluate.evaluate([truth], [truth], 5).ap_by_class == {0: 1.0}
 
 
-def test_nothing_found_is_zero_and_nothing_to_find_is_zero(app: App) -> None:
-    evaluate = app("evaluate")
+def test_nothing_found_is_zero_and_nothing_to_find_is_zero() -> None:
     nothing = evaluate.Boxes(np.zeros((0, 4)), np.zeros(0, int), np.zeros(0))
     one = evaluate.Boxes(np.array([[0.0, 0, 10, 10]]), np.array([0]), np.ones(1))
     assert evaluate.evaluate([nothing], [one], 1).mean_ap == 0.0
