@@ -123,7 +123,9 @@ def _predictions(
             named = prediction_of(session, spec.predictions)
         return _covering(installation, named, samples, data, wish, warnings)
     with installation.database.reading() as session:
-        found = _newest(installation, session, choice, samples) or _imported(installation, session, data, samples)
+        if whole := _newest(installation, session, choice, samples):
+            return whole
+        found = _imported(installation, session, data, samples)
     if found:
         return _covering(installation, found, samples, data, wish, warnings)
     if wish is Wish.REQUIRED:
@@ -136,27 +138,33 @@ def _newest(installation: Installation, session: Session, choice: Choice, sample
     if choice.model is None or choice.stage is None:
         return None
     known = [record for record in list_predictions(session, model_name=choice.model.reference) if record.stage_name == choice.stage.name]
-    return next((record for record in known[:_LOOKED_INTO] if not _missing(installation, record, samples)), None)
+    return next((record for record in known[:_LOOKED_INTO] if _covers(installation, record, samples)), None)
 
 
 def _imported(installation: Installation, session: Session, data: PinnedData, samples: StoredSamples) -> PredictionRecord | None:
     """Of the imports of this dataset that brought predictions: the newest that covers the candidates, else the one of this version."""
     known = [record for record in list_predictions(session, dataset=data.version.dataset) if record.job_id.startswith("import-")]
-    whole = next((record for record in known[:_LOOKED_INTO] if not _missing(installation, record, samples)), None)
+    whole = next((record for record in known[:_LOOKED_INTO] if _covers(installation, record, samples)), None)
     return whole or next((record for record in known if record.number == data.version.number), None)
 
 
+def _covers(installation: Installation, record: PredictionRecord, samples: StoredSamples) -> bool:
+    """Whether all candidates were looked at; none are named, for many predictions are asked."""
+    return bool(pc.all(_looked_at(installation, record, samples), min_count=0).as_py())
+
+
 def _missing(installation: Installation, record: PredictionRecord, samples: StoredSamples) -> list[str]:
-    """The candidates that were not looked at. A file that was lost covers nothing."""
-    looked_at = _looked_at(installation, record)
-    return list(samples.ids.filter(pc.invert(pc.is_in(samples.ids, value_set=looked_at))).to_pylist())
+    """The candidates that were not looked at."""
+    return list(samples.ids.filter(pc.invert(_looked_at(installation, record, samples))).to_pylist())
 
 
-def _looked_at(installation: Installation, record: PredictionRecord) -> pa.Array:
+def _looked_at(installation: Installation, record: PredictionRecord, samples: StoredSamples) -> pa.Array:
+    """Of each candidate whether it was looked at. A file that was lost covers nothing."""
     try:
-        return read_looked_at(installation.folder(record.file))
+        looked_at = read_looked_at(installation.folder(record.file))
     except DatasetError:
-        return pa.array([], pa.string())
+        looked_at = pa.array([], pa.string())
+    return pc.is_in(samples.ids, value_set=looked_at)
 
 
 def _covering(

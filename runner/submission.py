@@ -253,7 +253,6 @@ class JobData:
     val: PinnedData | None = None
     data: PinnedData | None = None
     class_names: tuple[str, ...] = ()
-
     mining: MiningInputs = MiningInputs()
 
     def pinned(self) -> dict[str, PinnedData]:
