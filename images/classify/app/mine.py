@@ -14,12 +14,11 @@ from job_files.contract import Env, Monitor, read_class_names, read_index, read_
 from job_files.device import choose_device
 from job_files.pictures import difference_hash
 from job_files.selecting import (
-    OPERATOR_VIEWS,
-    STRATEGY_VIEWS,
     choose_strategy,
     find_hard,
     labelled_counts,
     rank,
+    views_for,
     write_hard,
     write_selection,
 )
@@ -55,7 +54,7 @@ def mine(env: Env, config: dict[str, Any], monitor: Monitor) -> None:
     model, facts = load(list(config.get("model_params_path") or []), choose_device(config))
     reported_classes(facts.class_names, read_class_names(config))
     paths = [Path(row[0]) for row in read_index(env.input("candidate_index_file"))]
-    seen = look(model, facts, paths, parameters, views_for(strategy), monitor)
+    seen = look(model, facts, paths, parameters, steady_views(strategy), monitor)
     by_name = {path.name: path for path in paths}
     if strategy is None:
         write_hard(env, find_hard(as_question(seen, facts.class_names)), by_name, facts.class_names)
@@ -69,10 +68,9 @@ def mine(env: Env, config: dict[str, Any], monitor: Monitor) -> None:
     monitor.progress(1.0)
 
 
-def views_for(strategy: Strategy | None) -> tuple[str, ...]:
+def steady_views(strategy: Strategy | None) -> tuple[str, ...]:
     """Which changed pictures are looked at, too, none of them mirrored, which may be another class; None is the hard-example operator."""
-    wanted = OPERATOR_VIEWS if strategy is None else STRATEGY_VIEWS if "views" in strategy.needs_of(CLASSIFICATION) else ()
-    return tuple(name for name in wanted if not name.startswith("flip"))
+    return tuple(name for name in views_for(strategy, CLASSIFICATION) if not name.startswith("flip"))
 
 
 def look(
